@@ -1,0 +1,34 @@
+"""Make the checkpoint that ships in the package, from real speech and texts and a real Whisper-base.
+
+    python examples/shipped_checkpoint/make.py --data DATA --whisper WHISPER --text-encoder MINILM --output-dir runs/shipped
+
+DATA holds ravdess/, emodb/, nemo/ and text/ with their manifests; WHISPER is Whisper base and MINILM all-MiniLM-L6-v2, as transformers
+load them (folder or Hub id). Each stage resumes where it was stopped: run the same command again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from audio_branch import distil
+from data import read_clips
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--whisper", required=True)
+    parser.add_argument("--text-encoder", required=True)
+    parser.add_argument("--output-dir", type=Path, default=Path("runs/shipped"))
+    parser.add_argument("--distillation-steps", type=int, default=2000)
+    parser.add_argument("--stages", nargs="+", default=["audio", "text", "fusion"], choices=["audio", "text", "fusion"])
+    args = parser.parse_args()
+    torch.set_flush_denormal(True)
+    if "audio" in args.stages:
+        distil(read_clips(args.data), args.whisper, args.output_dir / "audio", args.distillation_steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""The model: configuration, processor, branches, fusion, heads. Importing it registers all with transformers' Auto classes."""
+
+from .configuration_multimodal_ser import MultimodalEmotionConfig, WhisperAudioEncoderConfig
+from .modeling_multimodal_ser import MultimodalEmotionClassifier, MultimodalEmotionModel, MultimodalEmotionOutput
+from .modeling_whisper_audio_encoder import WhisperAudioEncoder
+from .processing_multimodal_ser import MultimodalEmotionProcessor
+
+__all__ = [
+    "MultimodalEmotionClassifier",
+    "MultimodalEmotionConfig",
+    "MultimodalEmotionModel",
+    "MultimodalEmotionOutput",
+    "MultimodalEmotionProcessor",
+    "WhisperAudioEncoder",
+    "WhisperAudioEncoderConfig",
+]

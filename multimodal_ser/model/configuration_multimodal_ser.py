@@ -1,0 +1,160 @@
+"""The two configurations: of the whole model, and of the Whisper encoder that may be its audio branch."""
+
+import dataclasses
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+
+MODALITY_CASES = ("both", "audio", "text")
+"""What a row may consist of; each case has a temperature of its own."""
+
+
+@strict
+class WhisperAudioEncoderConfig(PreTrainedConfig):
+    """Configuration of `WhisperAudioEncoder`: the encoder half of a `WhisperConfig`, cut after `encoder_layers` layers.
+
+    Args:
+        num_mel_bins: mel bands of the spectrogram, 80 (large-v3: 128).
+        d_model: width of the hidden states.
+        encoder_layers: how many of Whisper's layers are kept, from the lowest up.
+        encoder_attention_heads: heads of each layer.
+        encoder_ffn_dim: width inside the feed-forward block of each layer.
+        max_source_positions: frames (50 a second) for which there are positions: 1500 are 30 s.
+
+    Example:
+        >>> from multimodal_ser.model.configuration_multimodal_ser import WhisperAudioEncoderConfig
+        >>> WhisperAudioEncoderConfig(encoder_layers=4).hidden_size
+        512
+    """
+
+    model_type = "whisper_audio_encoder"
+    attribute_map = {  # noqa: RUF012 - transformers reads it from the class
+        "hidden_size": "d_model",
+        "num_hidden_layers": "encoder_layers",
+        "num_attention_heads": "encoder_attention_heads",
+        "intermediate_size": "encoder_ffn_dim",
+    }
+
+    num_mel_bins: int = 80
+    d_model: int = 512
+    encoder_layers: int = 6
+    encoder_attention_heads: int = 8
+    encoder_ffn_dim: int = 2048
+    max_source_positions: int = 1500
+    activation_function: str = "gelu"
+    dropout: float | int = 0.0
+    attention_dropout: float | int = 0.0
+    activation_dropout: float | int = 0.0
+    initializer_range: float = 0.02
+
+
+@strict
+class MultimodalEmotionConfig(PreTrainedConfig):
+    """Configuration of `MultimodalEmotionClassifier`: two branches, the fusion between them, the heads.
+
+    A keyword that is no field is refused (transformers would store a misspelt one silently).
+
+    Args:
+        audio_config: configuration of the audio branch (any speech encoder of transformers, or `WhisperAudioEncoderConfig`).
+        text_config: configuration of the text branch (any text encoder of transformers).
+        fusion_hidden_size: D, the width in which both branches meet.
+        fusion_layers: N, how many `FusionLayer`s.
+        fusion_attention_heads: heads of each cross-attention; divides D.
+        fusion_intermediate_size: width inside the feed-forward blocks.
+        fusion_dropout: dropout inside the fusion and before the heads.
+        audio_projection_kernel: frames that the residual convolution behind the audio projection sees; odd, 1 is none.
+        pooling_heads: heads of the attentive statistics pooling; divides D.
+        modality_dropout: in training, the share of rows with both modalities that lose one of them, either with equal chance.
+        label_smoothing: 0..1, share of the target spread over all classes.
+        class_weights: one weight a class in the loss; None: all alike.
+        dimensions: names of the regressed dimensions, such as `["arousal", "valence", "dominance"]`; empty: no such head.
+        temperature: divides the logits outside training, one a modality case ("both", "audio", "text").
+        text_languages: ISO 639-1 codes of the languages that the text branch reads; None: all.
+        transcriber: the Whisper that wrote the transcripts of the training data, such as "base".
+        weights_license: licence that the weights carry on to what is fine-tuned from them; None: none known.
+
+    Raises:
+        ValueError: an unknown keyword, or fields that do not fit each other.
+
+    Example:
+        >>> from multimodal_ser import MultimodalEmotionConfig
+        >>> config = MultimodalEmotionConfig(
+        ...     audio_config={"model_type": "wav2vec2"},
+        ...     text_config={"model_type": "bert"},
+        ...     id2label={0: "anger", 1: "joy"},
+        ... )
+        >>> config.num_labels, config.audio_config.hidden_size
+        (2, 768)
+    """
+
+    model_type = "multimodal_ser"
+    sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012 - transformers reads it from the class
+    keys_to_ignore_at_inference = ["audio_attentions", "text_attentions", "gates", "embeddings", "layer_weights"]  # noqa: RUF012
+
+    audio_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    fusion_hidden_size: int = 256
+    fusion_layers: int = 2
+    fusion_attention_heads: int = 4
+    fusion_intermediate_size: int = 1024
+    fusion_dropout: float | int = 0.1
+    audio_projection_kernel: int = 5
+    pooling_heads: int = 4
+    modality_dropout: float | int = 0.2
+    label_smoothing: float | int = 0.0
+    class_weights: list[float] | None = None
+    dimensions: list[str] = dataclasses.field(default_factory=list)
+    temperature: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(MODALITY_CASES, 1.0))
+    text_languages: list[str] | None = None
+    transcriber: str | None = None
+    weights_license: str | None = None
+    layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        unknown = [key for key in kwargs if key not in INHERITED_KEYWORDS and not key.startswith("_")]
+        if unknown:
+            close = get_close_matches(unknown[0], self.__dataclass_fields__, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "see the fields in the documentation of MultimodalEmotionConfig"
+            raise ValueError(f"MultimodalEmotionConfig: expected its own fields, got unknown keyword {', '.join(map(repr, unknown))}; {hint}")
+        self.audio_config = _sub_config(self.audio_config, "audio_config", "wav2vec2")
+        self.text_config = _sub_config(self.text_config, "text_config", "bert")
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Check that the fields fit each other (called by `@strict`)."""
+        width = self.fusion_hidden_size
+        for name in ("fusion_attention_heads", "pooling_heads"):
+            if width % getattr(self, name):
+                raise ValueError(f"{name}: expected a divisor of fusion_hidden_size={width}, got {getattr(self, name)}; choose one, such as 4")
+        if self.audio_projection_kernel % 2 == 0:
+            raise ValueError(f"audio_projection_kernel: expected an odd number of frames, got {self.audio_projection_kernel}; choose 1, 3, 5 ...")
+        if set(self.temperature) != set(MODALITY_CASES) or min(self.temperature.values()) <= 0:
+            raise ValueError(f"temperature: expected a positive number for each of {MODALITY_CASES}, got {self.temperature}; 1.0 changes nothing")
+        if self.class_weights is not None and len(self.class_weights) != self.num_labels:
+            raise ValueError(f"class_weights: expected {self.num_labels} numbers, one a label, got {len(self.class_weights)}; give one a label or None")
+
+
+INHERITED_KEYWORDS = frozenset(
+    "num_labels torch_dtype name_or_path output_attentions attn_implementation experts_implementation auto_map model_type "
+    "transformers_version custom_pipelines per_layer_config trust_remote_code".split()
+)
+"""Keywords without a field that transformers itself passes to a configuration or writes into its file."""
+
+
+def _sub_config(given: dict | PreTrainedConfig | None, field: str, default: Literal["wav2vec2", "bert"]) -> PreTrainedConfig:
+    if isinstance(given, PreTrainedConfig):
+        return given
+    fields = dict(given or {})
+    model_type = fields.pop("model_type", default)
+    if model_type not in CONFIG_MAPPING:
+        close = get_close_matches(model_type, CONFIG_MAPPING.keys(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "is this version of transformers old?"
+        raise ValueError(f"{field}: expected a model_type that transformers knows, got {model_type!r}; {hint}")
+    return CONFIG_MAPPING[model_type](**fields)
+
+
+AutoConfig.register(WhisperAudioEncoderConfig.model_type, WhisperAudioEncoderConfig, exist_ok=True)
+AutoConfig.register(MultimodalEmotionConfig.model_type, MultimodalEmotionConfig, exist_ok=True)

@@ -1,0 +1,85 @@
+"""What the model is trained on: a set of admissible classes a row, and dimensions by their concordance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+IGNORED = -100
+"""The class index of a row without a label, as everywhere in torch and transformers."""
+
+
+def emotion_loss(
+    logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+) -> torch.Tensor:
+    """Cross-entropy against class indices, soft targets, or sets of admissible classes.
+
+    A set's loss is -log of its probability, the softmax over all classes: a corpus that merges "calm" into "neutral" says
+    {neutral, calm}, and the model is free to divide the probability between them (learning from partial labels, Jin and Ghahramani 2002,
+    https://papers.nips.cc/paper/2234-learning-with-multiple-labels). A set of one class is ordinary cross-entropy.
+
+    Args:
+        logits: (B, C).
+        labels: (B,) integer, -100 for a row without label; (B, C) float, soft targets; (B, C) bool, admissible classes, a row of
+            False for one without label.
+        label_smoothing: 0..1, share of the target spread over all classes, as in `torch.nn.functional.cross_entropy`.
+        class_weights: C numbers; a set weighs the mean of its classes.
+
+    Returns:
+        () mean over the rows that have a label; 0 where none has.
+
+    Raises:
+        ValueError: labels of another shape or type.
+    """
+    num_classes = logits.shape[-1]
+    logits = logits.float()
+    if labels.dim() == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
+        present = labels != IGNORED
+        targets = F.one_hot(labels.clamp_min(0).long(), num_classes).bool() & present[:, None]
+    elif labels.shape == logits.shape and (labels.dtype == torch.bool or labels.is_floating_point()):
+        targets = labels
+    else:
+        raise ValueError(
+            f"labels: expected class indices (B,), soft targets (B, {num_classes}) float or admissible classes (B, {num_classes}) bool for "
+            f"logits {tuple(logits.shape)}, got {tuple(labels.shape)} {labels.dtype}; convert them"
+        )
+    log_probabilities = logits.log_softmax(-1)
+    weights = logits.new_ones(num_classes) if class_weights is None else logits.new_tensor(list(class_weights))
+    if targets.dtype == torch.bool:
+        present = targets.any(-1)
+        safe = targets | ~present[:, None]
+        loss = -log_probabilities.masked_fill(~safe, float("-inf")).logsumexp(-1)
+        row_weights = (safe * weights).sum(-1) / safe.sum(-1)
+        loss = loss * row_weights
+    else:
+        present = targets.sum(-1) > 0
+        row_weights = (targets * weights).sum(-1)
+        loss = -(targets * weights * log_probabilities).sum(-1)
+    if label_smoothing:
+        loss = (1 - label_smoothing) * loss - label_smoothing * (weights * log_probabilities).mean(-1)
+    total = torch.where(present, row_weights, torch.zeros_like(row_weights)).sum()
+    return torch.where(present, loss, torch.zeros_like(loss)).sum() / total.clamp_min(torch.finfo(total.dtype).tiny)
+
+
+def concordance_loss(predicted: torch.Tensor, annotated: torch.Tensor) -> torch.Tensor:
+    """1 - concordance correlation coefficient, mean over dimensions (Lin 1989, https://doi.org/10.2307/2532051).
+
+    Args:
+        predicted: (B, K).
+        annotated: (B, K), NaN where there is no annotation.
+
+    Returns:
+        () between 0 and 2; 0 where nothing is annotated.
+    """
+    known = ~annotated.isnan()
+    predicted, annotated = predicted.float(), annotated.nan_to_num().float()
+    count = known.sum(0).clamp_min(1)
+    predicted_mean, annotated_mean = (predicted * known).sum(0) / count, (annotated * known).sum(0) / count
+    predicted_rest, annotated_rest = (predicted - predicted_mean) * known, (annotated - annotated_mean) * known
+    covariance = (predicted_rest * annotated_rest).sum(0) / count
+    spread = predicted_rest.square().sum(0) / count + annotated_rest.square().sum(0) / count + (predicted_mean - annotated_mean).square()
+    concordance = 2 * covariance / spread.clamp_min(1e-8)
+    some = known.any(0)
+    return torch.where(some, 1 - concordance, torch.zeros_like(concordance)).sum() / some.sum().clamp_min(1)

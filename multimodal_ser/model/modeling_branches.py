@@ -1,0 +1,200 @@
+"""The two branches: a speech encoder and a text encoder of transformers, each brought to the width of the fusion.
+
+Whatever the encoder, a clip gives the same states alone and among longer ones.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
+
+if TYPE_CHECKING:
+    from .configuration_multimodal_ser import MultimodalEmotionConfig
+
+
+class LengthAwareFeatureEncoder(nn.Module):
+    """The convolutional front of wav2vec2-base and its kin, with a group norm that sees a row's own length.
+
+    Their first convolution is followed by a group norm over *time*: padding would change its mean and variance, and with
+    them every frame (https://github.com/huggingface/transformers/issues/21534). Here both are taken over the row's own
+    frames. The modules are those of the encoder that is replaced, so that checkpoints fit as they are.
+
+    `forward` takes a pair, waveforms (B, S) and lengths (B,): transformers' models hand their `input_values` on to this
+    module untouched, which makes that the way in.
+    """
+
+    def __init__(self, feature_extractor: nn.Module):
+        super().__init__()
+        self.conv_layers = feature_extractor.conv_layers
+
+    def _freeze_parameters(self) -> None:
+        self.requires_grad_(False)
+
+    def forward(self, inputs: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """((B, S), (B,)) -> (B, channels, T)."""
+        input_values, lengths = inputs
+        hidden_states = input_values[:, None]
+        if self.training and any(p.requires_grad for p in self.parameters()):
+            hidden_states = hidden_states.detach().requires_grad_()  # gradient checkpointing needs an input that asks for a gradient
+        first = self.conv_layers[0]
+        hidden_states = first.conv(hidden_states)
+        frames = (lengths - first.conv.kernel_size[0]) // first.conv.stride[0] + 1
+        mask = (torch.arange(hidden_states.shape[-1], device=lengths.device) < frames[:, None])[:, None].to(hidden_states.dtype)
+        count = frames.clamp_min(1)[:, None, None].to(hidden_states.dtype)
+        mean = (hidden_states * mask).sum(-1, keepdim=True) / count
+        centred = (hidden_states - mean) * mask
+        scale = torch.rsqrt(centred.square().sum(-1, keepdim=True) / count + first.layer_norm.eps)
+        hidden_states = centred * scale * first.layer_norm.weight[:, None] + first.layer_norm.bias[:, None]
+        hidden_states = first.activation(hidden_states)
+        for layer in self.conv_layers[1:]:
+            hidden_states = layer(hidden_states)
+        return hidden_states
+
+
+def build_encoder(auto_class: type, config: PreTrainedConfig) -> PreTrainedModel:
+    """An encoder with no weights loaded, with the attention that was asked for where this architecture has it, else its own choice."""
+    try:
+        model_class = auto_class._model_mapping[type(config)]
+    except KeyError:
+        model_class = AutoModel._model_mapping[type(config)]
+    if config._attn_implementation == "sdpa" and not model_class._supports_sdpa:
+        config._attn_implementation = "eager"
+    wants_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return model_class._from_config(config, **({"add_pooling_layer": False} if wants_pooler else {}))
+
+
+class AudioBranch(nn.Module):
+    """Speech encoder -> learned weighted sum of all its hidden states -> projection to the fusion's width.
+
+    The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365) and SUPERB (https://arxiv.org/abs/2105.01051). Each hidden state
+    is standardised first, by a mean and a deviation that are part of the checkpoint (0 and 1 where none were measured); the mean
+    of a known speaker may take the place of the former.
+    """
+
+    def __init__(self, config: MultimodalEmotionConfig):
+        super().__init__()
+        if getattr(config.audio_config, "layerdrop", 0):
+            config.audio_config.layerdrop = 0.0  # the layer sum needs every layer at every step
+        self.encoder = build_encoder(AutoModel, config.audio_config)
+        front = getattr(self.encoder, "feature_extractor", None)
+        if front is not None and getattr(config.audio_config, "feat_extract_norm", None) == "group":
+            self.encoder.feature_extractor = LengthAwareFeatureEncoder(front)
+        width = config.fusion_hidden_size
+        num_states, encoder_width = config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size
+        self.layer_weights = nn.Parameter(torch.zeros(num_states))
+        self.register_buffer("hidden_mean", torch.zeros(num_states, encoder_width))
+        self.register_buffer("hidden_std", torch.ones(num_states, encoder_width))
+        self.projection = nn.Linear(encoder_width, width)
+        self.convolution = nn.Conv1d(width, width, config.audio_projection_kernel, padding=config.audio_projection_kernel // 2)
+        self.dropout = nn.Dropout(config.fusion_dropout)
+        self.min_length = _shortest_input(config.audio_config)
+        self.min_training_length = _shortest_input(config.audio_config, 2 * getattr(config.audio_config, "mask_time_length", 1))
+
+    def encode(self, inputs: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the encoder.
+
+        Args:
+            inputs: (B, S) samples at 16 kHz, or (B, M, F) spectrogram, as the encoder takes them.
+            mask: (B, S) or (B, F), 1 for what is true; a row of zeros is a row without audio. None: no padding.
+
+        Returns:
+            hidden states (B, layers + 1, T, Da) and frame mask (B, T), True for true frames.
+        """
+        time = inputs.shape[-1]
+        least = self.min_training_length if self.training else self.min_length  # SpecAugment fails on fewer frames than it masks
+        if time < least:
+            mask = torch.ones(len(inputs), time, dtype=torch.long, device=inputs.device) if mask is None else mask
+            inputs, mask = nn.functional.pad(inputs, (0, least - time)), nn.functional.pad(mask, (0, least - time))
+            time = least
+        lengths = torch.full((len(inputs),), time, device=inputs.device) if mask is None else mask.sum(-1).long()
+        present = lengths > 0
+        lengths = lengths.clamp_min(self.min_length)  # a row without audio goes through as a short one; its frames are masked below
+        encoder_mask = None
+        if mask is not None:
+            encoder_mask = (torch.arange(time, device=inputs.device) < lengths[:, None]).to(torch.long)
+            shape = (len(inputs),) + (1,) * (inputs.dim() - 2) + (time,)
+            inputs = inputs * mask.view(shape).to(inputs.dtype)  # whatever stands in the padding, the encoder sees zeros
+        length_aware = isinstance(getattr(self.encoder, "feature_extractor", None), LengthAwareFeatureEncoder)
+        output = self.encoder((inputs, lengths) if length_aware else inputs, attention_mask=encoder_mask, output_hidden_states=True)
+        hidden_states = torch.stack(output.hidden_states, dim=1)
+        frames = self.encoder._get_feat_extract_output_lengths(lengths).clamp_max(hidden_states.shape[2])
+        frame_mask = torch.arange(hidden_states.shape[2], device=frames.device) < (frames * present)[:, None]
+        return hidden_states, frame_mask
+
+    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, speaker_mean: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states (B, layers + 1, T, Da), frame mask (B, T) and speaker mean (B, layers + 1, Da) or None -> (B, T, D)."""
+        mean, deviation = self.hidden_mean.to(hidden_states), self.hidden_std.to(hidden_states)
+        mean = mean[None] if speaker_mean is None else torch.where(speaker_mean.isnan(), mean, speaker_mean.to(hidden_states))
+        weights = self.layer_weights.softmax(0).to(hidden_states)
+        scale = weights[:, None] / deviation  # sum over layers l of w_l (h_l - m_l) / s_l, without a second copy of all layers
+        mixed = -(mean * scale).sum(1)[:, None]
+        for layer in range(hidden_states.shape[1]):
+            mixed = torch.addcmul(mixed, hidden_states[:, layer], scale[layer])
+        projected = self.dropout(self.projection(mixed)) * frame_mask[..., None].to(mixed.dtype)
+        context = self.convolution(projected.transpose(1, 2)).transpose(1, 2)
+        return projected + nn.functional.gelu(context)
+
+
+def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
+    """Samples (or spectrogram frames) that give so many hidden states: the receptive field of the front."""
+    if not hasattr(config, "conv_kernel"):
+        return 2 * frames
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        frames = (frames - 1) * stride + kernel
+    return frames
+
+
+class TextBranch(nn.Module):
+    """Text encoder -> projection to the fusion's width; texts longer than the encoder holds go through it in overlapping windows."""
+
+    def __init__(self, config: MultimodalEmotionConfig):
+        super().__init__()
+        self.encoder = build_encoder(AutoModelForTextEncoding, config.text_config)
+        self.projection = nn.Linear(config.text_config.hidden_size, config.fusion_hidden_size)
+        self.dropout = nn.Dropout(config.fusion_dropout)
+        self.max_length = _longest_text(config.text_config)
+
+    def encode(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """input_ids (B, L), mask (B, L) -> (B, L, Dt). A row's windows depend on its own length alone."""
+        encoder_mask = mask.clone()
+        encoder_mask[:, 0] = 1  # a row without text goes through as one token, and is masked afterwards
+        limit = self.max_length
+        if input_ids.shape[1] <= limit:
+            return self.encoder(input_ids=input_ids, attention_mask=encoder_mask).last_hidden_state
+        stride = limit // 2
+        counts = [max(length - limit + stride - 1, 0) // stride + 1 for length in encoder_mask.sum(1).tolist()]
+        rows = [(row, window * stride) for row, count in enumerate(counts) for window in range(count)]
+        input_ids, encoder_mask = nn.functional.pad(input_ids, (0, limit)), nn.functional.pad(encoder_mask, (0, limit))
+        windows = [  # a few at a time: a text of 10,000 words has 50
+            self.encoder(
+                input_ids=torch.stack([input_ids[row, start : start + limit] for row, start in rows[at : at + 16]]),
+                attention_mask=torch.stack([encoder_mask[row, start : start + limit] for row, start in rows[at : at + 16]]),
+            ).last_hidden_state
+            for at in range(0, len(rows), 16)
+        ]
+        states = torch.cat(windows).flatten(0, 1)  # (windows * limit, Dt)
+        # of the two windows that hold a token, take the one in which it lies farther from the edge
+        count = torch.tensor(counts, device=mask.device)
+        position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+        window = ((position - limit // 4).div(stride, rounding_mode="floor").clamp_min(0)).minimum(count[:, None] - 1)
+        offset = (position - window * stride).clamp_max(limit - 1)  # beyond a row's last window lies padding
+        return states[((count.cumsum(0) - count)[:, None] + window) * limit + offset]
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, L, Dt) -> (B, L, D)."""
+        return self.dropout(self.projection(hidden_states))
+
+
+OFFSET_POSITIONS = frozenset(
+    "roberta xlm-roberta xlm-roberta-xl camembert roberta-prelayernorm data2vec-text longformer mpnet xmod ernie_m".split()
+)
+"""Encoders whose positions start behind that of the padding token: of 514 positions they use 512."""
+
+
+def _longest_text(config: PreTrainedConfig) -> int:
+    positions = getattr(config, "max_position_embeddings", None) or 512
+    return positions - (config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0)

@@ -1,0 +1,534 @@
+"""The model: two branches, cross-modal fusion, heads; its loss; and how it is loaded and saved.
+
+Symbols in shapes: B batch, S samples, T audio frames (50 a second), L text tokens, D fusion width, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForTextEncoding, AutoProcessor, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput, logging
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
+from .losses import concordance_loss, emotion_loss
+from .model_card import write_model_card
+from .modeling_branches import AudioBranch, TextBranch
+from .modeling_fusion import AttentiveStatisticsPooling, FusionLayer, GatedCombination
+from .modeling_whisper_audio_encoder import WhisperAudioEncoder
+from .processing_multimodal_ser import MultimodalEmotionProcessor
+
+if TYPE_CHECKING:
+    from multimodal_ser.prediction import EmotionPrediction
+    from multimodal_ser.transcription import WhisperTranscriber
+
+logger = logging.get_logger(__name__)
+
+SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "pretrained"
+"""The checkpoint that is part of the package; `from_pretrained()` with no argument loads it."""
+
+HEAD = ("classifier.weight", "classifier.bias")
+
+
+@dataclass
+class MultimodalEmotionOutput(ModelOutput):
+    """What the classifier returns.
+
+    Args:
+        loss: (1,), where labels were given.
+        logits: (B, C), outside training divided by the temperature of each row's modality case.
+        dimensions: (B, number of dimensions), where the model has that head.
+        embeddings: (B, D), both modalities combined.
+        gates: (B, 2), how far the combination's gates for audio and for text stand open, 0..1.
+        audio_attentions: with `output_attentions=True`, a tensor (B, heads, T, L) a fusion layer.
+        text_attentions: likewise (B, heads, L, T).
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    dimensions: torch.Tensor | None = None
+    embeddings: torch.Tensor | None = None
+    gates: torch.Tensor | None = None
+    audio_attentions: tuple[torch.Tensor, ...] | None = None
+    text_attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class MultimodalEmotionModelOutput(ModelOutput):
+    """What the model without heads returns: the fields of `MultimodalEmotionOutput`, and each row's modality case.
+
+    Args:
+        case: (B,) index into ("both", "audio", "text").
+    """
+
+    embeddings: torch.Tensor | None = None
+    gates: torch.Tensor | None = None
+    case: torch.Tensor | None = None
+    audio_attentions: tuple[torch.Tensor, ...] | None = None
+    text_attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class MultimodalEmotionPreTrainedModel(PreTrainedModel):
+    """What both model classes tell transformers of themselves."""
+
+    config: MultimodalEmotionConfig
+    config_class = MultimodalEmotionConfig
+    base_model_prefix = "model"
+    main_input_name = "input_values"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a mean over the batch: Trainer has to divide by the accumulated steps itself
+    _supports_flash_attn = False
+    _supports_sdpa = True
+    _no_split_modules = [  # noqa: RUF012 - transformers reads it from the class
+        "FusionLayer", "WhisperEncoderLayer", "Wav2Vec2EncoderLayer", "Wav2Vec2EncoderLayerStableLayerNorm",
+        "HubertEncoderLayer", "HubertEncoderLayerStableLayerNorm", "WavLMEncoderLayer", "WavLMEncoderLayerStableLayerNorm",
+        "BertLayer", "RobertaLayer", "XLMRobertaLayer", "TransformerBlock",
+    ]  # fmt: skip
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, FusionLayer):
+            init.constant_(module.audio_gate, 0.5)
+            init.constant_(module.text_gate, 0.5)
+        elif isinstance(module, AudioBranch):
+            init.zeros_(module.layer_weights)
+            init.zeros_(module.hidden_mean)
+            init.ones_(module.hidden_std)
+        elif isinstance(module, MultimodalEmotionModel):
+            init.normal_(module.missing_audio, std=self.config.initializer_range)
+            init.normal_(module.missing_text, std=self.config.initializer_range)
+
+
+class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
+    """Branches and fusion without heads: a recording and its words in, one vector (B, D) out.
+
+    Args:
+        config: its configuration.
+
+    Example:
+        >>> import torch
+        >>> from multimodal_ser import MultimodalEmotionModel
+        >>> from multimodal_ser.testing import tiny_config
+        >>> model = MultimodalEmotionModel(tiny_config()).eval()
+        >>> model(input_values=torch.randn(2, 16000), input_ids=torch.tensor([[2, 7, 3], [2, 9, 3]])).embeddings.shape
+        torch.Size([2, 32])
+    """
+
+    def __init__(self, config: MultimodalEmotionConfig):
+        super().__init__(config)
+        self.audio_branch = AudioBranch(config)
+        self.text_branch = TextBranch(config)
+        self.missing_audio = nn.Parameter(torch.zeros(1, 1, config.fusion_hidden_size))
+        self.missing_text = nn.Parameter(torch.zeros(1, 1, config.fusion_hidden_size))
+        self.fusion_layers = nn.ModuleList([FusionLayer(config) for _ in range(config.fusion_layers)])
+        self.audio_pooling = AttentiveStatisticsPooling(config)
+        self.text_pooling = AttentiveStatisticsPooling(config)
+        self.combination = GatedCombination(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The text branch's token embeddings."""
+        return self.text_branch.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the text branch's token embeddings (`resize_token_embeddings` calls it)."""
+        self.text_branch.encoder.set_input_embeddings(value)
+
+    def get_audio_features(self, inputs: torch.Tensor, audio_attention_mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples (B, S) or spectrogram (B, M, F), with their mask -> hidden states of all layers (B, layers + 1, T, Da), frame mask (B, T)."""
+        return self.audio_branch.encode(inputs, audio_attention_mask)
+
+    def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Token ids (B, L) and mask (B, L) -> hidden states (B, L, Dt)."""
+        return self.text_branch.encode(input_ids, attention_mask)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_values: torch.Tensor | None = None,
+        audio_attention_mask: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        audio_hidden_states: torch.Tensor | None = None,
+        text_hidden_states: torch.Tensor | None = None,
+        speaker_mean: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: Any,
+    ) -> MultimodalEmotionModelOutput:
+        """Fuse what was said with how.
+
+        Either modality may be missing: for the batch (None), or for single rows (a mask row of zeros).
+
+        Args:
+            input_values: (B, S) samples at 16 kHz.
+            audio_attention_mask: (B, S) or (B, F); for `audio_hidden_states` (B, T). 1 for what is true.
+            input_ids: (B, L) token ids.
+            attention_mask: (B, L), 1 for true tokens. With no text in the call it is taken for the audio's mask, which is how
+                transformers' audio pipelines call a model.
+            input_features: (B, M, F) spectrogram, for audio branches that take one.
+            audio_hidden_states: (B, layers + 1, T, Da), as `get_audio_features` gives them, in place of the audio.
+            text_hidden_states: (B, L, Dt), as `get_text_features` gives them, in place of the token ids.
+            speaker_mean: (B, layers + 1, Da), mean hidden states of each row's speaker; rows of NaN: speaker unknown.
+            output_attentions: whether to return the cross-attentions (computed with eager attention for this call).
+            **kwargs: what transformers passes to every model (ignored).
+
+        Raises:
+            ValueError: neither audio nor text.
+        """
+        inputs = input_values if input_values is not None else input_features
+        has_audio, has_text = inputs is not None or audio_hidden_states is not None, input_ids is not None or text_hidden_states is not None
+        if not has_audio and not has_text:
+            raise ValueError("expected audio (input_values, input_features), text (input_ids) or both, got neither; give at least one")
+        if not has_text and audio_attention_mask is None:
+            audio_attention_mask = attention_mask
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        audio = text = audio_mask = text_mask = None
+        if has_audio:
+            if audio_hidden_states is None:
+                audio_hidden_states, audio_mask = self.get_audio_features(inputs, audio_attention_mask)
+            else:
+                audio_mask = _as_mask(audio_attention_mask, audio_hidden_states[:, 0])
+            audio = self.audio_branch(audio_hidden_states, audio_mask, speaker_mean)
+        if has_text:
+            text_mask = _as_mask(attention_mask, input_ids if text_hidden_states is None else text_hidden_states)
+            if text_hidden_states is None:
+                text_hidden_states = self.get_text_features(input_ids, text_mask.long())
+            text = self.text_branch(text_hidden_states)
+        audio, audio_mask, text, text_mask, case = self._fill_in(audio, audio_mask, text, text_mask)
+
+        audio_attentions, text_attentions = [], []
+        for layer in self.fusion_layers:
+            audio, text, audio_attention, text_attention = layer(audio, text, audio_mask, text_mask, output_attentions)
+            audio_attentions.append(audio_attention)
+            text_attentions.append(text_attention)
+        embeddings, gates = self.combination(self.audio_pooling(audio, audio_mask), self.text_pooling(text, text_mask))
+        return MultimodalEmotionModelOutput(
+            embeddings=embeddings,
+            gates=gates,
+            case=case,
+            audio_attentions=tuple(audio_attentions) if output_attentions else None,
+            text_attentions=tuple(text_attentions) if output_attentions else None,
+        )
+
+    def _fill_in(
+        self, audio: torch.Tensor | None, audio_mask: torch.Tensor | None, text: torch.Tensor | None, text_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A learned embedding in the place of each missing modality; in training, some rows that have both lose one."""
+        present = audio if audio is not None else text
+        rows, device = present.shape[0], present.device
+        one = torch.ones(rows, 1, dtype=torch.bool, device=device)
+        audio_mask = ~one if audio is None else audio_mask
+        text_mask = ~one if text is None else text_mask
+        has_audio, has_text = audio_mask.any(1), text_mask.any(1)
+        if self.training and self.config.modality_dropout > 0:
+            draw = torch.rand(rows, device=device)
+            both = has_audio & has_text
+            drop_audio = both & (draw < self.config.modality_dropout / 2)
+            drop_text = both & (draw > 1 - self.config.modality_dropout / 2)
+            has_audio, has_text = has_audio & ~drop_audio, has_text & ~drop_text
+
+        def fill(states: torch.Tensor | None, mask: torch.Tensor, has: torch.Tensor, missing: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            stand_in = missing.to(present.dtype).expand(rows, 1, -1)
+            if states is None:
+                return stand_in, one
+            first = torch.zeros_like(mask)
+            first[:, 0] = True
+            states = torch.where(has[:, None, None], states, torch.where(first[..., None], stand_in, torch.zeros_like(states)))
+            return states, torch.where(has[:, None], mask, first)
+
+        audio, audio_mask = fill(audio, audio_mask, has_audio, self.missing_audio)
+        text, text_mask = fill(text, text_mask, has_text, self.missing_text)
+        case = torch.where(has_audio & has_text, 0, torch.where(has_audio, 1, 2))  # as MODALITY_CASES are ordered
+        return audio, audio_mask, text, text_mask, case
+
+
+def _as_mask(mask: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
+    return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device) if mask is None else mask.bool()
+
+
+class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
+    """Emotion probabilities from a recording, its words, or both.
+
+    Args:
+        config: its configuration. `from_pretrained()` loads the checkpoint that ships in the package, `from_pretrained_backbones`
+            starts a new model on trained branches.
+
+    Example:
+        >>> from multimodal_ser import MultimodalEmotionClassifier
+        >>> classifier = MultimodalEmotionClassifier.from_pretrained()
+        >>> prediction = classifier.predict(text="I can't believe it, we won!")
+        >>> sorted(prediction.probabilities)[:3]
+        ['anger', 'boredom', 'calm']
+    """
+
+    def __init__(self, config: MultimodalEmotionConfig):
+        super().__init__(config)
+        self.model = MultimodalEmotionModel(config)
+        self.norm = nn.LayerNorm(config.fusion_hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.fusion_dropout)
+        self.classifier = nn.Linear(config.fusion_hidden_size, config.num_labels)
+        self.regressor = nn.Linear(config.fusion_hidden_size, len(config.dimensions)) if config.dimensions else None
+        self._processor: MultimodalEmotionProcessor | None = None
+        self._processor_source: tuple[str, dict[str, Any]] | None = None
+        self._whisper: Any = "auto"
+        self._transcriber: WhisperTranscriber | None = None
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_values: torch.Tensor | None = None,
+        audio_attention_mask: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        dimension_labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> MultimodalEmotionOutput:
+        """Classify; inputs as `MultimodalEmotionModel.forward` takes them.
+
+        Args:
+            input_values: (B, S) samples at 16 kHz.
+            audio_attention_mask: (B, S) or (B, F), 1 for what is true.
+            input_ids: (B, L) token ids.
+            attention_mask: (B, L), 1 for true tokens.
+            input_features: (B, M, F) spectrogram, for audio branches that take one.
+            labels: class indices (B,), -100 for a row without one; or soft targets (B, C), float; or admissible classes (B, C),
+                bool: the loss is -log of the probability of that set, the softmax over all C.
+            dimension_labels: (B, number of dimensions), NaN where not annotated; adds a concordance loss.
+            **kwargs: further inputs of `MultimodalEmotionModel.forward`.
+
+        Raises:
+            ValueError: neither audio nor text; labels of another shape or type.
+        """
+        outputs = self.model(
+            input_values=input_values,
+            audio_attention_mask=audio_attention_mask,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            input_features=input_features,
+            **kwargs | {"return_dict": True},
+        )
+        pooled = self.dropout(self.norm(outputs.embeddings))
+        logits = self.classifier(pooled)
+        dimensions = None if self.regressor is None else self.regressor(pooled)
+        if not self.training:
+            temperature = torch.tensor([self.config.temperature[case] for case in MODALITY_CASES], device=logits.device, dtype=logits.dtype)
+            logits = logits / temperature[outputs.case][:, None]
+        loss = None
+        if labels is not None:
+            loss = emotion_loss(logits, labels, self.config.label_smoothing, self.config.class_weights)
+        if dimension_labels is not None and dimensions is not None:
+            dimension_loss = concordance_loss(dimensions, dimension_labels)
+            loss = dimension_loss if loss is None else loss + dimension_loss
+        return MultimodalEmotionOutput(
+            loss=loss,
+            logits=logits,
+            dimensions=dimensions,
+            embeddings=outputs.embeddings,
+            gates=outputs.gates,
+            audio_attentions=outputs.audio_attentions,
+            text_attentions=outputs.text_attentions,
+        )
+
+    def predict(self, audio: Any = None, text: Any = None, **options: Any) -> EmotionPrediction | list[Any]:
+        """Predict the emotion of one input or of a list; see `multimodal_ser.prediction.predict` for the options."""
+        return _prediction().predict(self, audio, text, **options)
+
+    def predict_iter(self, items: Any, **options: Any) -> Any:
+        """Predict many inputs one after the other, at flat memory; see `multimodal_ser.prediction.predict_iter`."""
+        return _prediction().predict_iter(self, items, **options)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the C classes, in the order of the logits."""
+        return [self.config.id2label[i] for i in range(self.config.num_labels)]
+
+    @property
+    def processor(self) -> MultimodalEmotionProcessor:
+        """The processor that belongs to this model; loaded with it, or set."""
+        if self._processor is None:
+            if self._processor_source is None:
+                raise ValueError("processor: expected one, got a model that was built from a configuration; set classifier.processor = ...")
+            source, options = self._processor_source
+            self._processor = MultimodalEmotionProcessor.from_pretrained(source, **options)
+        return self._processor
+
+    @processor.setter
+    def processor(self, processor: MultimodalEmotionProcessor | None) -> None:
+        self._processor = processor
+
+    @property
+    def transcriber(self) -> WhisperTranscriber | None:
+        """The Whisper that writes transcripts (loaded when first used); None where it was turned off. May be set: a name, a path, a transcriber, None."""
+        if self._transcriber is None and self._whisper is not None:
+            try:
+                from multimodal_ser.transcription import WhisperTranscriber
+            except ImportError as error:
+                raise ImportError("transcriber: expected the package multimodal_ser, got none; pip install multimodal_ser, or give the text") from error
+            wanted = self._whisper
+            if isinstance(wanted, str | Path):
+                wanted = WhisperTranscriber(None if wanted == "auto" else wanted, device=self.device)
+            self._transcriber = wanted
+        return self._transcriber
+
+    @transcriber.setter
+    def transcriber(self, whisper: Any) -> None:
+        self._whisper, self._transcriber = whisper, None
+
+    def to(self, *args: Any, **kwargs: Any) -> MultimodalEmotionClassifier:
+        """Move or cast the model, as `torch.nn.Module.to` does; its transcriber moves along."""
+        super().to(*args, **kwargs)
+        if self._transcriber is not None:
+            self._transcriber.to(self.device)
+        return self
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str | Path | None = None,
+        *args: Any,
+        labels: Sequence[str] | None = None,
+        whisper: Any = "auto",
+        device: str | torch.device | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a checkpoint: the one that ships in the package (no argument), a folder, or a repository of the Hugging Face Hub.
+
+        Args:
+            pretrained_model_name_or_path: folder or Hub id; None: the checkpoint in the package.
+            *args: passed on to transformers.
+            labels: names of new classes: the head is replaced by a new, untrained one.
+            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, None for none; "auto": whatever is found.
+            device: where to put the model.
+            **kwargs: passed on to transformers: `dtype`, `revision`, `device_map`, ...
+
+        Raises:
+            ValueError: weights that are missing or of the wrong shape, with their names.
+        """
+        source = str(SHIPPED_CHECKPOINT if pretrained_model_name_or_path is None else pretrained_model_name_or_path)
+        hub = {key: kwargs[key] for key in ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download") if key in kwargs}
+        wants_info = kwargs.pop("output_loading_info", False)
+        if labels is not None:
+            config = kwargs.pop("config", None) or AutoConfig.from_pretrained(source, **hub)
+            kwargs["config"] = with_labels(config, labels)
+        kwargs.setdefault("use_safetensors", True)  # a checkpoint of ours holds no pickle
+        model, info = super().from_pretrained(source, *args, ignore_mismatched_sizes=True, output_loading_info=True, **kwargs)
+        new_head = HEAD if labels is not None else ()
+        mismatched = {name: f"{tuple(got)} instead of {tuple(expected)}" for name, got, expected in info["mismatched_keys"]}
+        wrong = [f"{name} (missing)" for name in sorted(info["missing_keys"]) if name not in new_head]
+        wrong += [f"{name} ({shapes})" for name, shapes in sorted(mismatched.items()) if name not in new_head]
+        if wrong:
+            raise ValueError(
+                f"{source}: expected all weights of a {cls.__name__}, got a checkpoint whose {', '.join(wrong[:8])}"
+                f"{f' and {len(wrong) - 8} more' if len(wrong) > 8 else ''} would be random; "
+                "load the right checkpoint, or ask for a new head with labels=[...]"
+            )
+        if labels is not None:
+            nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
+            nn.init.zeros_(model.classifier.bias)
+        _align(model)
+        model._processor_source = (source, hub)
+        model._whisper = whisper
+        if device is not None:
+            model.to(device)
+        return (model, info) if wants_info else model
+
+    @classmethod
+    def from_pretrained_backbones(
+        cls,
+        audio: str | Path | PreTrainedModel,
+        text: str | Path | PreTrainedModel,
+        labels: Sequence[str],
+        *,
+        audio_layers: int | None = None,
+        processor: MultimodalEmotionProcessor | None = None,
+        whisper: Any = "auto",
+        **config: Any,
+    ) -> MultimodalEmotionClassifier:
+        """A new model on trained branches; fusion and heads are untrained.
+
+        Args:
+            audio: folder, Hub id or model of a speech encoder (wav2vec2, HuBERT, WavLM, ...), or a Whisper, whose encoder is then taken.
+            text: folder, Hub id or model of a text encoder (BERT, RoBERTa, DistilBERT, XLM-R, ...).
+            labels: names of the classes.
+            audio_layers: keep only the lowest k layers of the speech encoder.
+            processor: needed only where `audio` or `text` is a model, which knows no folder to load one from.
+            whisper: the transcriber, as in `from_pretrained`.
+            **config: fields of `MultimodalEmotionConfig`.
+
+        Raises:
+            ValueError: an unknown field, or labels that are not at least two different names.
+        """
+        audio_model = audio if isinstance(audio, PreTrainedModel) else AutoModel.from_pretrained(audio, use_safetensors=True)
+        if audio_model.config.model_type == "whisper":
+            audio_model = WhisperAudioEncoder.from_whisper(audio_model, audio_layers)
+        text_model = text if isinstance(text, PreTrainedModel) else AutoModelForTextEncoding.from_pretrained(text, use_safetensors=True)
+        audio_config, text_config = audio_model.config.to_dict(), text_model.config.to_dict()
+        if audio_layers is not None and not isinstance(audio_model, WhisperAudioEncoder):
+            audio_config["num_hidden_layers"] = audio_layers
+        model = cls(with_labels(MultimodalEmotionConfig(audio_config=audio_config, text_config=text_config, **config), labels))
+        for branch, trained in ((model.model.audio_branch, audio_model), (model.model.text_branch, text_model)):
+            weights = trained.state_dict()
+            branch.encoder.load_state_dict({name: weights[name] for name in branch.encoder.state_dict()})
+        if processor is not None:
+            model.processor = processor
+        elif not isinstance(audio, PreTrainedModel) and not isinstance(text, PreTrainedModel):
+            model.processor = MultimodalEmotionProcessor.from_backbones(str(audio), str(text))
+        model._whisper = whisper
+        return model.eval()
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write model, processor (where there is one) and a model card into a folder, ready for `from_pretrained`."""
+        super().save_pretrained(save_directory, **kwargs)
+        if self._processor is not None or self._processor_source is not None:
+            self.processor.save_pretrained(save_directory)
+        if kwargs.get("is_main_process", True):
+            write_model_card(self.config, Path(save_directory), sum(p.numel() for p in self.parameters()))
+
+
+def with_labels(config: MultimodalEmotionConfig, labels: Sequence[str]) -> MultimodalEmotionConfig:
+    """The same configuration with other classes; what was fitted to the old ones (class weights, temperatures) is reset."""
+    if isinstance(labels, str) or len(set(labels)) != len(labels) or len(labels) < 2:
+        raise ValueError(f"labels: expected at least two different names, got {labels!r}; give a list such as ['calm', 'urgent']")
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    config.class_weights = None
+    config.temperature = dict.fromkeys(MODALITY_CASES, 1.0)
+    return config
+
+
+def _align(model: nn.Module) -> None:
+    """Move weights that were mapped from a file to where an allocation would put them.
+
+    Matrix kernels take another path for memory that starts off a cache line: slower, and with other last bits, so that a model
+    would not give the logits that it gave before it was saved.
+    """
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.device.type == "cpu" and tensor.data_ptr() % 64:
+            tensor.data = tensor.data.clone()
+
+
+def _prediction() -> Any:
+    try:
+        from multimodal_ser import prediction
+    except ImportError as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
+        raise ImportError("predict: expected the package multimodal_ser, got none; pip install multimodal_ser, or call the model itself") from error
+    return prediction
+
+
+AutoModel.register(WhisperAudioEncoderConfig, WhisperAudioEncoder, exist_ok=True)
+AutoModel.register(MultimodalEmotionConfig, MultimodalEmotionModel, exist_ok=True)
+AutoModelForAudioClassification.register(MultimodalEmotionConfig, MultimodalEmotionClassifier, exist_ok=True)
+AutoProcessor.register(MultimodalEmotionConfig, MultimodalEmotionProcessor, exist_ok=True)

@@ -1,0 +1,134 @@
+"""The processor: waveforms and words in, the model's tensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoFeatureExtractor, AutoTokenizer, BatchFeature, ProcessorMixin
+
+
+class MultimodalEmotionProcessor(ProcessorMixin):
+    """Turns waveforms and texts into `input_values` (or `input_features`), `audio_attention_mask`, `input_ids`, `attention_mask`.
+
+    Each clip is normalised by itself, before padding, so that company changes nothing.
+
+    Args:
+        feature_extractor: the audio branch's.
+        tokenizer: the text branch's.
+
+    Example:
+        >>> import numpy as np
+        >>> from multimodal_ser.testing import tiny_processor
+        >>> processor = tiny_processor()
+        >>> batch = processor(audio=[np.random.randn(16000), None], text=["hello", "world"], sampling_rate=16000)
+        >>> sorted(batch), batch["audio_attention_mask"].sum(1).tolist()
+        (['attention_mask', 'audio_attention_mask', 'input_ids', 'input_values'], [16000, 0])
+    """
+
+
+    def __init__(self, feature_extractor: Any, tokenizer: Any):
+        super().__init__(feature_extractor, tokenizer)
+        tokenizer.padding_side = "right"  # the model's masks are prefixes
+        if tokenizer.pad_token is None:  # decoder language models have none; what is padded is masked, so any token serves
+            tokenizer.pad_token = tokenizer.eos_token
+
+    @classmethod
+    def from_backbones(cls, audio: str, text: str) -> MultimodalEmotionProcessor:
+        """The feature extractor of one checkpoint and the tokenizer of another, each a folder or a Hub id."""
+        feature_extractor = AutoFeatureExtractor.from_pretrained(audio)
+        if feature_extractor.model_input_names[0] == "input_values":
+            feature_extractor.return_attention_mask = True  # transformers' own pipeline then hands the mask on
+        return cls(feature_extractor, AutoTokenizer.from_pretrained(text))
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples a second that the audio branch expects."""
+        return int(self.feature_extractor.sampling_rate)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names of the tensors that the model takes."""
+        return [self.feature_extractor.model_input_names[0], "audio_attention_mask", "input_ids", "attention_mask"]
+
+    def __call__(  # type: ignore[override]
+        self,
+        audio: np.ndarray | Sequence[np.ndarray | None] | None = None,
+        text: str | Sequence[str | None] | None = None,
+        *,
+        sampling_rate: int | None = None,
+        context: Sequence[str] | Sequence[Sequence[str] | None] | None = None,
+        return_tensors: str = "pt",
+    ) -> BatchFeature:
+        """Make a padded batch; a missing row becomes a mask of zeros.
+
+        Args:
+            audio: a waveform (S,), or a list with None where a row has no audio.
+            text: a text, or a list with None (or "") where a row has no text.
+            sampling_rate: of the waveforms; has to be the model's.
+            context: the previous turns of a row, oldest first (of a list of rows: one list a row); they are joined before its text
+                with the tokenizer's separator.
+            return_tensors: "pt", the only kind.
+
+        Raises:
+            ValueError: neither audio nor text, lists of different lengths, another sampling rate, another kind of tensors.
+        """
+        if return_tensors != "pt":
+            raise ValueError(f"return_tensors: expected 'pt', got {return_tensors!r}; convert the tensors afterwards")
+        waveforms = None if audio is None else [audio] if getattr(audio, "ndim", None) == 1 else list(audio)
+        texts = None if text is None else [text] if isinstance(text, str) else list(text)
+        if waveforms is None and texts is None:
+            raise ValueError("expected audio, text or both, got neither; give at least one")
+        rows = len(waveforms if waveforms is not None else texts or [])
+        if (texts is not None and len(texts) != rows) or rows == 0:
+            raise ValueError(f"expected as many texts as waveforms, at least one, got {len(texts or [])} and {rows}; use None for a row without")
+        data: dict[str, torch.Tensor] = {}
+        if waveforms is not None and any(waveform is not None for waveform in waveforms):
+            if sampling_rate != self.sampling_rate:
+                raise ValueError(
+                    f"sampling_rate: expected {self.sampling_rate}, that of the audio branch, got {sampling_rate}; "
+                    "resample first (multimodal_ser.audio.load_audio does)"
+                )
+            data |= self._audio(waveforms)
+        if texts is not None:
+            turns: Sequence[Any] = [None] * rows if context is None else [context] if isinstance(text, str) else context
+            joined = [self._with_context(row, before) for row, before in zip(texts, turns, strict=True)]
+            if any(joined):
+                data |= self._text(joined)
+        if not data:
+            raise ValueError("expected audio or text in at least one row, got none; leave empty rows out")
+        return BatchFeature(data)
+
+    def _audio(self, waveforms: list[np.ndarray | None]) -> dict[str, torch.Tensor]:
+        name = self.feature_extractor.model_input_names[0]
+        rows: list[np.ndarray | None] = []
+        for waveform in waveforms:
+            if waveform is None:
+                rows.append(None)
+                continue
+            waveform = np.asarray(waveform, dtype=np.float32)
+            options: dict[str, Any] = {"padding": False} if name == "input_values" else {"padding": "longest", "truncation": False}
+            rows.append(np.asarray(self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0]))
+        like = next(row for row in rows if row is not None)
+        longest = max(row.shape[-1] for row in rows if row is not None)
+        inputs = torch.zeros(len(rows), *like.shape[:-1], longest)
+        mask = torch.zeros(len(rows), longest, dtype=torch.long)
+        for index, row in enumerate(rows):
+            if row is not None:
+                inputs[index, ..., : row.shape[-1]] = torch.from_numpy(row)
+                mask[index, : row.shape[-1]] = 1
+        return {name: inputs, "audio_attention_mask": mask}
+
+    def _with_context(self, text: str | None, before: Sequence[str] | None) -> str | None:
+        if text is None or not text.strip():
+            return None
+        separator = self.tokenizer.sep_token or self.tokenizer.eos_token
+        return f" {separator} ".join([*(turn for turn in before or () if turn and turn.strip()), text])
+
+    def _text(self, texts: list[str | None]) -> dict[str, torch.Tensor]:
+        encoded = self.tokenizer([text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False)
+        given = torch.tensor([text is not None for text in texts])[:, None]
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"] * given}
+
