@@ -18,7 +18,7 @@ UNSEEN_SPEAKERS = frozenset({"ravdess_02", "ravdess_15", "ravdess_16", "ravdess_
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording: where it lies, what was annotated, and its samples (S,) float32 at 16 kHz."""
+    """One recording: where it lies, what was annotated, and its samples (S,) float32 at 16 kHz, with and without the silence around."""
 
     corpus: str
     path: Path
@@ -27,6 +27,7 @@ class Clip:
     text: str
     language: str
     waveform: np.ndarray
+    untrimmed: np.ndarray
 
 
 def trim(waveform: np.ndarray, threshold_db: float = -40.0, frame: int = 320) -> np.ndarray:
@@ -50,5 +51,5 @@ def read_clips(data: Path, corpora: tuple[str, ...] = CORPORA, *, unseen: bool =
                 waveform = waveform.mean(1)
                 if rate != SAMPLING_RATE:
                     waveform = soxr.resample(waveform, rate, SAMPLING_RATE)
-                clips.append(Clip(corpus, path, row["emotion"], row["speaker"], row["text"], row["language"], trim(waveform)))
+                clips.append(Clip(corpus, path, row["emotion"], row["speaker"], row["text"], row["language"], trim(waveform), waveform))
     return clips

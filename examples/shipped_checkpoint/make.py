@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from audio_branch import distil
 from data import read_clips
+from fusion import train_fusion
+from text_branch import train_text
 
 
 def main() -> None:
@@ -23,11 +25,16 @@ def main() -> None:
     parser.add_argument("--text-encoder", required=True)
     parser.add_argument("--output-dir", type=Path, default=Path("runs/shipped"))
     parser.add_argument("--distillation-steps", type=int, default=2000)
+    parser.add_argument("--fusion-steps", type=int, default=900)
     parser.add_argument("--stages", nargs="+", default=["audio", "text", "fusion"], choices=["audio", "text", "fusion"])
     args = parser.parse_args()
     torch.set_flush_denormal(True)
     if "audio" in args.stages:
         distil(read_clips(args.data), args.whisper, args.output_dir / "audio", args.distillation_steps)
+    if "text" in args.stages:
+        train_text(args.data, args.text_encoder, args.output_dir / "text")
+    if "fusion" in args.stages:
+        train_fusion(args.data, read_clips(args.data), args.output_dir, args.output_dir / "checkpoint", args.fusion_steps)
 
 
 if __name__ == "__main__":

