@@ -22,6 +22,10 @@ class InputError(ValueError):
         super().__init__(f"{what}: expected {expected}, got {got}; {remedy}")
         self.what, self.expected, self.got, self.remedy = what, expected, got, remedy
 
+    def named(self, what: str) -> InputError:
+        """The same error of the same type, about a thing of another name."""
+        return _rebuild(type(self), what, self.expected, self.got, self.remedy)
+
     def __str__(self) -> str:  # an OSError among the parents of a subclass must not change the text
         return str(self.args[0])
 

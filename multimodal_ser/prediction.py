@@ -193,7 +193,7 @@ def predict_iter(
             else:
                 break
 
-    for given in items:
+    for position, given in enumerate(items):
         item = _Item.of(given)
         waiting.append(item)
         try:
@@ -203,7 +203,8 @@ def predict_iter(
                     run.flush(rows)
                     rows.clear()
         except InputError as error:
-            item.error = error
+            # an array has no name of its own: its place in the list is one
+            item.error = error if item.source or total in (None, 1) else error.named(f"input {position} ({error.what})")
             rows = [row for row in rows if row.item is not item]
         item.complete = True
         yield from finished(everything=False)

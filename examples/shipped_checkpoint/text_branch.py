@@ -16,11 +16,10 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, BertTokenizer
 
-from multimodal_ser.labels import EMOTIONS, admissible_classes
+from multimodal_ser.labels import EKMAN, EMOTIONS, admissible_classes, canonical_emotion
 from multimodal_ser.model.losses import emotion_loss
 
 VOCABULARY = 7000  # of 30,522 word pieces; every single character stays, so that any word can be spelt
-EKMAN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 MAX_TOKENS = 48
 
 
@@ -112,7 +111,7 @@ def macro_f1(model: nn.Module, tokenizer: BertTokenizer, rows: list[tuple[str, s
         batch = tokenizer([row[1] for row in rows[at : at + 128]], padding=True, truncation=True, max_length=128, return_tensors="pt")
         predicted += ekman_index(model(batch["input_ids"], batch["attention_mask"]).float().softmax(-1))
     model.train()
-    return float(f1_score([EKMAN.index(row[2]) for row in rows], predicted, average="macro"))
+    return float(f1_score([EKMAN.index(canonical_emotion(row[2])) for row in rows], predicted, average="macro"))
 
 
 def train_text(data: Path, source: str, folder: Path, epochs: int = 2, batch_size: int = 48) -> None:
@@ -122,7 +121,7 @@ def train_text(data: Path, source: str, folder: Path, epochs: int = 2, batch_siz
     tokenizer = prune_vocabulary(source, [row[1] for row in everything], folder)
     # DailyDialog is four fifths neutral: of its neutral turns one in six
     texts = [row for i, row in enumerate(everything) if row[0] == "goemotions" or row[2] != "neutral" or i % 6 == 0]
-    counts = Counter(name for row in texts for name in row[2].split("|"))
+    counts = Counter(canonical_emotion(name) for row in texts for name in row[2].split("|"))
     weights = [min((max(counts.values()) / counts[name]) ** 0.5, 4.0) if counts[name] else 1.0 for name in EMOTIONS]
     model = TextClassifier(pruned_encoder(source, tokenizer))
     print(f"text: {len(texts)} texts, {sum(p.numel() for p in model.encoder.parameters()) / 1e6:.2f} M parameters", flush=True)

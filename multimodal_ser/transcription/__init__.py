@@ -1,0 +1,25 @@
+"""Transcription: Whisper, behind one interface for three libraries; silence stays silent."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multimodal_ser.transcription.cache import TranscriptCache
+    from multimodal_ser.transcription.transcriber import WhisperTranscriber
+    from multimodal_ser.transcription.transcript import Transcript, Word
+    from multimodal_ser.transcription.weights import WhisperNotFoundError, WhisperWeights, find_whisper, whisper_candidates
+
+_HOMES = {
+    "Transcript": "transcript", "Word": "transcript", "TranscriptCache": "cache", "WhisperTranscriber": "transcriber",
+    "WhisperNotFoundError": "weights", "WhisperWeights": "weights", "find_whisper": "weights", "whisper_candidates": "weights",
+}  # fmt: skip
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,218 @@
+"""The transcriber: recordings in, transcripts out, whichever library runs Whisper."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from multimodal_ser.audio import SAMPLING_RATE, load_audio
+from multimodal_ser.errors import InputError
+from multimodal_ser.transcription.backends import BACKENDS, Heard, WhisperBackend
+from multimodal_ser.transcription.cache import TranscriptCache
+from multimodal_ser.transcription.gate import speech_duration
+from multimodal_ser.transcription.transcript import Transcript
+from multimodal_ser.transcription.weights import WhisperWeights, find_whisper
+from multimodal_ser.windows import Windower
+
+NO_SPEECH_THRESHOLD = 0.6
+LOG_PROBABILITY_THRESHOLD = -1.0
+"""Whisper's own: where no speech is likelier than the former and the words less likely than the latter, nothing was said (whisper.transcribe)."""
+
+COMPRESSION_RATIO_THRESHOLD = 2.4
+"""Whisper's own: text that compresses better than this is a loop."""
+
+
+class WhisperTranscriber:
+    """Whisper. Weights are found (see `find_whisper`) and loaded when they are first needed.
+
+    Decoding is greedy, so that the same recording always gives the same words. Recordings longer than 30 s are cut where they are quiet.
+
+    Args:
+        model: a name ("base", "small.en", ...), a Hub id, a file or a folder; None: base, wherever it is found.
+        backend: "faster-whisper", "openai-whisper", "transformers"; None: the one that fits the weights found.
+        device: "cpu", "cuda", "cuda:1", ...; None: the CPU.
+        compute_type: "int8", "float16", "float32", ... as the backend names it; None: its best for the device.
+        gate: whether a voice activity detector listens first; what has no voice in it then never reaches Whisper.
+        cache_dir: a folder in which transcripts are kept; None: none are kept.
+
+    Example:
+        >>> import numpy as np
+        >>> from multimodal_ser import WhisperTranscriber
+        >>> WhisperTranscriber().transcribe(np.zeros(16000, np.float32), sampling_rate=16000).text  # silence: the gate stays shut
+        ''
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | None = None,
+        *,
+        backend: str | None = None,
+        device: Any = None,
+        compute_type: str | None = None,
+        gate: bool = True,
+        cache_dir: str | os.PathLike | None = None,
+    ):
+        if backend is not None and backend not in BACKENDS:
+            raise InputError("backend", expected=f"one of {', '.join(BACKENDS)}", got=repr(backend), remedy="choose one of them, or None")
+        self.model, self.compute_type, self.gate = model, compute_type, gate
+        self.cache = None if cache_dir is None else TranscriptCache(cache_dir)
+        self._wanted_backend = backend
+        self._device = str(device or "cpu")
+        self._weights: WhisperWeights | None = None
+        self._backend: WhisperBackend | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        found = self._weights
+        what = f"{found.name!r}, backend={found.backend!r}" if found else f"{'base' if self.model is None else os.fspath(self.model)!r}, not loaded"
+        return f"WhisperTranscriber({what}, device={self._device!r})"
+
+    @property
+    def device(self) -> str:
+        """Where Whisper runs."""
+        return self._device
+
+    @property
+    def weights(self) -> WhisperWeights:
+        """The weights that were found.
+
+        Raises:
+            WhisperNotFoundError: there are none.
+        """
+        if self._weights is None:
+            self._weights = find_whisper(self.model, self._wanted_backend)
+        return self._weights
+
+    @property
+    def name(self) -> str:
+        """Which Whisper: "base", ..."""
+        return self.weights.name
+
+    @property
+    def backend_name(self) -> str:
+        """Which library runs it."""
+        return self.weights.backend
+
+    def to(self, device: Any) -> WhisperTranscriber:
+        """Move to another device; Whisper is loaded there when it is next needed."""
+        if str(device) != self._device:
+            self._device, self._backend = str(device), None
+        return self
+
+    def load(self) -> WhisperTranscriber:
+        """Find and load the weights now.
+
+        Raises:
+            WhisperNotFoundError: there are none.
+        """
+        with self._lock:
+            if self._backend is None:
+                weights = self.weights
+                device = self._device if self._device.startswith(("cuda", "cpu")) or weights.backend == "transformers" else "cpu"
+                self._backend = BACKENDS[weights.backend](weights, device, self.compute_type)
+        return self
+
+    def transcribe(
+        self, audio: Any, *, sampling_rate: int | None = None, language: str | None = None, word_timestamps: bool = False
+    ) -> Transcript | list[Transcript]:
+        """Write down what is said.
+
+        Args:
+            audio: a recording in any form that `load_audio` takes, or a list of them.
+            sampling_rate: of arrays, Hz.
+            language: code or name ("de", "german"); None: detected.
+            word_timestamps: whether to find out when each word is said.
+
+        Returns:
+            A `Transcript`, or for a list a list in the same order. Where nobody speaks, its text is "".
+
+        Raises:
+            AudioError: a recording cannot be used.
+            InputError: an unknown language, or another language than English for an English-only model.
+            WhisperNotFoundError: there are no weights.
+        """
+        if isinstance(audio, list | tuple):
+            return self._transcribe(audio, sampling_rate, language, word_timestamps)
+        return self._transcribe([audio], sampling_rate, language, word_timestamps)[0]
+
+    def _transcribe(self, recordings: Sequence[Any], sampling_rate: int | None, language: str | None, word_timestamps: bool) -> list[Transcript]:
+        code = language_code(language)
+        results: list[list[tuple[float, Transcript]]] = []
+        waiting: list[tuple[int, int, np.ndarray, float | None, str | None]] = []
+        for number, recording in enumerate(recordings):
+            waveform = load_audio(recording, sampling_rate)
+            windower = Windower()
+            parts = [*windower.push(waveform), *windower.finish()]
+            results.append([])
+            for start, window in parts:
+                voice = speech_duration(window) if self.gate else None
+                empty = Transcript("", speech_duration=voice, words=() if word_timestamps else None)
+                key, known = None, None
+                if voice != 0.0:
+                    key, known = self._look_up(window, code, word_timestamps)
+                    if known is None:
+                        waiting.append((number, len(results[number]), window, voice, key))
+                results[number].append((start, known or empty))
+        if waiting:
+            self.load()
+            assert self._backend is not None
+            if code not in (None, "en") and not self._backend.multilingual:
+                raise InputError("language", expected="'en': this Whisper knows English alone", got=repr(code), remedy="use a multilingual one, such as 'base'")
+            heard = self._backend.transcribe([window for _, _, window, _, _ in waiting], code, word_timestamps)
+            for (number, position, window, voice, key), result in zip(waiting, heard, strict=True):
+                transcript = self._checked(result, len(window) / SAMPLING_RATE, voice)
+                results[number][position] = (results[number][position][0], transcript)
+                if self.cache is not None and key is not None:
+                    self.cache.put(key, transcript)
+        return [Transcript.joined(parts) for parts in results]
+
+    def _look_up(self, window: np.ndarray, code: str | None, word_timestamps: bool) -> tuple[str | None, Transcript | None]:
+        if self.cache is None:
+            return None, None
+        weights = self.weights
+        key = self.cache.key(window, weights.name, weights.format, weights.path, self.compute_type, self.gate, code, word_timestamps)
+        return key, self.cache.get(key)
+
+    def _checked(self, heard: Heard, duration: float, voice: float | None) -> Transcript:
+        """Drop what Whisper made up: words where it hears no speech itself, and loops."""
+        no_speech, average = heard.no_speech_probability or 0.0, heard.average_log_probability or 0.0
+        invented = no_speech > NO_SPEECH_THRESHOLD and average < LOG_PROBABILITY_THRESHOLD
+        invented = invented or heard.compression_ratio > COMPRESSION_RATIO_THRESHOLD or not any(character.isalnum() for character in heard.text)
+        words = heard.words
+        if words is not None:
+            words = () if invented else tuple(type(w)(w.text, min(w.start, duration), min(w.end, duration), w.probability) for w in words if w.text)
+        return Transcript(
+            text="" if invented else heard.text,
+            language=None if invented else heard.language,
+            language_probability=None if invented else heard.language_probability,
+            words=words,
+            average_log_probability=heard.average_log_probability,
+            no_speech_probability=heard.no_speech_probability,
+            speech_duration=voice,
+            model=self.name,
+            backend=self.backend_name,
+        )
+
+
+def language_code(language: str | None) -> str | None:
+    """ISO 639-1 code of a language given by code or English name.
+
+    Raises:
+        InputError: a language that Whisper does not know.
+    """
+    if language is None:
+        return None
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
+
+    name = language.strip().lower()
+    code = name if name in LANGUAGES else TO_LANGUAGE_CODE.get(name)
+    if code is None:
+        close = get_close_matches(name, [*LANGUAGES, *TO_LANGUAGE_CODE], n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "leave it out, and it is detected"
+        raise InputError("language", expected="a language that Whisper knows, such as 'de' or 'german'", got=repr(language), remedy=remedy)
+    return code

