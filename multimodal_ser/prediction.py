@@ -107,7 +107,7 @@ def predict(
     """
     many = isinstance(audio, list | tuple) or (audio is None and isinstance(text, list | tuple))
     if not many:
-        [only] = predict_iter(model, [{"audio": audio, "text": text, "context": context}], **options)
+        [only] = predict_iter(model, [{"audio": audio, "text": text, "context": context}], total=1, **options)
         return only
     count = len(audio if audio is not None else text)
     columns: dict[str, Sequence[Any]] = {}
@@ -204,7 +204,7 @@ def predict_iter(
                     rows.clear()
         except InputError as error:
             # an array has no name of its own: its place in the list is one
-            item.error = error if item.source or total in (None, 1) else error.named(f"input {position} ({error.what})")
+            item.error = error if item.source or total == 1 else error.named(f"input {position} ({error.what})")
             rows = [row for row in rows if row.item is not item]
         item.complete = True
         yield from finished(everything=False)

@@ -1,0 +1,48 @@
+# make demo   sets up everything and predicts a handful of recordings
+# make test   sets up everything and runs the tests
+# Real recordings are found through MULTIMODAL_SER_DATA (see docs/data.md); without it, what needs them is skipped with a reason.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: demo test style coverage acceptance bench measure build clean
+
+demo: $(VENV)/.runs
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov=multimodal_ser --cov-report=term:skip-covered
+
+style: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mlinter multimodal_ser/model
+	$(BIN)/codespell
+
+acceptance: $(VENV)/.tests
+	$(BIN)/python -m pytest -m slow -o addopts="-ra"
+
+measure: $(VENV)/.tests
+	$(BIN)/python benchmarks/measure_shipped.py --output-dir benchmarks/results
+
+bench: $(VENV)/.tests
+	$(BIN)/python benchmarks/speed.py
+
+build: $(VENV)/.tests
+	$(BIN)/python -m build
+
+# The library and Whisper base: about 7 GB with PyTorch and its CUDA libraries.
+$(VENV)/.runs: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[offline]"
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.runs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .coverage *.egg-info
