@@ -211,14 +211,15 @@ def _opened(source: str | bytes | BinaryIO, name: str) -> Iterator[BinaryIO]:
             _not_empty(file, name)
             yield file
         return
-    if not isinstance(source, bytes) and source.seekable() and source.tell() == 0:
-        _not_empty(source, name)
-        yield source
-        return
-    content = source if isinstance(source, bytes) else source.read()
-    if not isinstance(content, bytes):
-        raise AudioError(name, expected="a binary file object", got="one that gives text", remedy='open it with mode "rb"')
-    buffer = io.BytesIO(content)
+    if not isinstance(source, bytes):
+        if not isinstance(source.read(0), bytes):
+            raise AudioError(name, expected="a binary file object", got="one that gives text", remedy='open it with mode "rb"')
+        if source.seekable() and source.tell() == 0:
+            _not_empty(source, name)
+            yield source
+            return
+        source = source.read()
+    buffer = io.BytesIO(source)
     _not_empty(buffer, name)
     yield buffer
 
