@@ -198,6 +198,7 @@ def predict_iter(
         waiting.append(item)
         try:
             for row in _rows(item, sampling_rate, modalities, channels, max_duration):
+                item.tracks[row.channel].cut += 1
                 rows.append(row)
                 if len(rows) >= ROWS_IN_MEMORY:
                     run.flush(rows)
@@ -234,7 +235,8 @@ class _Track:
     probabilities: np.ndarray | None = None  # (C,), weighted sum
     weight: float = 0.0
     duration: float = 0.0
-    windows: int = 0
+    cut: int = 0  # windows that the recording was cut into
+    windows: int = 0  # of them, those that ran through the model
     transcripts: list[tuple[float, Transcript]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     notes: dict[str, None] = field(default_factory=dict)
@@ -410,7 +412,7 @@ class _Run:
 
     def _speech_time(self, row: _Row, duration: float) -> float:
         """How much a window counts: its seconds of speech; never quite nothing, so that a recording of silence has an answer."""
-        if row.waveform is None or (row.start == 0.0 and row.item.complete):  # a recording of one window
+        if row.waveform is None or (row.item.complete and row.item.tracks[row.channel].cut == 1):  # there is nothing to weigh it against
             return 1.0
         if row.transcript is not None and row.transcript.speech_duration is not None:
             return max(row.transcript.speech_duration, 1e-3)

@@ -19,12 +19,14 @@ REACH = 5.0
 
 
 def quietest(waveform: np.ndarray, start: int, stop: int) -> int:
-    """The sample between `start` and `stop` around which 0.2 s carry least energy."""
+    """The sample between `start` and `stop` around which 0.2 s carry least energy; of equals the one nearest to their middle."""
     span = SAMPLING_RATE // 5
     energy = np.concatenate([[0.0], np.cumsum(np.square(waveform[start:stop], dtype=np.float64))])
     if len(energy) <= span:
         return (start + stop) // 2
-    return start + int(np.argmin(energy[span:] - energy[:-span])) + span // 2
+    around = energy[span:] - energy[:-span]
+    candidates = np.flatnonzero(around <= around.min() + 1e-9 * span)
+    return start + int(candidates[np.argmin(np.abs(candidates - len(around) // 2))]) + span // 2
 
 
 class Windower:

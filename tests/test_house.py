@@ -1,0 +1,104 @@
+"""The house: imports run one way, nothing heavy is imported unasked, examples in docstrings run."""
+
+import ast
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "multimodal_ser"
+ORDER = [
+    "_version", "errors", "labels", "containers", "audio", "windows", "transcription", "model", "testing", "prediction", "evaluation", "inspection", "cli",
+]  # fmt: skip
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """(room, whether at the top of the module) of every import of this package."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "multimodal_ser":
+            parts = node.module.split(".")
+            names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("multimodal_ser.")]
+        yield from names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    if path == PACKAGE / "__init__.py":
+        return
+    assert room(path) in ORDER, f"{path}: give the new room its place in ORDER"
+    for name in imports(path):
+        if name == "__version__":
+            continue
+        if room(path) == "model":  # its predict and its transcriber: inside the method, so that copied code still loads
+            assert name in ("prediction", "transcription")
+            continue
+        assert ORDER.index(name) <= ORDER.index(room(path)), f"{path.name} imports {name}, which comes after it"
+
+
+def test_files_of_the_model_import_only_each_other_and_transformers():
+    allowed = {
+        "torch", "transformers", "huggingface_hub", "numpy", "collections", "dataclasses", "typing", "pathlib", "difflib", "inspect", "copy", "math", "__future__",
+    }  # fmt: skip
+    for path in (PACKAGE / "model").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 1 or node.module.split(".")[0] in allowed, path
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_stay_readable(path):
+    assert len(path.read_text().splitlines()) <= 550
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import multimodal_ser", "import multimodal_ser.labels, multimodal_ser.audio, multimodal_ser.transcription, multimodal_ser.cli, multimodal_ser.testing",
+        "import multimodal_ser; multimodal_ser.EMOTIONS, multimodal_ser.load_audio, multimodal_ser.__all__",
+        "from multimodal_ser.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass", "from multimodal_ser.cli import main\ntry: main(['predict', '--help'])\nexcept SystemExit: pass",
+    ],
+)  # fmt: skip
+def test_light_imports_stay_light(code):
+    heavy = "{'torch', 'transformers', 'av', 'faster_whisper', 'whisper', 'torchaudio', 'datasets', 'evaluate', 'sklearn'}"
+    done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print('LOADED', sorted({heavy} & set(sys.modules)))"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_every_public_name_is_there():
+    import multimodal_ser
+
+    for name in multimodal_ser.__all__:
+        assert getattr(multimodal_ser, name) is not None
+        assert name in dir(multimodal_ser)
+    with pytest.raises(AttributeError, match="nonsense"):
+        multimodal_ser.nonsense  # noqa: B018
+
+
+def test_public_names_have_docstrings_with_an_example_for_classes():
+    import multimodal_ser
+
+    for name in multimodal_ser.__all__:
+        value = getattr(multimodal_ser, name)
+        if isinstance(value, type) and not issubclass(value, Exception):
+            assert ">>>" in (value.__doc__ or "") or name in ("Transcript",) and ">>>" in value.__doc__, name
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if ">>>" in path.read_text()], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_examples_in_docstrings_run(path):
+    name = ".".join(("multimodal_ser", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    outcome = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert outcome.attempted and not outcome.failed
