@@ -1,6 +1,6 @@
 """Predict a handful of recordings: those of this folder, and real ones where MULTIMODAL_SER_DATA has them.
 
-    python examples/demo.py [FILE ...]
+python examples/demo.py [FILE ...]
 """
 
 import os

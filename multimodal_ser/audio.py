@@ -50,7 +50,9 @@ class AudioNotFoundError(AudioError, FileNotFoundError):
     """There is no such file."""
 
 
-def load_audio(audio: AudioInput, sampling_rate: int | None = None, *, channels: Channels = "mix", max_duration: float = MAX_DURATION) -> np.ndarray:
+def load_audio(
+    audio: AudioInput, sampling_rate: int | None = None, *, channels: Channels = "mix", max_duration: float = MAX_DURATION
+) -> np.ndarray:
     """Decode a recording, resample it to 16 kHz and mix its channels.
 
     Args:
@@ -188,9 +190,20 @@ def _source(audio: AudioInput) -> tuple[str | bytes | BinaryIO | np.ndarray, str
 
 
 def _valid_rate(rate: Any, name: str) -> int:
-    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not math.isfinite(rate) or rate != int(rate) or not 1000 <= rate <= 768_000:
+    if (
+        isinstance(rate, bool)
+        or not isinstance(rate, numbers.Real)
+        or not math.isfinite(rate)
+        or rate != int(rate)
+        or not 1000 <= rate <= 768_000
+    ):
         got = "none" if rate is None else f"{rate!r} ({type(rate).__name__})"
-        raise AudioError(name, expected="sampling_rate, a whole number of Hz from 1000 to 768000", got=got, remedy="say at which rate the array was recorded")
+        raise AudioError(
+            name,
+            expected="sampling_rate, a whole number of Hz from 1000 to 768000",
+            got=got,
+            remedy="say at which rate the array was recorded",
+        )
     return int(rate)
 
 
@@ -206,7 +219,9 @@ def _opened(source: str | bytes | BinaryIO, name: str) -> Iterator[BinaryIO]:
         try:
             file = open(source, "rb")  # noqa: SIM115 - closed by the with statement below
         except OSError as error:
-            raise AudioError(name, expected="an audio file", got=f"one that cannot be read ({error.strerror})", remedy="check its permissions") from error
+            raise AudioError(
+                name, expected="an audio file", got=f"one that cannot be read ({error.strerror})", remedy="check its permissions"
+            ) from error
         with file:
             _not_empty(file, name)
             yield file
@@ -247,7 +262,12 @@ def _decoder(audio: AudioInput, sampling_rate: Any, max_duration: float) -> Iter
         claim = claimed_and_held(file)
         file.seek(0)
         if claim is not None:
-            raise AudioError(name, expected=f"{claim.claimed}, as its header claims", got=claim.held, remedy="the file is cut off or damaged: get it again")
+            raise AudioError(
+                name,
+                expected=f"{claim.claimed}, as its header claims",
+                got=claim.held,
+                remedy="the file is cut off or damaged: get it again",
+            )
         import soundfile as sf
 
         try:
@@ -290,13 +310,21 @@ def _with_soundfile(decoder: Any, name: str) -> Iterator[np.ndarray]:
         raise AudioError(name, expected="a recording that can be decoded to its end", got=got, remedy="get it again") from error
     if frames < decoder.frames < UNKNOWN and decoder.frames - frames > 0.1 * decoder.samplerate:
         claimed, held = decoder.frames / decoder.samplerate, frames / decoder.samplerate
-        raise AudioError(name, expected=f"{claimed:.2f} s, as its header claims", got=f"{held:.2f} s", remedy="the file is cut off or damaged: get it again")
+        raise AudioError(
+            name,
+            expected=f"{claimed:.2f} s, as its header claims",
+            got=f"{held:.2f} s",
+            remedy="the file is cut off or damaged: get it again",
+        )
 
 
 def _with_av(file: BinaryIO, name: str, max_duration: float) -> Iterator[tuple[str, int, Iterator[np.ndarray]]]:
     import av
 
-    not_audio = {"expected": "audio (wav, flac, mp3, ogg, m4a, webm, ...)", "remedy": "check that this is a recording, or convert it to wav"}
+    not_audio = {
+        "expected": "audio (wav, flac, mp3, ogg, m4a, webm, ...)",
+        "remedy": "check that this is a recording, or convert it to wav",
+    }
     try:
         container = av.open(file, options={"format_whitelist": DEMUXERS})
     except (av.FFmpegError, ValueError) as error:
@@ -328,14 +356,18 @@ def _with_av(file: BinaryIO, name: str, max_duration: float) -> Iterator[tuple[s
                 raise AudioError(name, expected="a recording that can be decoded to its end", got=got, remedy="get it again") from error
             if frames / rate < claimed - max(0.25, 0.02 * claimed):
                 got = f"{frames / rate:.2f} s"
-                raise AudioError(name, expected=f"{claimed:.2f} s, as its header claims", got=got, remedy="the file is cut off or damaged: get it again")
+                raise AudioError(
+                    name, expected=f"{claimed:.2f} s, as its header claims", got=got, remedy="the file is cut off or damaged: get it again"
+                )
 
         yield name, rate, pieces()
 
 
 def _not_longer(duration: float, name: str, max_duration: float) -> None:
     if duration > max_duration:
-        raise AudioError(name, expected=f"at most {max_duration:g} s", got=f"{duration:.0f} s", remedy="raise max_duration, or cut the recording")
+        raise AudioError(
+            name, expected=f"at most {max_duration:g} s", got=f"{duration:.0f} s", remedy="raise max_duration, or cut the recording"
+        )
 
 
 def _checked(pieces: Iterator[np.ndarray], name: str, rate: int, max_duration: float) -> Iterator[np.ndarray]:
@@ -343,7 +375,12 @@ def _checked(pieces: Iterator[np.ndarray], name: str, rate: int, max_duration: f
     for piece in pieces:
         if not np.isfinite(piece).all():
             at = frames + int(np.argmin(np.isfinite(piece).all(axis=1)))
-            raise AudioError(name, expected="finite samples", got=f"NaN or infinity at {at / rate:.3f} s", remedy="find out what wrote them; numpy.nan_to_num hides them")
+            raise AudioError(
+                name,
+                expected="finite samples",
+                got=f"NaN or infinity at {at / rate:.3f} s",
+                remedy="find out what wrote them; numpy.nan_to_num hides them",
+            )
         frames += len(piece)
         _not_longer(frames / rate, name, max_duration)
         yield piece

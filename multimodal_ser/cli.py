@@ -32,7 +32,9 @@ def _destination(path: str | None) -> Iterator[IO[str]]:
     try:
         file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115 - closed by the with statement below
     except OSError as error:
-        raise InputError("--output", expected="a file that can be written", got=f"{path} ({error.strerror})", remedy="name another") from error
+        raise InputError(
+            "--output", expected="a file that can be written", got=f"{path} ({error.strerror})", remedy="name another"
+        ) from error
     with file:
         yield file
 
@@ -75,10 +77,15 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """A prediction or transcript as one line of a table."""
     flat = {key: "" if value is None else value for key, value in row.items() if not isinstance(value, dict | list)}
     flat |= {f"p_{label}": round(value, 6) for label, value in row.get("probabilities", {}).items()}
-    flat["probabilities"] = " ".join(f"{label} {value:.2f}" for label, value in sorted(row.get("probabilities", {}).items(), key=lambda e: -e[1])[:3])
+    flat["probabilities"] = " ".join(
+        f"{label} {value:.2f}" for label, value in sorted(row.get("probabilities", {}).items(), key=lambda e: -e[1])[:3]
+    )
     flat["modalities"] = "+".join(row.get("modalities") or [])
     transcript = row.get("transcript") or {}
-    flat["language"], flat["text"] = transcript.get("language") or row.get("language") or "", transcript.get("text") or row.get("text") or ""
+    flat["language"], flat["text"] = (
+        transcript.get("language") or row.get("language") or "",
+        transcript.get("text") or row.get("text") or "",
+    )
     flat["notes"] = "; ".join(row.get("notes") or [])
     return flat
 
@@ -92,13 +99,17 @@ def _load_model(args: argparse.Namespace) -> Any:
         return MultimodalEmotionClassifier.from_pretrained(args.model, whisper=whisper, device=args.device, **options)
     except (OSError, ValueError) as error:
         line = str(error).strip().splitlines()[0]
-        raise InputError("--model", expected="a folder or Hub id of a checkpoint", got=f"{args.model or 'the shipped one'}: {line}", remedy="check it") from error
+        raise InputError(
+            "--model", expected="a folder or Hub id of a checkpoint", got=f"{args.model or 'the shipped one'}: {line}", remedy="check it"
+        ) from error
 
 
 def predict(args: argparse.Namespace) -> int:
     """Emotion probabilities of recordings, texts, or both."""
     if args.text is not None and len(args.audio) > 1:
-        raise InputError("--text", expected="at most one recording beside it", got=f"{len(args.audio)} recordings", remedy="call once a recording")
+        raise InputError(
+            "--text", expected="at most one recording beside it", got=f"{len(args.audio)} recordings", remedy="call once a recording"
+        )
     if not args.audio and args.text is None:
         raise InputError("input", expected="recordings, or --text", got="neither", remedy="multimodal-ser predict call.wav")
     model = _load_model(args)
@@ -110,7 +121,19 @@ def predict(args: argparse.Namespace) -> int:
     from multimodal_ser.labels import label_map
 
     labels = dict.fromkeys(label_map(model.labels, args.label_set).values())
-    columns = ["source", "channel", "label", "confidence", "probabilities", *(f"p_{label}" for label in labels), "modalities", "language", "text", "notes", "error"]
+    columns = [
+        "source",
+        "channel",
+        "label",
+        "confidence",
+        "probabilities",
+        *(f"p_{label}" for label in labels),
+        "modalities",
+        "language",
+        "text",
+        "notes",
+        "error",
+    ]
     if args.channels == "mix":
         columns.remove("channel")
     if args.format == "csv":
@@ -218,7 +241,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def listening(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--whisper", metavar="NAME|PATH|none", help='the Whisper that listens: "small", a folder or file, none (default: what is found)')
+        sub.add_argument(
+            "--whisper", metavar="NAME|PATH|none", help='the Whisper that listens: "small", a folder or file, none (default: what is found)'
+        )
         sub.add_argument("--language", help='language of the speech, such as "de" (default: detected)')
         sub.add_argument("--word-timestamps", action="store_true", help="also give the times of the words (json and jsonl)")
         sub.add_argument("--device", help='"cpu", "cuda", ... (default: cpu)')
@@ -227,9 +252,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("audio", nargs="*", metavar="FILE", help="recordings: wav, flac, mp3, ogg, m4a, webm ...")
     sub.add_argument("--text", help="the words, where they are known; Whisper is then not run")
     sub.add_argument("--model", metavar="ID|PATH", help="checkpoint (default: the one that ships in the package)")
-    sub.add_argument("--modalities", choices=("auto", "both", "audio", "text"), default="auto", help="what the prediction may rest on (default: auto)")
+    sub.add_argument(
+        "--modalities", choices=("auto", "both", "audio", "text"), default="auto", help="what the prediction may rest on (default: auto)"
+    )
     sub.add_argument("--label-set", default="native", help='"native" (the model\'s own labels), "ekman", "iemocap4", "sentiment"')
-    sub.add_argument("--channels", choices=("mix", "split"), default="mix", help="mix the channels, or one prediction a channel (default: mix)")
+    sub.add_argument(
+        "--channels", choices=("mix", "split"), default="mix", help="mix the channels, or one prediction a channel (default: mix)"
+    )
     sub.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows that run through the model together (default: 8)")
     sub.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="precision of the model (default: float32)")
     sub.add_argument("--progress", action="store_true", help="show a progress bar")
@@ -237,7 +266,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command(transcribe, FORMATS)
     sub.add_argument("audio", nargs="+", metavar="FILE", help="recordings")
-    sub.add_argument("--backend", choices=("faster-whisper", "openai-whisper", "transformers"), help="default: the one that fits the weights found")
+    sub.add_argument(
+        "--backend", choices=("faster-whisper", "openai-whisper", "transformers"), help="default: the one that fits the weights found"
+    )
     listening(sub)
 
     sub = command(info, ("text", "json"))

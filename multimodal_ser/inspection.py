@@ -124,7 +124,9 @@ def _check_shipped() -> Check:
     try:
         MultimodalEmotionClassifier.from_pretrained()
     except Exception as error:
-        return Check("shipped checkpoint", f"does not load ({str(error).splitlines()[0][:120]})", "pip install --force-reinstall multimodal_ser")
+        return Check(
+            "shipped checkpoint", f"does not load ({str(error).splitlines()[0][:120]})", "pip install --force-reinstall multimodal_ser"
+        )
     size = sum(path.stat().st_size for path in SHIPPED_CHECKPOINT.iterdir()) / 1e6
     return Check("shipped checkpoint", f"loads ({size:.0f} MB)")
 

@@ -139,7 +139,11 @@ def merge_probabilities(probabilities: Mapping[str, float], label_set: str) -> d
         {'anger': 0.5, 'neutral': 0.5}
     """
     mapping = label_map(list(probabilities), label_set)
-    order = dict.fromkeys(mapping.values()) if label_set == "native" else [name for name in LABEL_SETS[label_set].labels if name in mapping.values()]
+    order = (
+        dict.fromkeys(mapping.values())
+        if label_set == "native"
+        else [name for name in LABEL_SETS[label_set].labels if name in mapping.values()]
+    )
     return {name: sum(value for label, value in probabilities.items() if mapping[label] == name) for name in order}
 
 
@@ -198,5 +202,7 @@ def admissible_classes(emotion: str, corpus: str | None = None, labels: Sequence
         annotated |= {name for name, under in CORPUS_LABELS[corpus].merged.items() if under in annotated}
     row = tuple(canonical_emotion(label) in annotated for label in labels)
     if not any(row):
-        raise LabelError("emotion", expected=f"one that the model has a class for ({', '.join(labels)})", got=repr(emotion), remedy="leave the row out")
+        raise LabelError(
+            "emotion", expected=f"one that the model has a class for ({', '.join(labels)})", got=repr(emotion), remedy="leave the row out"
+        )
     return row

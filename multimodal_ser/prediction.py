@@ -289,14 +289,18 @@ def _name(audio: AudioInput | None) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _rows(item: _Item, sampling_rate: int | None, modalities: Modalities, channels: Literal["mix", "split"], max_duration: float) -> Iterator[_Row]:
+def _rows(
+    item: _Item, sampling_rate: int | None, modalities: Modalities, channels: Literal["mix", "split"], max_duration: float
+) -> Iterator[_Row]:
     if item.error is not None:
         return
     if item.audio is None:
         if item.text is None:
             raise InputError("input", expected="audio, text or both", got="neither", remedy="give a recording, or text=...")
         if modalities in ("audio", "both"):
-            raise InputError("audio", expected=f"a recording, for modalities={modalities!r}", got="none", remedy="give one, or modalities='auto'")
+            raise InputError(
+                "audio", expected=f"a recording, for modalities={modalities!r}", got="none", remedy="give one, or modalities='auto'"
+            )
         item.tracks[None] = _Track()
         yield _Row(item, None, None, 0.0, item.text)
         return
@@ -325,7 +329,14 @@ class _Run:
     """The options of a run, and what is done with a handful of rows."""
 
     def __init__(
-        self, model: Any, modalities: Modalities, language: str | None, label_set: str, speaker_mean: Any, word_timestamps: bool, batch_size: int
+        self,
+        model: Any,
+        modalities: Modalities,
+        language: str | None,
+        label_set: str,
+        speaker_mean: Any,
+        word_timestamps: bool,
+        batch_size: int,
     ):
         self.model, self.modalities, self.language, self.label_set = model, modalities, language, label_set
         self.speaker_mean, self.word_timestamps, self.batch_size = speaker_mean, word_timestamps, batch_size
@@ -433,7 +444,11 @@ class _Run:
             label=label,
             confidence=probabilities[label],
             probabilities=probabilities,
-            transcript=None if not transcripts else transcripts[0] if given else Transcript.joined(sorted(track.transcripts, key=lambda entry: entry[0])),
+            transcript=None
+            if not transcripts
+            else transcripts[0]
+            if given
+            else Transcript.joined(sorted(track.transcripts, key=lambda entry: entry[0])),
             modalities=tuple(name for name in ("audio", "text") if name in track.used),
             label_set=self.label_set,
             duration=track.duration if item.audio is not None and track.duration else None,

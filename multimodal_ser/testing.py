@@ -11,7 +11,34 @@ if TYPE_CHECKING:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
 
-WORDS = "i you we he she it am are is was not so very happy sad angry afraid door dogs kids talking sitting by the hello world".split()
+WORDS = [
+    "i",
+    "you",
+    "we",
+    "he",
+    "she",
+    "it",
+    "am",
+    "are",
+    "is",
+    "was",
+    "not",
+    "so",
+    "very",
+    "happy",
+    "sad",
+    "angry",
+    "afraid",
+    "door",
+    "dogs",
+    "kids",
+    "talking",
+    "sitting",
+    "by",
+    "the",
+    "hello",
+    "world",
+]
 AUDIO_FAMILIES = ("wav2vec2", "wav2vec2-group", "hubert", "wavlm", "whisper_audio_encoder")
 TEXT_FAMILIES = ("bert", "roberta", "distilbert", "xlm-roberta")
 
@@ -23,7 +50,9 @@ _CONVOLUTIONS = {
 _TEXT = {**_ENCODER, "vocab_size": len(WORDS) + 5, "max_position_embeddings": 64}
 
 
-def tiny_config(audio: str = "wav2vec2", text: str = "bert", labels: tuple[str, ...] = ("anger", "happiness", "sadness"), **fields: Any) -> MultimodalEmotionConfig:
+def tiny_config(
+    audio: str = "wav2vec2", text: str = "bert", labels: tuple[str, ...] = ("anger", "happiness", "sadness"), **fields: Any
+) -> MultimodalEmotionConfig:
     """Configuration of a model of about 50,000 parameters, of true architecture.
 
     Args:

@@ -32,7 +32,12 @@ def encode(path, container, codec, rate=44100):
 
 def write(path, kind):
     if kind in ("m4a", "webm", "mp4"):
-        encode(path, {"m4a": "ipod", "webm": "webm", "mp4": "mp4"}[kind], "libopus" if kind == "webm" else "aac", 48000 if kind == "webm" else 44100)
+        encode(
+            path,
+            {"m4a": "ipod", "webm": "webm", "mp4": "mp4"}[kind],
+            "libopus" if kind == "webm" else "aac",
+            48000 if kind == "webm" else 44100,
+        )
     elif kind == "av-mp3":
         encode(path, "mp3", "libmp3lame")
     else:
@@ -74,12 +79,27 @@ def test_every_form_of_input(tmp_path):
         assert not file.closed
     behind = io.BytesIO(b"junk" + content)
     behind.seek(4)
-    forms = [str(path), content, io.BytesIO(content), behind, {"path": str(path)}, {"bytes": content, "path": None}, {"bytes": None, "path": path}]
+    forms = [
+        str(path),
+        content,
+        io.BytesIO(content),
+        behind,
+        {"path": str(path)},
+        {"bytes": content, "path": None},
+        {"bytes": None, "path": path},
+    ]
     for form in forms:
         np.testing.assert_array_equal(load_audio(form), expected)
     samples = sf.read(path, dtype="float32")[0]
     pcm = (samples * 32768).astype(np.int16)
-    for form in (samples, samples.T, samples.astype(np.float64), torch.from_numpy(samples.T), torch.from_numpy(samples).double(), {"array": samples, "sampling_rate": 44100}):
+    for form in (
+        samples,
+        samples.T,
+        samples.astype(np.float64),
+        torch.from_numpy(samples.T),
+        torch.from_numpy(samples).double(),
+        {"array": samples, "sampling_rate": 44100},
+    ):
         rate = None if isinstance(form, dict) else 44100
         np.testing.assert_allclose(load_audio(form, rate), expected, atol=1e-6)
     np.testing.assert_allclose(load_audio(pcm, 44100), expected, atol=1e-4)

@@ -74,7 +74,12 @@ def test_files_stay_readable(path):
 )  # fmt: skip
 def test_light_imports_stay_light(code):
     heavy = "{'torch', 'transformers', 'av', 'faster_whisper', 'whisper', 'torchaudio', 'datasets', 'evaluate', 'sklearn'}"
-    done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print('LOADED', sorted({heavy} & set(sys.modules)))"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print('LOADED', sorted({heavy} & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
@@ -94,7 +99,7 @@ def test_public_names_have_docstrings_with_an_example_for_classes():
     for name in multimodal_ser.__all__:
         value = getattr(multimodal_ser, name)
         if isinstance(value, type) and not issubclass(value, Exception):
-            assert ">>>" in (value.__doc__ or "") or name in ("Transcript",) and ">>>" in value.__doc__, name
+            assert ">>>" in (value.__doc__ or "") or (name in ("Transcript",) and ">>>" in value.__doc__), name
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if ">>>" in path.read_text()], ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -3,7 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multimodal_ser.labels import (
-    CORPUS_LABELS, EMOTIONS, LABEL_SETS, SYNONYMS, LabelError, admissible_classes, canonical_emotion, label_map, merge_probabilities,
+    CORPUS_LABELS,
+    EMOTIONS,
+    LABEL_SETS,
+    SYNONYMS,
+    LabelError,
+    admissible_classes,
+    canonical_emotion,
+    label_map,
+    merge_probabilities,
 )  # fmt: skip
 
 
@@ -19,7 +27,9 @@ def test_tables_agree_with_each_other():
         assert not set(corpus.merged) & set(corpus.labels)
 
 
-@pytest.mark.parametrize(("said", "meant"), [("Angry", "anger"), (" joy ", "happiness"), ("pleasant_surprise", "surprise"), ("calm", "calm")])
+@pytest.mark.parametrize(
+    ("said", "meant"), [("Angry", "anger"), (" joy ", "happiness"), ("pleasant_surprise", "surprise"), ("calm", "calm")]
+)
 def test_synonyms(said, meant):
     assert canonical_emotion(said) == meant
 

@@ -50,7 +50,9 @@ def test_rows_without_a_label_do_not_count():
     assert loss == 0 and not logits.grad.any()
 
 
-@pytest.mark.parametrize("labels", [torch.zeros(3), torch.zeros(3, 5, dtype=torch.bool), torch.zeros(2, 4), torch.zeros(3, 4, dtype=torch.long)])
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(3), torch.zeros(3, 5, dtype=torch.bool), torch.zeros(2, 4), torch.zeros(3, 4, dtype=torch.long)]
+)
 def test_other_labels_are_told(labels):
     with pytest.raises(ValueError, match="labels: expected class indices"):
         emotion_loss(LOGITS, labels)

@@ -122,7 +122,12 @@ def test_words_in_a_language_that_is_not_read(hearing):
 
 def test_cells_of_a_table(model):
     table = pd.DataFrame({"text": ["hello", None, float("nan"), ""]})
-    assert [p.modalities for p in model.predict([CLIP] * 4, text=list(table["text"]), **RATE)] == [("audio", "text"), ("audio",), ("audio",), ("audio",)]
+    assert [p.modalities for p in model.predict([CLIP] * 4, text=list(table["text"]), **RATE)] == [
+        ("audio", "text"),
+        ("audio",),
+        ("audio",),
+        ("audio",),
+    ]
 
 
 def test_label_sets(model):
@@ -255,7 +260,7 @@ def test_context_joins_the_text(model):
 def test_a_known_speaker_changes_the_answer(model):
     inputs = model.processor(audio=[CLIP], sampling_rate=16000)
     with torch.no_grad():
-        states, _ = model.model.get_audio_features(**{"inputs": inputs["input_values"], "audio_attention_mask": inputs["audio_attention_mask"]})
+        states, _ = model.model.get_audio_features(inputs=inputs["input_values"], audio_attention_mask=inputs["audio_attention_mask"])
     mean = states.mean(2)[0]
     assert model.predict(CLIP, speaker_mean=mean, **RATE).probabilities != model.predict(CLIP, **RATE).probabilities
     unknown = torch.full_like(mean, float("nan"))

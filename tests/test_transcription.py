@@ -29,7 +29,13 @@ class Played:
     def transcribe(self, waveforms, language, word_timestamps):
         self.heard += [len(waveform) for waveform in waveforms]
         words = (Word("hello", 0.5, 999.0, 0.9),) if word_timestamps else None
-        found = {"text": "", "language": language or "en", "language_probability": 0.9, "average_log_probability": -0.2, "no_speech_probability": 0.1}
+        found = {
+            "text": "",
+            "language": language or "en",
+            "language_probability": 0.9,
+            "average_log_probability": -0.2,
+            "no_speech_probability": 0.1,
+        }
         return [Heard(**(found | {"text": f"{len(w)} samples"} | self.fields), words=words) for w in waveforms]
 
 

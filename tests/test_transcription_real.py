@@ -9,7 +9,30 @@ from multimodal_ser import MultimodalEmotionClassifier, WhisperTranscriber
 from multimodal_ser.audio import load_audio
 from multimodal_ser.testing import tiny_model
 
-SENTENCE = "and so my fellow americans ask not what your country can do for you ask what you can do for your country".split()
+SENTENCE = [
+    "and",
+    "so",
+    "my",
+    "fellow",
+    "americans",
+    "ask",
+    "not",
+    "what",
+    "your",
+    "country",
+    "can",
+    "do",
+    "for",
+    "you",
+    "ask",
+    "what",
+    "you",
+    "can",
+    "do",
+    "for",
+    "your",
+    "country",
+]
 FILES = {"faster-whisper": "ctranslate2/base", "openai-whisper": "openai/base.pt", "transformers": "transformers/base"}
 
 

@@ -8,12 +8,30 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, AutoProcessor, BertConfig, BertModel, RobertaConfig,
-    Trainer, TrainingArguments, Wav2Vec2Config, Wav2Vec2Model, WavLMConfig, WavLMModel, WhisperConfig, WhisperModel, pipeline,
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoProcessor,
+    BertConfig,
+    BertModel,
+    Trainer,
+    TrainingArguments,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
+    WhisperConfig,
+    WhisperModel,
+    pipeline,
 )  # fmt: skip
 
 from multimodal_ser import (
-    MultimodalEmotionClassifier, MultimodalEmotionConfig, MultimodalEmotionModel, MultimodalEmotionProcessor, WhisperAudioEncoder,
+    MultimodalEmotionClassifier,
+    MultimodalEmotionConfig,
+    MultimodalEmotionModel,
+    MultimodalEmotionProcessor,
+    WhisperAudioEncoder,
 )  # fmt: skip
 from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_config, tiny_model, tiny_processor
 
@@ -81,9 +99,18 @@ def test_save_and_load_gives_the_same_bits(saved):
     assert not again.training
     with torch.no_grad():
         assert torch.equal(model(**batch).logits, again(**batch).logits)
-    assert {path.name for path in folder.iterdir()} >= {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "README.md"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "README.md",
+    }
     clip = synthetic_speech(1.0)
-    ours, theirs = model.processor(audio=[clip], text=["hello"], sampling_rate=16000), again.processor(audio=[clip], text=["hello"], sampling_rate=16000)
+    ours, theirs = (
+        model.processor(audio=[clip], text=["hello"], sampling_rate=16000),
+        again.processor(audio=[clip], text=["hello"], sampling_rate=16000),
+    )
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
@@ -106,7 +133,9 @@ def test_no_bare_parameter_or_buffer_loads_as_garbage(saved):
     """Every weight that a checkpoint lacks has to come out of `_init_weights`, also from the meta device."""
     _, folder = saved
     weights = load_file(folder / "model.safetensors")
-    bare = [name for name in weights if name.endswith(("gate", "layer_weights", "hidden_mean", "hidden_std", "missing_audio", "missing_text"))]
+    bare = [
+        name for name in weights if name.endswith(("gate", "layer_weights", "hidden_mean", "hidden_std", "missing_audio", "missing_text"))
+    ]
     assert len(bare) == 2 * 2 + 3 + 2
     save_file({name: value for name, value in weights.items() if name not in bare}, folder / "model.safetensors", metadata={"format": "pt"})
     model, info = super(MultimodalEmotionClassifier, MultimodalEmotionClassifier).from_pretrained(folder, output_loading_info=True)
@@ -178,7 +207,9 @@ def test_models_are_built_on_the_meta_device():
     with torch.device("meta"):
         model = MultimodalEmotionClassifier(tiny_config())
     # transformers makes this one of wav2vec2's with torch.Tensor(), which knows no device context
-    assert [name for name, parameter in model.named_parameters() if not parameter.is_meta] == ["model.audio_branch.encoder.masked_spec_embed"]
+    assert [name for name, parameter in model.named_parameters() if not parameter.is_meta] == [
+        "model.audio_branch.encoder.masked_spec_embed"
+    ]
 
 
 def test_from_pretrained_backbones_takes_the_trained_weights(tmp_path):
@@ -190,7 +221,13 @@ def test_from_pretrained_backbones_takes_the_trained_weights(tmp_path):
     tiny_processor().feature_extractor.save_pretrained(tmp_path / "audio")
     tiny_processor().tokenizer.save_pretrained(tmp_path / "text")
     model = MultimodalEmotionClassifier.from_pretrained_backbones(
-        tmp_path / "audio", tmp_path / "text", ["anger", "joy"], fusion_hidden_size=32, fusion_attention_heads=2, pooling_heads=2, whisper=None
+        tmp_path / "audio",
+        tmp_path / "text",
+        ["anger", "joy"],
+        fusion_hidden_size=32,
+        fusion_attention_heads=2,
+        pooling_heads=2,
+        whisper=None,
     )
     for name, value in model.model.audio_branch.encoder.state_dict().items():
         assert torch.equal(value, audio.state_dict()[name]), name
@@ -203,7 +240,19 @@ def test_from_pretrained_backbones_takes_the_trained_weights(tmp_path):
 
 def test_whisper_encoder_equals_transformers_on_full_windows():
     torch.manual_seed(0)
-    config = WhisperConfig(d_model=32, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=64, decoder_layers=1, decoder_attention_heads=2, vocab_size=100, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+    config = WhisperConfig(
+        d_model=32,
+        encoder_layers=3,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        vocab_size=100,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
     whisper = WhisperModel(config).eval()
     encoder = WhisperAudioEncoder.from_whisper(whisper, 2).eval()
     features = torch.randn(1, 80, 3000)
@@ -230,7 +279,9 @@ def test_company_changes_nothing(audio, text):
     with torch.no_grad():
         together = model(**batch).logits.softmax(-1)
         for row, (clip, words) in enumerate(zip(clips, texts, strict=True)):
-            single = tiny_processor(audio)(audio=None if clip is None else [clip], text=None if words is None else [words], sampling_rate=16000)
+            single = tiny_processor(audio)(
+                audio=None if clip is None else [clip], text=None if words is None else [words], sampling_rate=16000
+            )
             torch.testing.assert_close(model(**single).logits.softmax(-1)[0], together[row], atol=1e-4, rtol=0)
         order = torch.tensor([2, 0, 3, 1])
         shuffled = model(**{name: value[order] for name, value in batch.items()}).logits.softmax(-1)
@@ -271,7 +322,9 @@ def test_training_resets_the_temperature_to_one():
     batch, *_ = batch_of()
     logits = []
     for temperature in (1.0, 3.0):
-        model = tiny_model(temperature=dict.fromkeys(("both", "audio", "text"), temperature), modality_dropout=0.0, fusion_dropout=0.0).train()
+        model = tiny_model(
+            temperature=dict.fromkeys(("both", "audio", "text"), temperature), modality_dropout=0.0, fusion_dropout=0.0
+        ).train()
         model.model.audio_branch.encoder.eval()
         model.model.text_branch.encoder.eval()
         logits.append(model(**batch).logits)
@@ -332,7 +385,9 @@ def test_attention_implementations(audio, implementation):
     """WavLM refuses an explicit sdpa: it is passed on only where it is supported; the fusion has what was asked for."""
     model = AutoModelForAudioClassification.from_config(tiny_config(audio), attn_implementation=implementation)
     assert model.config._attn_implementation == implementation
-    assert model.config.audio_config._attn_implementation == ("eager" if not WavLMModel._supports_sdpa and audio == "wavlm" else implementation)
+    assert model.config.audio_config._attn_implementation == (
+        "eager" if not WavLMModel._supports_sdpa and audio == "wavlm" else implementation
+    )
 
 
 def test_wavlm_still_has_no_sdpa():
@@ -353,9 +408,15 @@ def test_gradients_reach_every_part():
     model(**batch, labels=torch.tensor([0, 1, 2, 0])).loss.backward()
     without = {name for name, parameter in model.named_parameters() if parameter.grad is None or parameter.grad.abs().max() == 0}
     # the last layer norm of a stable wav2vec2 lies behind the hidden states; masked_spec_embed is used where SpecAugment masks
-    assert {name for name in without if "encoder.encoder.layer_norm" not in name and "masked_spec_embed" not in name and "k_proj.bias" not in name and "key.bias" not in name and "position_embeddings" not in name} <= {
-        "model.audio_branch.encoder.feature_projection.layer_norm.bias"
-    }
+    assert {
+        name
+        for name in without
+        if "encoder.encoder.layer_norm" not in name
+        and "masked_spec_embed" not in name
+        and "k_proj.bias" not in name
+        and "key.bias" not in name
+        and "position_embeddings" not in name
+    } <= {"model.audio_branch.encoder.feature_projection.layer_norm.bias"}
 
 
 def test_gradient_checkpointing_gives_the_same_gradients():
@@ -363,7 +424,13 @@ def test_gradient_checkpointing_gives_the_same_gradients():
     for checkpointing in (False, True):
         model = tiny_model(modality_dropout=0.0, fusion_dropout=0.0)
         for encoder in (model.config.audio_config, model.config.text_config):
-            for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob"):
+            for name in (
+                "hidden_dropout",
+                "attention_dropout",
+                "activation_dropout",
+                "hidden_dropout_prob",
+                "attention_probs_dropout_prob",
+            ):
                 if hasattr(encoder, name):
                     setattr(encoder, name, 0.0)
         model.config.audio_config.apply_spec_augment = False

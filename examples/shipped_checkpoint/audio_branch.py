@@ -17,7 +17,7 @@ import torch
 from data import SAMPLING_RATE, Clip
 from state import load_state, save_state
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2Model, WhisperFeatureExtractor, WhisperModel
 from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
@@ -160,7 +160,10 @@ def distil(clips: list[Clip], whisper: str, folder: Path, steps: int, batch_size
         optimizer.step()
         if (step + 1) % 25 == 0:
             speed = (time.monotonic() - began) / (step + 1 - start)
-            print(json.dumps({"step": step + 1, "loss": round(loss.item(), 4), "cosine": cosines, "seconds_a_step": round(speed, 3)}), flush=True)
+            print(
+                json.dumps({"step": step + 1, "loss": round(loss.item(), 4), "cosine": cosines, "seconds_a_step": round(speed, 3)}),
+                flush=True,
+            )
         if (step + 1) % 200 == 0 or step + 1 == steps:
             save_state(folder / "state.safetensors", step + 1, model, optimizer)
     model.student.save_pretrained(folder)

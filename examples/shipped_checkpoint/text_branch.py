@@ -51,7 +51,7 @@ def prune_vocabulary(source: str, texts: list[str], folder: Path) -> BertTokeniz
         for ids in tokenizer(texts[at : at + 2000], verbose=False)["input_ids"]:
             counts.update(ids)
     pieces = tokenizer.get_vocab()
-    kept = {piece for piece in pieces if piece in tokenizer.all_special_tokens or len(piece.removeprefix("##")) == 1 and piece.isascii()}
+    kept = {piece for piece in pieces if piece in tokenizer.all_special_tokens or (len(piece.removeprefix("##")) == 1 and piece.isascii())}
     for index, _ in counts.most_common():
         if len(kept) >= VOCABULARY:
             break
@@ -134,7 +134,9 @@ def train_text(data: Path, source: str, folder: Path, epochs: int = 2, batch_siz
         if index == 0 or not order:  # batches of similar length, in random order
             generator = torch.Generator().manual_seed(epoch)
             shuffled = torch.randperm(len(texts), generator=generator).tolist()
-            blocks = [sorted(shuffled[at : at + 50 * batch_size], key=lambda i: len(texts[i][1])) for at in range(0, len(texts), 50 * batch_size)]
+            blocks = [
+                sorted(shuffled[at : at + 50 * batch_size], key=lambda i: len(texts[i][1])) for at in range(0, len(texts), 50 * batch_size)
+            ]
             batches = [block[at : at + batch_size] for block in blocks for at in range(0, len(block), batch_size)]
             order = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
         rows = [texts[i] for i in order[index]]
@@ -153,7 +155,9 @@ def train_text(data: Path, source: str, folder: Path, epochs: int = 2, batch_siz
         reported += loss.item()
         if (step + 1) % 50 == 0:
             speed = (time.monotonic() - began) / (step + 1 - start)
-            print(json.dumps({"step": step + 1, "of": total, "loss": round(reported / 50, 4), "seconds_a_step": round(speed, 3)}), flush=True)
+            print(
+                json.dumps({"step": step + 1, "of": total, "loss": round(reported / 50, 4), "seconds_a_step": round(speed, 3)}), flush=True
+            )
             reported = 0.0
         if (step + 1) % 500 == 0 or step + 1 == total:
             save_state(folder / "state.safetensors", step + 1, model, optimizer)

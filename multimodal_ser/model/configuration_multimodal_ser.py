@@ -118,7 +118,9 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         if unknown:
             close = get_close_matches(unknown[0], self.__dataclass_fields__, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "see the fields in the documentation of MultimodalEmotionConfig"
-            raise ValueError(f"MultimodalEmotionConfig: expected its own fields, got unknown keyword {', '.join(map(repr, unknown))}; {hint}")
+            raise ValueError(
+                f"MultimodalEmotionConfig: expected its own fields, got unknown keyword {', '.join(map(repr, unknown))}; {hint}"
+            )
         self.audio_config = _sub_config(self.audio_config, "audio_config", "wav2vec2")
         self.text_config = _sub_config(self.text_config, "text_config", "bert")
         super().__post_init__(**kwargs)
@@ -128,18 +130,38 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         width = self.fusion_hidden_size
         for name in ("fusion_attention_heads", "pooling_heads"):
             if width % getattr(self, name):
-                raise ValueError(f"{name}: expected a divisor of fusion_hidden_size={width}, got {getattr(self, name)}; choose one, such as 4")
+                raise ValueError(
+                    f"{name}: expected a divisor of fusion_hidden_size={width}, got {getattr(self, name)}; choose one, such as 4"
+                )
         if self.audio_projection_kernel % 2 == 0:
-            raise ValueError(f"audio_projection_kernel: expected an odd number of frames, got {self.audio_projection_kernel}; choose 1, 3, 5 ...")
+            raise ValueError(
+                f"audio_projection_kernel: expected an odd number of frames, got {self.audio_projection_kernel}; choose 1, 3, 5 ..."
+            )
         if set(self.temperature) != set(MODALITY_CASES) or min(self.temperature.values()) <= 0:
-            raise ValueError(f"temperature: expected a positive number for each of {MODALITY_CASES}, got {self.temperature}; 1.0 changes nothing")
+            raise ValueError(
+                f"temperature: expected a positive number for each of {MODALITY_CASES}, got {self.temperature}; 1.0 changes nothing"
+            )
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:
-            raise ValueError(f"class_weights: expected {self.num_labels} numbers, one a label, got {len(self.class_weights)}; give one a label or None")
+            raise ValueError(
+                f"class_weights: expected {self.num_labels} numbers, one a label, got {len(self.class_weights)}; give one a label or None"
+            )
 
 
 INHERITED_KEYWORDS = frozenset(
-    "num_labels torch_dtype name_or_path output_attentions attn_implementation experts_implementation auto_map model_type "
-    "transformers_version custom_pipelines per_layer_config trust_remote_code".split()
+    [
+        "num_labels",
+        "torch_dtype",
+        "name_or_path",
+        "output_attentions",
+        "attn_implementation",
+        "experts_implementation",
+        "auto_map",
+        "model_type",
+        "transformers_version",
+        "custom_pipelines",
+        "per_layer_config",
+        "trust_remote_code",
+    ]
 )
 """Keywords without a field that transformers itself passes to a configuration or writes into its file."""
 

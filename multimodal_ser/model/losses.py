@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F  # noqa: N812 - its usual name
+from torch.nn import functional as F
 
 IGNORED = -100
 """The class index of a row without a label, as everywhere in torch and transformers."""

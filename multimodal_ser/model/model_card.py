@@ -67,6 +67,8 @@ def write_model_card(config: MultimodalEmotionConfig, folder: Path, num_paramete
         transcriber=f"Whisper {config.transcriber}" if config.transcriber else "unknown",
         languages=", ".join(config.text_languages) if config.text_languages else "unknown",
         temperature=config.temperature,
-        license=f"{inherited}, inherited from the weights that training started from." if inherited else "unknown; it is the author's to say.",
+        license=f"{inherited}, inherited from the weights that training started from."
+        if inherited
+        else "unknown; it is the author's to say.",
     )
     ModelCard(body).save(path)

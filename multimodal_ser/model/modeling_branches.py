@@ -190,7 +190,18 @@ class TextBranch(nn.Module):
 
 
 OFFSET_POSITIONS = frozenset(
-    "roberta xlm-roberta xlm-roberta-xl camembert roberta-prelayernorm data2vec-text longformer mpnet xmod ernie_m".split()
+    [
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "roberta-prelayernorm",
+        "data2vec-text",
+        "longformer",
+        "mpnet",
+        "xmod",
+        "ernie_m",
+    ]
 )
 """Encoders whose positions start behind that of the padding token: of 514 positions they use 512."""
 

@@ -128,7 +128,7 @@ class FusionLayer(GradientCheckpointingLayer):
     def forward(
         self, audio: torch.Tensor, text: torch.Tensor, audio_mask: torch.Tensor, text_mask: torch.Tensor, output_attentions: bool = False
     ) -> FusionOutput:
-        """audio (B, T, D), text (B, L, D) and their masks (B, T), (B, L) -> `FusionOutput`."""
+        """Audio (B, T, D), text (B, L, D) and their masks (B, T), (B, L) -> `FusionOutput`."""
         normed_audio, normed_text = self.audio_norm(audio), self.text_norm(text)
         from_text, audio_attention = self.audio_to_text(normed_audio, normed_text, text_mask, output_attentions)
         from_audio, text_attention = self.text_to_audio(normed_text, normed_audio, audio_mask, output_attentions)
@@ -179,7 +179,7 @@ class GatedCombination(nn.Module):
         self.gate = nn.Linear(2 * config.fusion_hidden_size, 2 * config.fusion_hidden_size)
 
     def forward(self, audio: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """audio (B, D), text (B, D) -> combined (B, D), and the mean opening of the two gates (B, 2), each 0..1."""
+        """Audio (B, D), text (B, D) -> combined (B, D), and the mean opening of the two gates (B, 2), each 0..1."""
         gates = torch.sigmoid(self.gate(torch.cat([audio, text], dim=-1)))
         audio_gate, text_gate = gates.chunk(2, dim=-1)
         opening = torch.stack([audio_gate.mean(-1), text_gate.mean(-1)], dim=-1)

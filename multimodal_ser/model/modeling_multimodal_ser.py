@@ -143,7 +143,9 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         """Replace the text branch's token embeddings (`resize_token_embeddings` calls it)."""
         self.text_branch.encoder.set_input_embeddings(value)
 
-    def get_audio_features(self, inputs: torch.Tensor, audio_attention_mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def get_audio_features(
+        self, inputs: torch.Tensor, audio_attention_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples (B, S) or spectrogram (B, M, F), with their mask -> hidden states of all layers (B, layers + 1, T, Da), frame mask (B, T)."""
         return self.audio_branch.encode(inputs, audio_attention_mask)
 
@@ -237,7 +239,9 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             drop_text = both & (draw > 1 - self.config.modality_dropout / 2)
             has_audio, has_text = has_audio & ~drop_audio, has_text & ~drop_text
 
-        def fill(states: torch.Tensor | None, mask: torch.Tensor, has: torch.Tensor, missing: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def fill(
+            states: torch.Tensor | None, mask: torch.Tensor, has: torch.Tensor, missing: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
             stand_in = missing.to(present.dtype).expand(rows, 1, -1)
             if states is None:
                 return stand_in, one
@@ -376,7 +380,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             try:
                 from multimodal_ser.transcription import WhisperTranscriber
             except ImportError as error:
-                raise ImportError("transcriber: expected the package multimodal_ser, got none; pip install multimodal_ser, or give the text") from error
+                raise ImportError(
+                    "transcriber: expected the package multimodal_ser, got none; pip install multimodal_ser, or give the text"
+                ) from error
             wanted = self._whisper
             if isinstance(wanted, str | Path):
                 wanted = WhisperTranscriber(None if wanted == "auto" else wanted, device=self.device)
@@ -418,7 +424,11 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             ValueError: weights that are missing or of the wrong shape, with their names.
         """
         source = str(SHIPPED_CHECKPOINT if pretrained_model_name_or_path is None else pretrained_model_name_or_path)
-        hub = {key: kwargs[key] for key in ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download") if key in kwargs}
+        hub = {
+            key: kwargs[key]
+            for key in ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download")
+            if key in kwargs
+        }
         wants_info = kwargs.pop("output_loading_info", False)
         if labels is not None:
             config = kwargs.pop("config", None) or AutoConfig.from_pretrained(source, **hub)
@@ -524,7 +534,9 @@ def _prediction() -> Any:
     try:
         from multimodal_ser import prediction
     except ImportError as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
-        raise ImportError("predict: expected the package multimodal_ser, got none; pip install multimodal_ser, or call the model itself") from error
+        raise ImportError(
+            "predict: expected the package multimodal_ser, got none; pip install multimodal_ser, or call the model itself"
+        ) from error
     return prediction
 
 

@@ -92,7 +92,9 @@ class WhisperAudioEncoder(PreTrainedModel):
         available = len(encoder.layers)
         num_layers = available if num_layers is None else num_layers
         if not 1 <= num_layers <= available:
-            raise ValueError(f"num_layers: expected 1 to {available}, the layers of this Whisper's encoder, got {num_layers}; choose one of them")
+            raise ValueError(
+                f"num_layers: expected 1 to {available}, the layers of this Whisper's encoder, got {num_layers}; choose one of them"
+            )
         names = [field for field in WhisperAudioEncoderConfig.__dataclass_fields__ if field in WHISPER_FIELDS]
         config = WhisperAudioEncoderConfig(**{name: getattr(encoder.config, name) for name in names} | {"encoder_layers": num_layers})
         model = cls(config)
@@ -126,7 +128,9 @@ class WhisperAudioEncoder(PreTrainedModel):
                 "cut the recording into windows"
             )
         frame_mask = None
-        if attention_mask is not None:  # alone, a clip is padded with zeros: among longer ones, its padding must be zeros again before each convolution
+        if (
+            attention_mask is not None
+        ):  # alone, a clip is padded with zeros: among longer ones, its padding must be zeros again before each convolution
             input_features = input_features * attention_mask[:, None].to(input_features.dtype)
         hidden_states = nn.functional.gelu(self.conv1(input_features))
         if attention_mask is not None:

@@ -28,7 +28,6 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         (['attention_mask', 'audio_attention_mask', 'input_ids', 'input_values'], [16000, 0])
     """
 
-
     def __init__(self, feature_extractor: Any, tokenizer: Any):
         super().__init__(feature_extractor, tokenizer)
         tokenizer.padding_side = "right"  # the model's masks are prefixes
@@ -83,7 +82,9 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             raise ValueError("expected audio, text or both, got neither; give at least one")
         rows = len(waveforms if waveforms is not None else texts or [])
         if (texts is not None and len(texts) != rows) or rows == 0:
-            raise ValueError(f"expected as many texts as waveforms, at least one, got {len(texts or [])} and {rows}; use None for a row without")
+            raise ValueError(
+                f"expected as many texts as waveforms, at least one, got {len(texts or [])} and {rows}; use None for a row without"
+            )
         data: dict[str, torch.Tensor] = {}
         if waveforms is not None and any(waveform is not None for waveform in waveforms):
             if sampling_rate != self.sampling_rate:
@@ -110,7 +111,9 @@ class MultimodalEmotionProcessor(ProcessorMixin):
                 continue
             waveform = np.asarray(waveform, dtype=np.float32)
             options: dict[str, Any] = {"padding": False} if name == "input_values" else {"padding": "longest", "truncation": False}
-            rows.append(np.asarray(self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0]))
+            rows.append(
+                np.asarray(self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0])
+            )
         like = next(row for row in rows if row is not None)
         longest = max(row.shape[-1] for row in rows if row is not None)
         inputs = torch.zeros(len(rows), *like.shape[:-1], longest)
@@ -131,4 +134,3 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         encoded = self.tokenizer([text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False)
         given = torch.tensor([text is not None for text in texts])[:, None]
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"] * given}
-

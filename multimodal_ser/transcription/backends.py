@@ -71,7 +71,11 @@ class FasterWhisperBackend:
             log_prob_threshold=None, no_speech_threshold=None, compression_ratio_threshold=None, vad_filter=False,
         )  # fmt: skip
         found = list(segments)
-        words = tuple(Word(word.word.strip(), float(word.start), float(word.end), float(word.probability)) for segment in found for word in segment.words or ())
+        words = tuple(
+            Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
+            for segment in found
+            for word in segment.words or ()
+        )
         return _summary(
             "".join(segment.text for segment in found),
             info.language,

