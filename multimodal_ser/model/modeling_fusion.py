@@ -1,16 +1,14 @@
 """Fusion: what is heard and what is said look at each other, are pooled over time, and weighed against each other.
 
-Every module takes masks (True: a true frame or token) and never lets padding change a result.
+Every module takes masks and never lets padding change a result.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
-from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -52,45 +50,48 @@ class CrossAttention(nn.Module):
         self.out_proj = nn.Linear(config.fusion_hidden_size, config.fusion_hidden_size)
 
     def forward(
-        self, hidden_states: torch.Tensor, other_states: torch.Tensor, other_mask: torch.Tensor, output_attentions: bool = False
+        self,
+        hidden_states: torch.Tensor,
+        other_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        output_attentions: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """hidden_states (B, Q, D), other_states (B, K, D), other_mask (B, K) -> (B, Q, D), and the weights (B, heads, Q, K) if asked for."""
-        config = self.config
-        if output_attentions and config._attn_implementation != "eager":
-            config = copy.copy(config)  # sdpa returns no weights: this call alone goes the written-out way
-            config._attn_implementation_internal = "eager"
+        """hidden_states (B, Q, D), other_states (B, K, D) -> (B, Q, D), and the weights (B, heads, Q, K) if asked for.
+
+        The mask is that of `create_bidirectional_mask`, for eager attention where the weights are asked for: sdpa returns none.
+        """
 
         def heads(states: torch.Tensor) -> torch.Tensor:
             return states.view(*states.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(config._attn_implementation, eager_attention_forward)
+        implementation = "eager" if output_attentions else self.config._attn_implementation
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         output, weights = attention(
             self,
             heads(self.q_proj(hidden_states)),
             heads(self.k_proj(other_states)),
             heads(self.v_proj(other_states)),
-            create_bidirectional_mask(
-                config=config, inputs_embeds=hidden_states, attention_mask=other_mask, encoder_hidden_states=other_states
-            ),
+            attention_mask,
             scaling=self.scaling,
-            dropout=config.fusion_dropout if self.training else 0.0,
+            dropout=self.config.fusion_dropout if self.training else 0.0,
         )
         return self.out_proj(output.reshape(hidden_states.shape)), weights if output_attentions else None
 
 
-class FeedForward(nn.Sequential):
+class FeedForward(nn.Module):
     """Pre-norm feed-forward block, without its residual."""
 
     def __init__(self, config: MultimodalEmotionConfig):
-        width, dropout = config.fusion_hidden_size, config.fusion_dropout
-        super().__init__(
-            nn.LayerNorm(width, eps=config.layer_norm_eps),
-            nn.Linear(width, config.fusion_intermediate_size),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(config.fusion_intermediate_size, width),
-            nn.Dropout(dropout),
-        )
+        super().__init__()
+        self.norm = nn.LayerNorm(config.fusion_hidden_size, eps=config.layer_norm_eps)
+        self.up_proj = nn.Linear(config.fusion_hidden_size, config.fusion_intermediate_size)
+        self.down_proj = nn.Linear(config.fusion_intermediate_size, config.fusion_hidden_size)
+        self.dropout = nn.Dropout(config.fusion_dropout)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        hidden_states = self.dropout(nn.functional.gelu(self.up_proj(self.norm(hidden_states))))
+        return self.dropout(self.down_proj(hidden_states))
 
 
 class FusionOutput(NamedTuple):
@@ -126,9 +127,14 @@ class FusionLayer(GradientCheckpointingLayer):
         self.text_feed_forward = FeedForward(config)
 
     def forward(
-        self, audio: torch.Tensor, text: torch.Tensor, audio_mask: torch.Tensor, text_mask: torch.Tensor, output_attentions: bool = False
+        self,
+        audio: torch.Tensor,
+        text: torch.Tensor,
+        audio_mask: torch.Tensor | None,
+        text_mask: torch.Tensor | None,
+        output_attentions: bool = False,
     ) -> FusionOutput:
-        """Audio (B, T, D), text (B, L, D) and their masks (B, T), (B, L) -> `FusionOutput`."""
+        """Audio (B, T, D), text (B, L, D) and the masks of the attention *to* each of them -> `FusionOutput`."""
         normed_audio, normed_text = self.audio_norm(audio), self.text_norm(text)
         from_text, audio_attention = self.audio_to_text(normed_audio, normed_text, text_mask, output_attentions)
         from_audio, text_attention = self.text_to_audio(normed_text, normed_audio, audio_mask, output_attentions)

@@ -5,6 +5,7 @@ Symbols in shapes: B batch, S samples, T audio frames (50 a second), L text toke
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForTextEncoding, AutoProcessor, PreTrainedModel
 from transformers import initialization as init
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
@@ -208,9 +210,15 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             text = self.text_branch(text_hidden_states)
         audio, audio_mask, text, text_mask, case = self._fill_in(audio, audio_mask, text, text_mask)
 
+        config = self.config
+        if output_attentions:  # sdpa returns no weights: this call alone goes the written-out way
+            config = copy.copy(config)
+            config._attn_implementation_internal = "eager"
+        to_audio = create_bidirectional_mask(config=config, inputs_embeds=text, attention_mask=audio_mask, encoder_hidden_states=audio)
+        to_text = create_bidirectional_mask(config=config, inputs_embeds=audio, attention_mask=text_mask, encoder_hidden_states=text)
         audio_attentions, text_attentions = [], []
         for layer in self.fusion_layers:
-            audio, text, audio_attention, text_attention = layer(audio, text, audio_mask, text_mask, output_attentions)
+            audio, text, audio_attention, text_attention = layer(audio, text, to_audio, to_text, output_attentions)
             audio_attentions.append(audio_attention)
             text_attentions.append(text_attention)
         embeddings, gates = self.combination(self.audio_pooling(audio, audio_mask), self.text_pooling(text, text_mask))
