@@ -33,7 +33,10 @@ AudioInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | Mapping[str, An
 
 Channels = Literal["mix", "split"]
 
-FORMS = "a path, bytes, a binary file object, an array or tensor with sampling_rate, or a dict with 'array' and 'sampling_rate', 'bytes' or 'path'"
+FORMS = (
+    "a path, bytes, a binary file object, an array or tensor with sampling_rate, "
+    "or a dict with 'array' and 'sampling_rate', 'bytes' or 'path'"
+)
 
 DEMUXERS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,rm,tta,w64,wav,wv"
 """What PyAV may take a file for: containers of sound, and none that names other files (playlists)."""
@@ -138,7 +141,8 @@ def audio_duration(audio: AudioInput, sampling_rate: int | None = None) -> float
     """
     import soundfile as sf
 
-    position = audio.tell() if _is_file(audio) and audio.seekable() else None
+    file_object: Any = audio if _is_file(audio) else None
+    position = file_object.tell() if file_object is not None and file_object.seekable() else None
     try:
         source, name = _source(audio)
         if not isinstance(source, np.ndarray):
@@ -150,11 +154,11 @@ def audio_duration(audio: AudioInput, sampling_rate: int | None = None) -> float
                 except sf.LibsndfileError:
                     pass
         if position is not None:
-            audio.seek(position)
+            file_object.seek(position)
         return sum(block.shape[-1] for block in stream_audio(audio, sampling_rate, max_duration=math.inf)) / SAMPLING_RATE
     finally:
         if position is not None:
-            audio.seek(position)
+            file_object.seek(position)
 
 
 def _is_file(audio: Any) -> bool:
@@ -194,8 +198,8 @@ def _valid_rate(rate: Any, name: str) -> int:
         isinstance(rate, bool)
         or not isinstance(rate, numbers.Real)
         or not math.isfinite(rate)
-        or rate != int(rate)
-        or not 1000 <= rate <= 768_000
+        or not float(rate).is_integer()
+        or not 1000 <= float(rate) <= 768_000
     ):
         got = "none" if rate is None else f"{rate!r} ({type(rate).__name__})"
         raise AudioError(
@@ -204,7 +208,7 @@ def _valid_rate(rate: Any, name: str) -> int:
             got=got,
             remedy="say at which rate the array was recorded",
         )
-    return int(rate)
+    return int(float(rate))
 
 
 @contextmanager

@@ -115,8 +115,8 @@ def predict(args: argparse.Namespace) -> int:
     model = _load_model(args)
     items = [{"audio": path, "text": args.text} for path in args.audio] or [{"text": args.text}]
     outcomes = model.predict_iter(
-        items, modalities=args.modalities, label_set=args.label_set, language=args.language, channels=args.channels, batch_size=args.batch_size,
-        word_timestamps=args.word_timestamps, on_error="skip", progress=args.progress, total=len(items),
+        items, modalities=args.modalities, label_set=args.label_set, language=args.language, channels=args.channels,
+        batch_size=args.batch_size, word_timestamps=args.word_timestamps, on_error="skip", progress=args.progress, total=len(items),
     )  # fmt: skip
     from multimodal_ser.labels import label_map
 
@@ -168,7 +168,7 @@ def transcribe(args: argparse.Namespace) -> int:
         nonlocal failed
         for path in args.audio:
             try:
-                transcript = transcriber.transcribe(path, language=args.language, word_timestamps=args.word_timestamps)
+                transcript: Any = transcriber.transcribe(path, language=args.language, word_timestamps=args.word_timestamps)
             except InputError as error:
                 failed += 1
                 _say(str(error))

@@ -29,6 +29,10 @@ def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str
         Plain types, ready for JSON.
     """
     config, model = classifier.config, classifier.model
+    fusion_layers: Any = model.fusion_layers
+
+    def encoder(branch: Any) -> str:
+        return f"{branch.model_type}, {branch.num_hidden_layers} layers of {branch.hidden_size}"
 
     def millions(module: Any) -> float:
         return round(sum(p.numel() for p in module.parameters()) / 1e6, 2)
@@ -42,13 +46,13 @@ def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str
             "text branch": millions(model.text_branch),
             "whole": millions(classifier),
         },
-        "audio_encoder": f"{config.audio_config.model_type}, {config.audio_config.num_hidden_layers} layers of {config.audio_config.hidden_size}",
-        "text_encoder": f"{config.text_config.model_type}, {config.text_config.num_hidden_layers} layers of {config.text_config.hidden_size}",
+        "audio_encoder": encoder(config.audio_config),
+        "text_encoder": encoder(config.text_config),
         "text_languages": config.text_languages,
         "layer_weights": [round(weight, 3) for weight in model.audio_branch.layer_weights.softmax(0).tolist()],
         "fusion_gates": [
             {"audio_from_text": round(layer.audio_gate.tanh().item(), 3), "text_from_audio": round(layer.text_gate.tanh().item(), 3)}
-            for layer in model.fusion_layers
+            for layer in fusion_layers
         ],
         "temperature": dict(config.temperature),
         "transcripts_of_training": f"Whisper {config.transcriber}" if config.transcriber else None,

@@ -19,11 +19,13 @@ class LabelError(InputError):
 
 SYNONYMS: Mapping[str, str] = MappingProxyType(
     {
-        "angry": "anger", "annoyed": "anger", "annoyance": "anger", "frustrated": "anger", "frustration": "anger", "rage": "anger", "mad": "anger",
+        "angry": "anger", "annoyed": "anger", "annoyance": "anger", "frustrated": "anger", "frustration": "anger", "rage": "anger",
+        "mad": "anger",
         "disgusted": "disgust",
         "fearful": "fear", "afraid": "fear", "scared": "fear", "anxious": "fear", "anxiety": "fear",
-        "happy": "happiness", "joy": "happiness", "joyful": "happiness", "excited": "happiness", "excitement": "happiness", "amusement": "happiness",
-        "neutral state": "neutral", "no emotion": "neutral", "other": "neutral",
+        "happy": "happiness", "joy": "happiness", "joyful": "happiness", "excited": "happiness", "excitement": "happiness",
+        "amusement": "happiness",
+        "neutral state": "neutral", "no emotion": "neutral",
         "sad": "sadness", "grief": "sadness",
         "surprised": "surprise", "pleasant surprise": "surprise",
         "calmness": "calm", "relaxed": "calm",
@@ -72,8 +74,8 @@ EKMAN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surpris
 
 LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
     {
-        # Ekman's six and neutral (Ekman 1992, https://doi.org/10.1080/02699939208411068). Calm and boredom are low in arousal and none of the
-        # six; corpora without them (nEMO, GoEmotions, MELD) file them under neutral.
+        # Ekman's six and neutral (Ekman 1992, https://doi.org/10.1080/02699939208411068). Calm and boredom are low in arousal and none
+        # of the six; corpora without them (nEMO, GoEmotions, MELD) file them under neutral.
         "ekman": LabelSet("ekman", EKMAN, {**{name: name for name in EKMAN}, "calm": "neutral", "boredom": "neutral"}),
         # The four classes in which IEMOCAP is usually scored; its fear, disgust and surprise are left out there, not merged.
         "iemocap4": LabelSet(
@@ -81,7 +83,7 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
             ("anger", "happiness", "neutral", "sadness"),
             {"anger": "anger", "happiness": "happiness", "neutral": "neutral", "calm": "neutral", "sadness": "sadness"},
         ),
-        # As MELD maps emotion to sentiment (https://aclanthology.org/P19-1050); surprise is positive or negative there, utterance by utterance.
+        # As MELD maps emotion to sentiment (https://aclanthology.org/P19-1050); there surprise is positive or negative, case by case.
         "sentiment": LabelSet(
             "sentiment",
             ("negative", "neutral", "positive"),
@@ -198,7 +200,7 @@ def admissible_classes(emotion: str, corpus: str | None = None, labels: Sequence
         ['neutral', 'calm']
     """
     annotated = {canonical_emotion(part) for part in emotion.split("|")}
-    if corpus in CORPUS_LABELS:
+    if corpus is not None and corpus in CORPUS_LABELS:
         annotated |= {name for name, under in CORPUS_LABELS[corpus].merged.items() if under in annotated}
     row = tuple(canonical_emotion(label) in annotated for label in labels)
     if not any(row):

@@ -70,7 +70,8 @@ def tiny_config(
 
     if audio == "whisper_audio_encoder":
         audio_config: dict[str, Any] = {
-            "model_type": audio, "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64, "num_mel_bins": 80,
+            "model_type": audio, "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64,
+            "num_mel_bins": 80,
         }  # fmt: skip
     else:
         layer_norm = audio == "wav2vec2"

@@ -66,7 +66,7 @@ def test_config_survives_a_round_trip(tmp_path):
 
 
 def test_config_refuses_a_misspelt_keyword():
-    with pytest.raises(ValueError, match="fusion_layer.*did you mean 'fusion_layers'"):
+    with pytest.raises(ValueError, match=r"fusion_layer.*did you mean 'fusion_layers'"):
         tiny_config(fusion_layer=3)
 
 

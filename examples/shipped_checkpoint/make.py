@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--text-encoder", required=True)
     parser.add_argument("--output-dir", type=Path, default=Path("runs/shipped"))
     parser.add_argument("--distillation-steps", type=int, default=2000)
-    parser.add_argument("--fusion-steps", type=int, default=900)
+    parser.add_argument("--fusion-steps", type=int, default=500)
     parser.add_argument("--stages", nargs="+", default=["audio", "text", "fusion"], choices=["audio", "text", "fusion"])
     args = parser.parse_args()
     torch.set_flush_denormal(True)
@@ -34,7 +34,9 @@ def main() -> None:
     if "text" in args.stages:
         train_text(args.data, args.text_encoder, args.output_dir / "text")
     if "fusion" in args.stages:
-        clips = [clip for i, clip in enumerate(read_clips(args.data)) if clip.corpus != "nemo" or i % 2 == 0]  # nEMO is four times as large as RAVDESS
+        clips = [
+            clip for i, clip in enumerate(read_clips(args.data)) if clip.corpus != "nemo" or i % 2 == 0
+        ]  # nEMO is four times as large as RAVDESS
         train_fusion(args.data, clips, args.output_dir, args.output_dir / "checkpoint", args.fusion_steps)
 
 

@@ -1,3 +1,16 @@
+# Copyright 2026 The multimodal_ser authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """The two configurations: of the whole model, and of the Whisper encoder that may be its audio branch."""
 
 import dataclasses
@@ -11,6 +24,7 @@ MODALITY_CASES = ("both", "audio", "text")
 """What a row may consist of; each case has a temperature of its own."""
 
 
+# trf-ignore: TRF057 - documented by hand, as all of this package is
 @strict
 class WhisperAudioEncoderConfig(PreTrainedConfig):
     """Configuration of `WhisperAudioEncoder`: the encoder half of a `WhisperConfig`, cut after `encoder_layers` layers.
@@ -30,7 +44,7 @@ class WhisperAudioEncoderConfig(PreTrainedConfig):
     """
 
     model_type = "whisper_audio_encoder"
-    attribute_map = {  # noqa: RUF012 - transformers reads it from the class
+    attribute_map = {
         "hidden_size": "d_model",
         "num_hidden_layers": "encoder_layers",
         "num_attention_heads": "encoder_attention_heads",
@@ -38,6 +52,7 @@ class WhisperAudioEncoderConfig(PreTrainedConfig):
     }
 
     num_mel_bins: int = 80
+    # trf-ignore: TRF023 - Whisper's own names: its layers read them, and a WhisperConfig's fields are taken over as they are
     d_model: int = 512
     encoder_layers: int = 6
     encoder_attention_heads: int = 8
@@ -50,6 +65,7 @@ class WhisperAudioEncoderConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
 
+# trf-ignore: TRF057 - documented by hand, as all of this package is
 @strict
 class MultimodalEmotionConfig(PreTrainedConfig):
     """Configuration of `MultimodalEmotionClassifier`: two branches, the fusion between them, the heads.
@@ -90,8 +106,8 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     """
 
     model_type = "multimodal_ser"
-    sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012 - transformers reads it from the class
-    keys_to_ignore_at_inference = ["audio_attentions", "text_attentions", "gates", "embeddings", "layer_weights"]  # noqa: RUF012
+    sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}
+    keys_to_ignore_at_inference = ["audio_attentions", "text_attentions", "gates", "embeddings", "layer_weights"]
 
     audio_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None

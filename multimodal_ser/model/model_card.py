@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
@@ -50,6 +50,8 @@ def write_model_card(config: MultimodalEmotionConfig, folder: Path, num_paramete
     if path.exists() and "Written by `multimodal_ser`" not in path.read_text(encoding="utf-8"):
         return
     inherited = config.weights_license
+    audio_config: Any = config.audio_config
+    text_config: Any = config.text_config
     card_data = ModelCardData(
         license=inherited or None,
         language=config.text_languages,
@@ -59,8 +61,8 @@ def write_model_card(config: MultimodalEmotionConfig, folder: Path, num_paramete
     )
     body = BODY.format(
         card_data=card_data.to_yaml(),
-        audio=config.audio_config.model_type,
-        text=config.text_config.model_type,
+        audio=audio_config.model_type,
+        text=text_config.model_type,
         layers=config.fusion_layers,
         parameters=num_parameters / 1e6,
         labels=", ".join(config.id2label[i] for i in range(config.num_labels)),

@@ -1,3 +1,16 @@
+# Copyright 2026 The multimodal_ser authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """The two branches: a speech encoder and a text encoder of transformers, each brought to the width of the fusion.
 
 Whatever the encoder, a clip gives the same states alone and among longer ones.
@@ -6,7 +19,7 @@ Whatever the encoder, a clip gives the same states alone and among longer ones.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -29,7 +42,7 @@ class LengthAwareFeatureEncoder(nn.Module):
 
     def __init__(self, feature_extractor: nn.Module):
         super().__init__()
-        self.conv_layers = feature_extractor.conv_layers
+        self.conv_layers: Any = feature_extractor.conv_layers
 
     def _freeze_parameters(self) -> None:
         self.requires_grad_(False)
@@ -55,12 +68,13 @@ class LengthAwareFeatureEncoder(nn.Module):
         return hidden_states
 
 
-def build_encoder(auto_class: type, config: PreTrainedConfig) -> PreTrainedModel:
+def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
     """An encoder with no weights loaded, with the attention that was asked for where this architecture has it, else its own choice."""
     try:
         model_class = auto_class._model_mapping[type(config)]
     except KeyError:
         model_class = AutoModel._model_mapping[type(config)]
+    # trf-ignore: TRF051 - not a dispatch: what the fusion runs with is offered to a branch only where the branch has it
     if config._attn_implementation == "sdpa" and not model_class._supports_sdpa:
         config._attn_implementation = "eager"
     wants_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
@@ -77,22 +91,25 @@ class AudioBranch(nn.Module):
 
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__()
-        if getattr(config.audio_config, "layerdrop", 0):
-            config.audio_config.layerdrop = 0.0  # the layer sum needs every layer at every step
-        self.encoder = build_encoder(AutoModel, config.audio_config)
+        audio_config: Any = config.audio_config
+        # CODEPATH: wav2vec2, HuBERT and WavLM checkpoints set layerdrop; Whisper encoders do not.
+        if getattr(audio_config, "layerdrop", 0):
+            audio_config.layerdrop = 0.0  # the layer sum needs every layer at every step
+        self.encoder = build_encoder(AutoModel, audio_config)
         front = getattr(self.encoder, "feature_extractor", None)
-        if front is not None and getattr(config.audio_config, "feat_extract_norm", None) == "group":
+        # CODEPATH: "group": wav2vec2-base, hubert-base, wavlm-base; "layer": their large siblings, and the shipped checkpoint.
+        if front is not None and getattr(audio_config, "feat_extract_norm", None) == "group":
             self.encoder.feature_extractor = LengthAwareFeatureEncoder(front)
         width = config.fusion_hidden_size
-        num_states, encoder_width = config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size
+        num_states, encoder_width = audio_config.num_hidden_layers + 1, audio_config.hidden_size
         self.layer_weights = nn.Parameter(torch.zeros(num_states))
-        self.register_buffer("hidden_mean", torch.zeros(num_states, encoder_width))
-        self.register_buffer("hidden_std", torch.ones(num_states, encoder_width))
+        self.hidden_mean = nn.Buffer(torch.zeros(num_states, encoder_width))
+        self.hidden_std = nn.Buffer(torch.ones(num_states, encoder_width))
         self.projection = nn.Linear(encoder_width, width)
         self.convolution = nn.Conv1d(width, width, config.audio_projection_kernel, padding=config.audio_projection_kernel // 2)
         self.dropout = nn.Dropout(config.fusion_dropout)
-        self.min_length = _shortest_input(config.audio_config)
-        self.min_training_length = _shortest_input(config.audio_config, 2 * getattr(config.audio_config, "mask_time_length", 1))
+        self.min_length = _shortest_input(audio_config)
+        self.min_training_length = _shortest_input(audio_config, 2 * getattr(audio_config, "mask_time_length", 1))
 
     def encode(self, inputs: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the encoder.
@@ -154,7 +171,8 @@ class TextBranch(nn.Module):
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__()
         self.encoder = build_encoder(AutoModelForTextEncoding, config.text_config)
-        self.projection = nn.Linear(config.text_config.hidden_size, config.fusion_hidden_size)
+        text_config: Any = config.text_config
+        self.projection = nn.Linear(text_config.hidden_size, config.fusion_hidden_size)
         self.dropout = nn.Dropout(config.fusion_dropout)
         self.max_length = _longest_text(config.text_config)
 
@@ -208,4 +226,5 @@ OFFSET_POSITIONS = frozenset(
 
 def _longest_text(config: PreTrainedConfig) -> int:
     positions = getattr(config, "max_position_embeddings", None) or 512
+    # CODEPATH: RoBERTa's kin count positions from behind the padding token; BERT and DistilBERT from 0.
     return positions - (config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0)

@@ -1,3 +1,16 @@
+# Copyright 2026 The multimodal_ser authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """Fusion: what is heard and what is said look at each other, are pooled over time, and weighed against each other.
 
 Every module takes masks and never lets padding change a result.
@@ -54,7 +67,7 @@ class CrossAttention(nn.Module):
         hidden_states: torch.Tensor,
         other_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        output_attentions: bool = False,
+        return_weights: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """hidden_states (B, Q, D), other_states (B, K, D) -> (B, Q, D), and the weights (B, heads, Q, K) if asked for.
 
@@ -64,7 +77,7 @@ class CrossAttention(nn.Module):
         def heads(states: torch.Tensor) -> torch.Tensor:
             return states.view(*states.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
-        implementation = "eager" if output_attentions else self.config._attn_implementation
+        implementation = "eager" if return_weights else self.config._attn_implementation
         attention = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         output, weights = attention(
             self,
@@ -75,7 +88,7 @@ class CrossAttention(nn.Module):
             scaling=self.scaling,
             dropout=self.config.fusion_dropout if self.training else 0.0,
         )
-        return self.out_proj(output.reshape(hidden_states.shape)), weights if output_attentions else None
+        return self.out_proj(output.reshape(hidden_states.shape)), weights if return_weights else None
 
 
 class FeedForward(nn.Module):
@@ -90,8 +103,7 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, T, D)."""
-        hidden_states = self.dropout(nn.functional.gelu(self.up_proj(self.norm(hidden_states))))
-        return self.dropout(self.down_proj(hidden_states))
+        return self.dropout(self.down_proj(nn.functional.gelu(self.up_proj(self.norm(hidden_states)))))
 
 
 class FusionOutput(NamedTuple):
@@ -132,12 +144,12 @@ class FusionLayer(GradientCheckpointingLayer):
         text: torch.Tensor,
         audio_mask: torch.Tensor | None,
         text_mask: torch.Tensor | None,
-        output_attentions: bool = False,
+        return_weights: bool = False,
     ) -> FusionOutput:
         """Audio (B, T, D), text (B, L, D) and the masks of the attention *to* each of them -> `FusionOutput`."""
         normed_audio, normed_text = self.audio_norm(audio), self.text_norm(text)
-        from_text, audio_attention = self.audio_to_text(normed_audio, normed_text, text_mask, output_attentions)
-        from_audio, text_attention = self.text_to_audio(normed_text, normed_audio, audio_mask, output_attentions)
+        from_text, audio_attention = self.audio_to_text(normed_audio, normed_text, text_mask, return_weights)
+        from_audio, text_attention = self.text_to_audio(normed_text, normed_audio, audio_mask, return_weights)
         audio = audio + torch.tanh(self.audio_gate) * from_text
         text = text + torch.tanh(self.text_gate) * from_audio
         audio = audio + self.audio_feed_forward(audio)
@@ -157,13 +169,15 @@ class AttentiveStatisticsPooling(nn.Module):
         width = config.fusion_hidden_size
         self.num_heads = config.pooling_heads
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.attention = nn.Sequential(nn.Linear(width, width // 2), nn.Tanh(), nn.Linear(width // 2, self.num_heads))
+        self.attention_hidden = nn.Linear(width, width // 2)
+        self.attention_scores = nn.Linear(width // 2, self.num_heads)
         self.projection = nn.Linear(2 * width, width)
 
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """hidden_states (B, T, D), mask (B, T) -> (B, D)."""
         hidden_states = self.norm(hidden_states)
-        scores = self.attention(hidden_states).float().masked_fill(~mask[..., None], torch.finfo(torch.float32).min)
+        scores = self.attention_scores(torch.tanh(self.attention_hidden(hidden_states))).float()
+        scores = scores.masked_fill(~mask[..., None], torch.finfo(torch.float32).min)
         weights = scores.softmax(dim=1)[..., None]  # (B, T, heads, 1), in fp32: the squares below cancel in half precision
         states = hidden_states.float().view(*hidden_states.shape[:2], self.num_heads, -1)  # (B, T, heads, D / heads)
         mean = (weights * states).sum(1)

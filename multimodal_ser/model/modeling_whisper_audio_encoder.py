@@ -1,3 +1,16 @@
+# Copyright 2026 The multimodal_ser authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """Whisper's encoder as an audio branch: its lowest layers, on the clip's own length, with a mask.
 
 transformers' `WhisperEncoder` takes windows padded to 30 s and ignores masks. The lower layers know most about *how* something
@@ -53,10 +66,10 @@ class WhisperAudioEncoder(PreTrainedModel):
     main_input_name = "input_features"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
-    _no_split_modules = ["WhisperEncoderLayer"]  # noqa: RUF012 - transformers reads it from the class
+    _no_split_modules = ["WhisperEncoderLayer"]
     _supports_flash_attn = False
     _supports_sdpa = True
-    _can_record_outputs = {  # noqa: RUF012 - transformers reads it from the class
+    _can_record_outputs = {
         "hidden_states": WhisperEncoderLayer,
         "attentions": OutputRecorder(WhisperAttention, index=1, layer_name="layers"),
     }
@@ -106,6 +119,7 @@ class WhisperAudioEncoder(PreTrainedModel):
         """Mel frames (100 a second) -> hidden states (50 a second)."""
         return (input_lengths - 1) // 2 + 1
 
+    # trf-ignore: TRF057 - documented by hand
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
     def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs) -> BaseModelOutput:
@@ -121,16 +135,16 @@ class WhisperAudioEncoder(PreTrainedModel):
         Raises:
             ValueError: more frames than there are positions.
         """
-        frames = self._get_feat_extract_output_lengths(torch.tensor(input_features.shape[-1])).item()
+        frames = (input_features.shape[-1] - 1) // 2 + 1
         if frames > self.config.max_source_positions:
             raise ValueError(
-                f"input_features: expected at most {2 * self.config.max_source_positions} frames (10 ms each), got {input_features.shape[-1]}; "
-                "cut the recording into windows"
+                f"input_features: expected at most {2 * self.config.max_source_positions} frames (10 ms each), "
+                f"got {input_features.shape[-1]}; cut the recording into windows"
             )
         frame_mask = None
         if (
             attention_mask is not None
-        ):  # alone, a clip is padded with zeros: among longer ones, its padding must be zeros again before each convolution
+        ):  # alone, a clip is padded with zeros; among longer ones its padding has to be zeros at each convolution
             input_features = input_features * attention_mask[:, None].to(input_features.dtype)
         hidden_states = nn.functional.gelu(self.conv1(input_features))
         if attention_mask is not None:

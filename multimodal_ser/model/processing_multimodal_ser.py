@@ -1,3 +1,16 @@
+# Copyright 2026 The multimodal_ser authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """The processor: waveforms and words in, the model's tensors out."""
 
 from __future__ import annotations
@@ -10,6 +23,7 @@ import torch
 from transformers import AutoFeatureExtractor, AutoTokenizer, BatchFeature, ProcessorMixin
 
 
+# trf-ignore: TRF057 - documented by hand, as all of this package is
 class MultimodalEmotionProcessor(ProcessorMixin):
     """Turns waveforms and texts into `input_values` (or `input_features`), `audio_attention_mask`, `input_ids`, `attention_mask`.
 
@@ -52,6 +66,7 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         """Names of the tensors that the model takes."""
         return [self.feature_extractor.model_input_names[0], "audio_attention_mask", "input_ids", "attention_mask"]
 
+    # trf-ignore: TRF057 - documented by hand
     def __call__(  # type: ignore[override]
         self,
         audio: np.ndarray | Sequence[np.ndarray | None] | None = None,
@@ -76,7 +91,7 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors: expected 'pt', got {return_tensors!r}; convert the tensors afterwards")
-        waveforms = None if audio is None else [audio] if getattr(audio, "ndim", None) == 1 else list(audio)
+        waveforms: list[Any] | None = None if audio is None else [audio] if getattr(audio, "ndim", None) == 1 else list(audio)
         texts = None if text is None else [text] if isinstance(text, str) else list(text)
         if waveforms is None and texts is None:
             raise ValueError("expected audio, text or both, got neither; give at least one")

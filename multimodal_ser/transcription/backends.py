@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -225,4 +225,8 @@ def _summary(
     return Heard(text.strip(), language, None if probability is None else float(probability), average, silence, words)
 
 
-BACKENDS = {"faster-whisper": FasterWhisperBackend, "openai-whisper": OpenAIWhisperBackend, "transformers": TransformersBackend}
+BACKENDS: dict[str, Callable[[WhisperWeights, str, str | None], WhisperBackend]] = {
+    "faster-whisper": FasterWhisperBackend,
+    "openai-whisper": OpenAIWhisperBackend,
+    "transformers": TransformersBackend,
+}

@@ -21,7 +21,7 @@ from multimodal_ser.windows import Windower
 
 NO_SPEECH_THRESHOLD = 0.6
 LOG_PROBABILITY_THRESHOLD = -1.0
-"""Whisper's own: where no speech is likelier than the former and the words less likely than the latter, nothing was said (whisper.transcribe)."""
+"""Whisper's own (whisper.transcribe): no speech likelier than the former and the words less likely than the latter: nothing was said."""
 
 COMPRESSION_RATIO_THRESHOLD = 2.4
 """Whisper's own: text that compresses better than this is a loop."""

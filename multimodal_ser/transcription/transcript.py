@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -71,11 +71,11 @@ class Transcript:
             return parts[0][1]
         transcripts = [transcript for _, transcript in parts]
         heard = [transcript for transcript in transcripts if transcript.text]
-        time: Counter[str] = Counter()
+        time: dict[str, float] = defaultdict(float)
         for transcript in heard:
             if transcript.language:
                 time[transcript.language] += transcript.speech_duration or len(transcript.text)
-        language = time.most_common(1)[0][0] if time else None
+        language = max(time, key=time.__getitem__) if time else None
 
         def mean(name: str, of: Sequence[Transcript]) -> float | None:
             known = [

@@ -112,7 +112,10 @@ def recognise(path: Path) -> str | None:
 def _at_path(path: Path, backend: str | None) -> WhisperWeights:
     form = recognise(path)
     if form is None or (backend is not None and FORMATS[backend] != form):
-        accepted = "a folder with model.bin and config.json (faster-whisper), a folder with model.safetensors and config.json (transformers), or a .pt file (openai-whisper)"
+        accepted = (
+            "a folder with model.bin and config.json (faster-whisper), a folder with model.safetensors and config.json "
+            "(transformers), or a .pt file (openai-whisper)"
+        )
         got = (
             "nothing there"
             if not path.exists()
