@@ -93,7 +93,15 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 def _load_model(args: argparse.Namespace) -> Any:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
-    whisper = None if args.whisper == "none" else args.whisper or "auto"
+    if not args.verbose:
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+    whisper: Any = None if args.whisper == "none" else args.whisper or "auto"
+    if whisper is not None and args.cache_dir is not None:
+        from multimodal_ser.transcription import WhisperTranscriber
+
+        whisper = WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
     options = {"dtype": args.dtype} if args.dtype else {}
     try:
         return MultimodalEmotionClassifier.from_pretrained(args.model, whisper=whisper, device=args.device, **options)
@@ -159,9 +167,17 @@ def predict(args: argparse.Namespace) -> int:
 
 def transcribe(args: argparse.Namespace) -> int:
     """The words of recordings."""
-    from multimodal_ser.transcription import WhisperTranscriber
+    from multimodal_ser.transcription import TranscriptCache, WhisperTranscriber
 
-    transcriber = WhisperTranscriber(args.whisper, backend=args.backend, device=args.device)
+    if args.clear_cache:
+        if args.cache_dir is None:
+            raise InputError("--clear-cache", expected="--cache-dir beside it", got="none", remedy="say which cache")
+        _say(f"{TranscriptCache(args.cache_dir).clear()} transcripts deleted in {args.cache_dir}")
+    elif not args.audio:
+        raise InputError("input", expected="recordings", got="none", remedy="multimodal-ser transcribe call.wav")
+    if not args.audio:
+        return 0
+    transcriber = WhisperTranscriber(args.whisper, backend=args.backend, device=args.device, cache_dir=args.cache_dir)
     failed = 0
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -188,7 +204,7 @@ def info(args: argparse.Namespace) -> int:
     from multimodal_ser.inspection import SHIPPED_LICENSE, model_info
     from multimodal_ser.transcription import whisper_candidates
 
-    args.whisper = args.dtype = args.device = None
+    args.whisper = args.dtype = args.device = args.cache_dir = None
     described = model_info(_load_model(args), args.model or "the checkpoint that ships in the package")
     described["whisper"] = [f"{weights.name} ({weights.format}): {weights.path}" for weights in whisper_candidates()]
     if args.model is None:
@@ -246,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.add_argument("--language", help='language of the speech, such as "de" (default: detected)')
         sub.add_argument("--word-timestamps", action="store_true", help="also give the times of the words (json and jsonl)")
+        sub.add_argument("--cache-dir", metavar="DIR", help="keep transcripts there (default: none are kept)")
         sub.add_argument("--device", help='"cpu", "cuda", ... (default: cpu)')
 
     sub = command(predict, FORMATS)
@@ -265,7 +282,8 @@ def _parser() -> argparse.ArgumentParser:
     listening(sub)
 
     sub = command(transcribe, FORMATS)
-    sub.add_argument("audio", nargs="+", metavar="FILE", help="recordings")
+    sub.add_argument("audio", nargs="*", metavar="FILE", help="recordings")
+    sub.add_argument("--clear-cache", action="store_true", help="delete the transcripts kept in --cache-dir first")
     sub.add_argument(
         "--backend", choices=("faster-whisper", "openai-whisper", "transformers"), help="default: the one that fits the weights found"
     )
