@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from multimodal_ser.errors import InputError
     from multimodal_ser.labels import EMOTIONS, LabelError
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig, WhisperAudioEncoderConfig
-    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier, MultimodalEmotionModel
+    from multimodal_ser.model.modeling_core import MultimodalEmotionModel
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
     from multimodal_ser.model.modeling_whisper_audio_encoder import WhisperAudioEncoder
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
     from multimodal_ser.prediction import EmotionPrediction

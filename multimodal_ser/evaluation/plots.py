@@ -54,7 +54,7 @@ def plot_confusion_matrix(
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     ticks: dict[str, Any] = {"labels": labels, "rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(range(len(labels)), **ticks)
-    ax.set_yticks(range(len(rows)), labels=[f"{labels[row]} ({counts[row].sum()})" for row in rows])
+    ax.set_yticks(range(len(rows)), labels=[f"{labels[int(row)]} ({counts[row].sum()})" for row in rows])
     for row, column in np.ndindex(*shares.shape):
         share = shares[row, column]
         ax.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=9, color="white" if share > 60 else "black")
