@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from multimodal_ser.model.modeling_whisper_audio_encoder import WhisperAudioEncoder
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
     from multimodal_ser.prediction import EmotionPrediction
+    from multimodal_ser.speakers import SpeakerProfile
     from multimodal_ser.transcription import Transcript, WhisperTranscriber
 
 _HOMES = {
@@ -29,7 +30,7 @@ _HOMES = {
     "Transcript": "transcription", "WhisperTranscriber": "transcription",
     "MultimodalEmotionConfig": "model", "WhisperAudioEncoderConfig": "model", "MultimodalEmotionClassifier": "model",
     "MultimodalEmotionModel": "model", "WhisperAudioEncoder": "model", "MultimodalEmotionProcessor": "model",
-    "EmotionPrediction": "prediction",
+    "EmotionPrediction": "prediction", "SpeakerProfile": "speakers",
 }  # fmt: skip
 
 __all__ = ["__version__", *_HOMES]

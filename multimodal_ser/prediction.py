@@ -18,12 +18,11 @@ import numpy as np
 from multimodal_ser.audio import MAX_DURATION, SAMPLING_RATE, AudioInput, stream_audio
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import label_map, merge_probabilities
+from multimodal_ser.speakers import SpeakerProfile, encoder_fingerprint
 from multimodal_ser.transcription import Transcript, WhisperNotFoundError
 from multimodal_ser.windows import Windower
 
 if TYPE_CHECKING:
-    import torch
-
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
 Modalities = Literal["auto", "both", "audio", "text"]
@@ -129,7 +128,7 @@ def predict_iter(
     language: str | None = None,
     label_set: str = "native",
     channels: Literal["mix", "split"] = "mix",
-    speaker_mean: torch.Tensor | None = None,
+    speaker: SpeakerProfile | None = None,
     word_timestamps: bool = False,
     batch_size: int = 8,
     max_duration: float = MAX_DURATION,
@@ -147,7 +146,7 @@ def predict_iter(
         language: of the speech ("de", "german"); None: Whisper detects it.
         label_set: "native" (the model's own labels), "ekman", ...
         channels: "mix", or "split": a prediction a channel.
-        speaker_mean: (layers + 1, Da) mean hidden states of the speaker, see the model's `forward`.
+        speaker: who speaks, as `classifier.enroll` got to know them.
         word_timestamps: whether the transcript has the times of its words.
         batch_size: rows that run through the model together.
         max_duration: longest recording that is taken, s.
@@ -171,7 +170,12 @@ def predict_iter(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError("batch_size", expected="a whole number from 1", got=repr(batch_size), remedy="8 is a good start")
     label_map(model.labels, label_set)  # a label set that does not fit is told before any work is done
-    run = _Run(model, modalities, language, label_set, speaker_mean, word_timestamps, batch_size)
+    if speaker is not None and speaker.encoder != (fingerprint := encoder_fingerprint(model)):
+        raise InputError(
+            "speaker", expected=f"a profile that this audio branch made ({fingerprint})", got=f"one of another ({speaker.encoder})",
+            remedy="enroll the speaker with this classifier",
+        )  # fmt: skip
+    run = _Run(model, modalities, language, label_set, speaker, word_timestamps, batch_size)
     waiting: deque[_Item] = deque()
     rows: list[_Row] = []
     bar = None
@@ -334,12 +338,12 @@ class _Run:
         modalities: Modalities,
         language: str | None,
         label_set: str,
-        speaker_mean: Any,
+        speaker: SpeakerProfile | None,
         word_timestamps: bool,
         batch_size: int,
     ):
         self.model, self.modalities, self.language, self.label_set = model, modalities, language, label_set
-        self.speaker_mean, self.word_timestamps, self.batch_size = speaker_mean, word_timestamps, batch_size
+        self.speaker, self.word_timestamps, self.batch_size = speaker, word_timestamps, batch_size
 
     def flush(self, rows: list[_Row]) -> None:
         """Transcribe the rows and run the model on them; what comes out is added to their items."""
@@ -400,8 +404,8 @@ class _Run:
             sampling_rate=SAMPLING_RATE,
         ).to(model.device)
         inputs = {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
-        if self.speaker_mean is not None:
-            inputs["speaker_mean"] = self.speaker_mean.to(model.device).expand(len(batch), -1, -1)
+        if self.speaker is not None and any(use_audio for _, use_audio, _ in batch):
+            inputs["speaker_mean"] = self.speaker.hidden_mean.to(model.device, model.dtype).expand(len(batch), -1, -1)
         training = model.training
         model.eval()
         try:

@@ -10,7 +10,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from multimodal_ser import EmotionPrediction, Transcript
+from multimodal_ser import EmotionPrediction, SpeakerProfile, Transcript
 from multimodal_ser.audio import AudioError
 from multimodal_ser.errors import InputError
 from multimodal_ser.prediction import ROWS_IN_MEMORY
@@ -257,14 +257,33 @@ def test_context_joins_the_text(model):
     close(batch[1], after)
 
 
-def test_a_known_speaker_changes_the_answer(model):
-    inputs = model.processor(audio=[CLIP], sampling_rate=16000)
+def test_a_known_speaker_changes_the_answer(model, tmp_path):
+    clips = [synthetic_speech(1.0 + i / 10, seed=i, pitch=220.0) for i in range(3)]
+    profile = model.enroll(clips, **RATE)
+    known = model.predict(CLIP, speaker=profile, **RATE)
+    assert known.probabilities != pytest.approx(model.predict(CLIP, **RATE).probabilities, abs=1e-4)
+    profile.save(tmp_path / "speaker.safetensors")
+    assert (tmp_path / "speaker.safetensors").stat().st_size < 20_000
+    again = SpeakerProfile.load(tmp_path / "speaker.safetensors")
+    assert again.windows == 3 and model.predict(CLIP, speaker=again, **RATE).probabilities == known.probabilities
+    close(model.predict([CLIP, clips[0]], text=[None, "hello"], speaker=profile, **RATE)[0], known)
+    inputs = model.processor(audio=[clips[1]], sampling_rate=16000)
     with torch.no_grad():
-        states, _ = model.model.get_audio_features(inputs=inputs["input_values"], audio_attention_mask=inputs["audio_attention_mask"])
-    mean = states.mean(2)[0]
-    assert model.predict(CLIP, speaker_mean=mean, **RATE).probabilities != model.predict(CLIP, **RATE).probabilities
-    unknown = torch.full_like(mean, float("nan"))
-    close(model.predict(CLIP, speaker_mean=unknown, **RATE), model.predict(CLIP, **RATE), 1e-6)
+        states, _ = model.model.get_audio_features(inputs["input_values"], inputs["audio_attention_mask"])
+    torch.testing.assert_close(model.enroll([clips[1]], **RATE).hidden_mean, states[0].mean(1))
+
+
+def test_speakers_that_do_not_fit_are_told(model, tmp_path):
+    profile = model.enroll([CLIP], **RATE)
+    with pytest.raises(InputError, match="a profile that this audio branch made"):
+        tiny_model(seed=1).predict(CLIP, speaker=profile, **RATE)
+    with pytest.raises(InputError, match="expected at least one recording"):
+        model.enroll([])
+    with pytest.raises(InputError, match="expected a list of recordings"):
+        model.enroll("call.wav")
+    (tmp_path / "no.safetensors").write_text("nonsense")
+    with pytest.raises(InputError, match=r"SpeakerProfile\.save"):
+        SpeakerProfile.load(tmp_path / "no.safetensors")
 
 
 def test_the_transcriber_moves_with_the_model(hearing):

@@ -38,6 +38,7 @@ from .processing_multimodal_ser import MultimodalEmotionProcessor
 
 if TYPE_CHECKING:
     from multimodal_ser.prediction import EmotionPrediction
+    from multimodal_ser.speakers import SpeakerProfile
     from multimodal_ser.transcription import WhisperTranscriber
 
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "pretrained"
@@ -160,11 +161,15 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
 
     def predict(self, audio: Any = None, text: Any = None, **options: Any) -> EmotionPrediction | list[Any]:
         """Predict the emotion of one input or of a list; see `multimodal_ser.prediction.predict` for the options."""
-        return _prediction().predict(self, audio, text, **options)
+        return _package().prediction.predict(self, audio, text, **options)
 
     def predict_iter(self, items: Any, **options: Any) -> Any:
         """Predict many inputs one after the other, at flat memory; see `multimodal_ser.prediction.predict_iter`."""
-        return _prediction().predict_iter(self, items, **options)
+        return _package().prediction.predict_iter(self, items, **options)
+
+    def enroll(self, audio: Any, *, sampling_rate: int | None = None) -> SpeakerProfile:
+        """Get to know a speaker from a few unlabelled recordings; see `multimodal_ser.speakers.enroll`."""
+        return _package().speakers.enroll(self, audio, sampling_rate=sampling_rate)
 
     @property
     def labels(self) -> list[str]:
@@ -345,14 +350,15 @@ def _align(model: nn.Module) -> None:
             tensor.data = tensor.data.clone()
 
 
-def _prediction() -> Any:
+def _package() -> Any:
     try:
-        from multimodal_ser import prediction
+        import multimodal_ser.prediction
+        import multimodal_ser.speakers
     except ImportError as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
         raise ImportError(
             "predict: expected the package multimodal_ser, got none; pip install multimodal_ser, or call the model itself"
         ) from error
-    return prediction
+    return multimodal_ser
 
 
 AutoModel.register(WhisperAudioEncoderConfig, WhisperAudioEncoder, exist_ok=True)
