@@ -92,6 +92,33 @@ def ravdess(classifier: MultimodalEmotionClassifier, data: Path) -> tuple[dict, 
     )
 
 
+def known_speakers(classifier: MultimodalEmotionClassifier, data: Path, enrolled: int = 8, draws: int = 3) -> dict:
+    """Audio alone, each speaker enrolled from a few unlabelled clips, which are not tested."""
+    generator = np.random.default_rng(PAIR_SEED)
+    by_speaker: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for clip in unseen_clips(data, "ravdess"):
+        by_speaker[clip["speaker"]].append(clip)
+    known, unknown = [], []
+    for _ in range(draws):
+        tested, answers, without = [], [], []
+        for clips in by_speaker.values():
+            order = generator.permutation(len(clips))
+            profile = classifier.enroll([clips[i]["path"] for i in order[:enrolled]])
+            rest = [clips[i] for i in order[enrolled:]]
+            paths = [clip["path"] for clip in rest]
+            tested += [clip["emotion"] for clip in rest]
+            answers += labels_of(classifier.predict(paths, modalities="audio", speaker=profile))
+            without += labels_of(classifier.predict(paths, modalities="audio"))
+        known.append(unweighted_average_recall(tested, answers))
+        unknown.append(unweighted_average_recall(tested, without))
+    return {
+        "enrolled_clips": enrolled,
+        "draws": draws,
+        "ua_audio_alone_speaker_known": round(float(np.mean(known)), 2),
+        "ua_audio_alone_speaker_unknown": round(float(np.mean(unknown)), 2),
+    }
+
+
 def other_corpus(classifier: MultimodalEmotionClassifier, data: Path, corpus: str) -> dict:
     clips = unseen_clips(data, corpus)
     predictions = classifier.predict([clip["path"] for clip in clips], modalities="audio")
@@ -207,7 +234,12 @@ def main() -> None:
     for corpus in ("emodb", "nemo"):
         result[corpus] = other_corpus(classifier, data, corpus)
         print(corpus, json.dumps(result[corpus]), flush=True)
-    for name, measure in (("goemotions", goemotions), ("pairs", pairs), ("shuffled_words", shuffled_words)):
+    for name, measure in (
+        ("known_speakers", known_speakers),
+        ("goemotions", goemotions),
+        ("pairs", pairs),
+        ("shuffled_words", shuffled_words),
+    ):
         result[name] = measure(classifier, data)
         print(name, json.dumps(result[name]), flush=True)
     result["whisper"] = classifier.transcriber.weights.name if classifier.transcriber is not None else None
