@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from sklearn.metrics import f1_score, recall_score
 
-from multimodal_ser import MultimodalEmotionClassifier
+from multimodal_ser import MultimodalEmotionClassifier, __version__
 from multimodal_ser.evaluation import plot_confusion_matrix
 from multimodal_ser.labels import EKMAN, canonical_emotion
 from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
@@ -220,8 +220,8 @@ def main() -> None:
     folder = Path(args.model or SHIPPED_CHECKPOINT)
     result: dict = {
         "command": "python benchmarks/measure_shipped.py",
-        "versions": {name: version(name) for name in ("torch", "transformers", "faster-whisper", "multimodal_ser")}
-        | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("torch", "transformers", "faster-whisper")}
+        | {"multimodal_ser": __version__, "python": platform.python_version()},
         "weights": digest([folder / "model.safetensors"]),
         "data": digest(
             [data / corpus / "manifest.csv" for corpus in ("ravdess", "emodb", "nemo")] + [data / "text" / "goemotions_ekman.csv"]

@@ -72,6 +72,11 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
         if isinstance(module, FusionLayer):
             init.constant_(module.audio_gate, 0.5)
             init.constant_(module.text_gate, 0.5)
+            for attention in (module.audio_to_text, module.text_to_audio):
+                # Glorot, as in nn.MultiheadAttention: from the usual 0.02 attention starts uniform and mostly stays it, and which word a
+                # frame attends to means nothing. Here and not at CrossAttention: transformers asks modules with parameters of their own.
+                for projection in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
+                    init.xavier_uniform_(projection.weight)
         elif isinstance(module, AudioBranch):
             init.zeros_(module.layer_weights)
             init.zeros_(module.hidden_mean)
