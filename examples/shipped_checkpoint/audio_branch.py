@@ -120,7 +120,7 @@ class Teacher:
         states[0] = states[0] - self.encoder.embed_positions.weight[: states[0].shape[1]]  # the convolutions' output alone
         return [state.float() for state in states]
 
-    def measure(self, crops: Crops, batches: int = 24) -> None:
+    def measure(self, crops: Crops, batches: int) -> None:
         """Mean at each frame index and layer, standard deviation of each feature around it, over `batches` of crops."""
         for layer in zip(*(self.states(crops.batch(1_000_000 + i, 16)) for i in range(batches)), strict=True):
             stacked = torch.cat(layer)
@@ -143,7 +143,7 @@ def distil(clips: list[Clip], whisper: str, folder: Path, steps: int, batch_size
     start = load_state(folder / "state.safetensors", model, optimizer)
     print(f"distillation: {sum(p.numel() for p in model.student.parameters()) / 1e6:.1f} M parameters, step {start} of {steps}", flush=True)
     if start < steps:
-        teacher.measure(crops)
+        teacher.measure(crops, min(24, steps))
     began = time.monotonic()
     for step in range(start, steps):
         factor = min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
