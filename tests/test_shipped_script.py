@@ -41,6 +41,7 @@ def handful(data, tmp_path_factory):
                 if row["speaker"] in speakers and (row["speaker"], row["emotion"]) not in seen:
                     seen.add((row["speaker"], row["emotion"]))
                     writer.writerow(row)
+    (folder / "noise").symlink_to(data / "noise")
     (folder / "text").mkdir()
     for name in ("goemotions_ekman.csv", "dailydialog.csv"):
         with open(data / "text" / name, encoding="utf-8") as source:

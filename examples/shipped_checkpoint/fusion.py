@@ -6,6 +6,7 @@ that say the same as the voice, words alone.
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import time
@@ -13,6 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import soundfile as sf
 import torch
 import torchaudio
 from data import SAMPLING_RATE, Clip
@@ -28,8 +30,8 @@ from multimodal_ser.model.losses import emotion_loss
 VALIDATION_SPEAKERS = frozenset({"ravdess_01", "ravdess_03", "ravdess_20", "ravdess_24", "emodb_03", "nemo_EB0"})
 """The temperatures are fitted on these, with a head that was not trained on them."""
 
-VARIANTS = ((1.0, False), (1.0, True), (0.9, True), (1.1, False))
-"""(speed, trimmed) in which each clip is heard; a step draws one."""
+VARIANTS = (("whole", 1.0), ("trimmed", 1.0), ("trimmed", 0.9), ("whole", 1.1), ("disturbed", 1.0))
+"""Form and speed in which each clip is heard; a step draws one."""
 
 CORPUS_SHARE = {"ravdess": 0.5, "emodb": 0.2, "nemo": 0.3}
 ROW_SHARE = {"audio": 0.35, "own words": 0.15, "neutral words": 0.15, "matching words": 0.2, "text": 0.15}
@@ -47,26 +49,54 @@ def encode(student: Wav2Vec2Model, waveforms: list[np.ndarray]) -> list[torch.Te
     return states
 
 
-def variant(clip: Clip, speed: float, trimmed: bool) -> np.ndarray:
-    waveform = clip.waveform if trimmed else clip.untrimmed
-    if speed == 1.0:
-        return waveform
-    return torchaudio.functional.speed(torch.from_numpy(waveform), SAMPLING_RATE, speed)[0].numpy()
+def variant(clip: Clip, form: str, speed: float, disturbance: Disturbance) -> np.ndarray:
+    waveform = torch.from_numpy(clip.waveform if form == "trimmed" else clip.untrimmed)
+    if form == "disturbed":
+        waveform = disturbance(waveform, clip.path.name)
+    if speed != 1.0:
+        waveform = torchaudio.functional.speed(waveform, SAMPLING_RATE, speed)[0]
+    return waveform.numpy()
 
 
-def student_states(student: Wav2Vec2Model, clips: list[Clip], folder: Path) -> list[list[torch.Tensor]]:
+class Disturbance:
+    """Rooms, noises and telephones; a clip's is always the same."""
+
+    def __init__(self, data: Path):
+        self.sounds: dict[str, list[torch.Tensor]] = defaultdict(list)
+        with open(data / "noise" / "manifest_noise.csv", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if "NC" not in row["licence"].upper():
+                    waveform, _ = sf.read(data / "noise" / row["path"], dtype="float32", always_2d=True)  # 16 kHz all of them
+                    self.sounds[row["kind"]].append(torch.from_numpy(waveform[:, 0]))
+
+    def __call__(self, waveform: torch.Tensor, name: str) -> torch.Tensor:
+        generator = np.random.default_rng([5, *name.encode()])
+        if generator.random() < 0.6:
+            room = self.sounds["rir"][generator.integers(len(self.sounds["rir"]))]
+            direct = int(room.abs().argmax())
+            waveform = torchaudio.functional.fftconvolve(waveform, room / room.square().sum().sqrt())[direct : direct + len(waveform)]
+        noise = self.sounds["noise"][generator.integers(len(self.sounds["noise"]))]
+        noise = noise.roll(int(generator.integers(len(noise)))).repeat(1 + len(waveform) // len(noise))[: len(waveform)]
+        waveform = torchaudio.functional.add_noise(waveform, noise, torch.tensor(generator.uniform(3, 25)))
+        if generator.random() < 0.3:  # a telephone
+            waveform = torchaudio.functional.highpass_biquad(waveform, SAMPLING_RATE, 300.0)
+            waveform = torchaudio.functional.lowpass_biquad(waveform, SAMPLING_RATE, 3400.0)
+        return waveform / waveform.abs().max().clamp_min(1e-4)
+
+
+def student_states(student: Wav2Vec2Model, clips: list[Clip], data: Path, folder: Path) -> list[list[torch.Tensor]]:
     """Every clip in every variant, (variants, clips); a variant that was computed before is read from `folder`."""
     from safetensors.torch import load_file, save_file
 
-    everything = []
-    for speed, trimmed in VARIANTS:
-        path = folder / f"states-{speed}-{'trimmed' if trimmed else 'whole'}.safetensors"
+    everything, disturbance = [], Disturbance(data)
+    for form, speed in VARIANTS:
+        path = folder / f"states-{speed}-{form}.safetensors"
         if not path.exists():
             began = time.monotonic()
-            states = encode(student, [variant(clip, speed, trimmed) for clip in clips])
+            states = encode(student, [variant(clip, form, speed, disturbance) for clip in clips])
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({str(i): value for i, value in enumerate(states)}, path)
-            print(json.dumps({"variant": [speed, trimmed], "clips": len(clips), "seconds": round(time.monotonic() - began)}), flush=True)
+            print(json.dumps({"variant": [form, speed], "clips": len(clips), "seconds": round(time.monotonic() - began)}), flush=True)
         tensors = load_file(path)
         everything.append([tensors[str(i)] for i in range(len(clips))])
     return everything
@@ -83,6 +113,10 @@ class Rows:
             self.by_corpus[clip.corpus][clip.emotion].append(index)
             self.by_speaker[clip.speaker].append(index)
         self.means = [torch.stack([state.float().mean(1) for state in variant_states]) for variant_states in states]  # (clips, layers, Da)
+        self.voices = [  # (speakers, layers, Da) a variant
+            torch.stack([means[indices].mean(0) for indices in self.by_speaker.values()]) for means in self.means
+        ]
+        self.voice_of = {speaker: i for i, speaker in enumerate(self.by_speaker)}
         self.texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for corpus, text, emotion in texts:
             if "|" not in emotion:
@@ -126,9 +160,14 @@ class Rows:
                     width = int(generator.integers(1, max(2, state.shape[1] // 8)))
                     at = int(generator.integers(0, max(1, state.shape[1] - width)))
                     state[:, at : at + width] = self.means[heard][index][:, None].half()
+            known = generator.random() < 0.35
+            if not known and generator.random() < 0.4:  # the same emotion in another voice, or halfway there
+                voices = self.voices[heard]
+                other = voices[generator.integers(len(voices))] - voices[self.voice_of[clip.speaker]]
+                state = state + (generator.uniform(0, 1) * other).half()[:, None]
             states.append(state)
             targets.append(admissible_classes(emotion, corpus))
-            speakers.append((clip.speaker, heard) if generator.random() < 0.35 else None)
+            speakers.append((clip.speaker, heard) if known else None)
             text = None
             if kind == "own words" and clip.language == "en":
                 text = clip.text
@@ -265,7 +304,7 @@ def build(audio_folder: Path, text_folder: Path) -> MultimodalEmotionClassifier:
 def train_fusion(data: Path, clips: list[Clip], folder: Path, output: Path, steps: int) -> None:
     """Train without the validation speakers and fit the temperatures; then train on all, and write the checkpoint."""
     model = build(folder / "audio", folder / "text")
-    states = student_states(model.model.audio_branch.encoder, clips, folder / "fusion")
+    states = student_states(model.model.audio_branch.encoder, clips, data, folder / "fusion")
     texts, validation_texts = split_off(read_texts(data, "train"))
     tokenizer = model.processor.tokenizer
     kept = [i for i, clip in enumerate(clips) if clip.speaker not in VALIDATION_SPEAKERS]

@@ -75,7 +75,7 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
             for attention in (module.audio_to_text, module.text_to_audio):
                 # Glorot, as in nn.MultiheadAttention: from the usual 0.02 attention starts uniform and mostly stays it, and which word a
                 # frame attends to means nothing. Here and not at CrossAttention: transformers asks modules with parameters of their own.
-                for projection in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
+                for projection in (attention.q_proj, attention.k_proj):
                     init.xavier_uniform_(projection.weight)
         elif isinstance(module, AudioBranch):
             init.zeros_(module.layer_weights)
