@@ -49,7 +49,8 @@ def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str
         "audio_encoder": encoder(config.audio_config),
         "text_encoder": encoder(config.text_config),
         "text_languages": config.text_languages,
-        "layer_weights": [round(weight, 3) for weight in model.audio_branch.layer_weights.softmax(0).tolist()],
+        "audio_layer_weights": [round(weight, 3) for weight in model.audio_branch.layer_weights.softmax(0).tolist()],
+        "text_layer_weights": [round(weight, 3) for weight in model.text_branch.layer_weights.softmax(0).tolist()],
         "fusion_gates": [
             {"audio_from_text": round(layer.audio_gate.tanh().item(), 3), "text_from_audio": round(layer.text_gate.tanh().item(), 3)}
             for layer in fusion_layers

@@ -120,9 +120,9 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     pooling_heads: int = 4
     modality_dropout: float | int = 0.2
     label_smoothing: float | int = 0.0
-    class_weights: list[float] | None = None
+    class_weights: list[float | int] | None = None
     dimensions: list[str] = dataclasses.field(default_factory=list)
-    temperature: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(MODALITY_CASES, 1.0))
+    temperature: dict[str, float | int] = dataclasses.field(default_factory=lambda: dict.fromkeys(MODALITY_CASES, 1.0))
     text_languages: list[str] | None = None
     transcriber: str | None = None
     weights_license: str | None = None
@@ -149,6 +149,9 @@ class MultimodalEmotionConfig(PreTrainedConfig):
                 raise ValueError(
                     f"{name}: expected a divisor of fusion_hidden_size={width}, got {getattr(self, name)}; choose one, such as 4"
                 )
+        for name in ("modality_dropout", "label_smoothing", "fusion_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}; 0 turns it off")
         if self.audio_projection_kernel % 2 == 0:
             raise ValueError(
                 f"audio_projection_kernel: expected an odd number of frames, got {self.audio_projection_kernel}; choose 1, 3, 5 ..."
@@ -177,6 +180,14 @@ INHERITED_KEYWORDS = frozenset(
         "custom_pipelines",
         "per_layer_config",
         "trust_remote_code",
+        "quantization_config",
+        "use_cache",  # Trainer writes it into the configuration of whatever it trains
+        "tie_word_embeddings",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "task_specific_params",
+        "gradient_checkpointing",
     ]
 )
 """Keywords without a field that transformers itself passes to a configuration or writes into its file."""

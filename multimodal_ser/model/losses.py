@@ -31,13 +31,18 @@ def emotion_loss(
         () mean over the rows that have a label; 0 where none has.
 
     Raises:
-        ValueError: labels of another shape or type.
+        ValueError: labels of another shape or type, or a class index that there is no class for.
     """
     num_classes = logits.shape[-1]
     logits = logits.float()
     if labels.dim() == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
         present = labels != IGNORED
-        targets = F.one_hot(labels.clamp_min(0).long(), num_classes).bool() & present[:, None]
+        # on a GPU this would wait for the device; there one_hot and the kernels below it assert
+        if labels.device.type == "cpu" and bool((((labels < 0) | (labels >= num_classes)) & present).any()):
+            raise ValueError(
+                f"labels: expected class indices from 0 to {num_classes - 1}, or {IGNORED} for none, got {labels.tolist()}; check labels"
+            )
+        targets = F.one_hot(labels.long().masked_fill(~present, 0), num_classes).bool() & present[:, None]
     elif labels.shape == logits.shape and (labels.dtype == torch.bool or labels.is_floating_point()):
         targets = labels
     else:
@@ -60,7 +65,8 @@ def emotion_loss(
     if label_smoothing:
         loss = (1 - label_smoothing) * loss - label_smoothing * (weights * log_probabilities).mean(-1)
     total = torch.where(present, row_weights, torch.zeros_like(row_weights)).sum()
-    return torch.where(present, loss, torch.zeros_like(loss)).sum() / total.clamp_min(torch.finfo(total.dtype).tiny)
+    summed = torch.where(present, loss, torch.zeros_like(loss)).sum()
+    return torch.where(total > 0, summed / total.clamp_min(torch.finfo(total.dtype).tiny), 0 * summed)
 
 
 def concordance_loss(predicted: torch.Tensor, annotated: torch.Tensor) -> torch.Tensor:
@@ -72,7 +78,12 @@ def concordance_loss(predicted: torch.Tensor, annotated: torch.Tensor) -> torch.
 
     Returns:
         () between 0 and 2; 0 where nothing is annotated.
+
+    Raises:
+        ValueError: annotations of another shape.
     """
+    if predicted.shape != annotated.shape:
+        raise ValueError(f"dimension_targets: expected shape {tuple(predicted.shape)}, got {tuple(annotated.shape)}; NaN stands for none")
     known = ~annotated.isnan()
     predicted, annotated = predicted.float(), annotated.nan_to_num().float()
     count = known.sum(0).clamp_min(1)

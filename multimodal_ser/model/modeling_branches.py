@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .modeling_whisper_audio_encoder import WhisperAudioEncoder
 
 if TYPE_CHECKING:
     from .configuration_multimodal_ser import MultimodalEmotionConfig
@@ -55,6 +58,7 @@ class LengthAwareFeatureEncoder(nn.Module):
             hidden_states = hidden_states.detach().requires_grad_()  # gradient checkpointing needs an input that asks for a gradient
         first = self.conv_layers[0]
         hidden_states = first.conv(hidden_states)
+        dtype, hidden_states = hidden_states.dtype, hidden_states.float()  # sums over thousands of frames overflow in half precision
         frames = (lengths - first.conv.kernel_size[0]) // first.conv.stride[0] + 1
         mask = (torch.arange(hidden_states.shape[-1], device=lengths.device) < frames[:, None])[:, None].to(hidden_states.dtype)
         count = frames.clamp_min(1)[:, None, None].to(hidden_states.dtype)
@@ -62,7 +66,7 @@ class LengthAwareFeatureEncoder(nn.Module):
         centred = (hidden_states - mean) * mask
         scale = torch.rsqrt(centred.square().sum(-1, keepdim=True) / count + first.layer_norm.eps)
         hidden_states = centred * scale * first.layer_norm.weight[:, None] + first.layer_norm.bias[:, None]
-        hidden_states = first.activation(hidden_states)
+        hidden_states = first.activation(hidden_states.to(dtype))
         for layer in self.conv_layers[1:]:
             hidden_states = layer(hidden_states)
         return hidden_states
@@ -70,6 +74,9 @@ class LengthAwareFeatureEncoder(nn.Module):
 
 def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
     """An encoder with no weights loaded, with the attention that was asked for where this architecture has it, else its own choice."""
+    # CODEPATH: Whisper encoders; by their type, not their class, of which copied code (trust_remote_code) has two, one in each folder.
+    if config.model_type == "whisper_audio_encoder":
+        return WhisperAudioEncoder(config)
     try:
         model_class = auto_class._model_mapping[type(config)]
     except KeyError:
@@ -79,6 +86,23 @@ def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
         config._attn_implementation = "eager"
     wants_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
     return model_class._from_config(config, **({"add_pooling_layer": False} if wants_pooler else {}))
+
+
+def adopt_loading_rules(branch: nn.Module, encoder: PreTrainedModel) -> None:
+    """Say of a branch what transformers has to know of the encoder in it: tied weights, modules that stay whole, modules that stay single.
+
+    `post_init` collects these from the children of a model, and looks no deeper.
+    """
+    rules: Any = branch
+    rules.all_tied_weights_keys = {f"encoder.{name}": f"encoder.{source}" for name, source in encoder.all_tied_weights_keys.items()}
+    layers = {type(module).__name__ for module in encoder.modules() if isinstance(module, GradientCheckpointingLayer)}
+    rules._no_split_modules = set(encoder._no_split_modules or ()) | layers
+    rules._keep_in_fp32_modules = encoder._keep_in_fp32_modules
+    rules._keep_in_fp32_modules_strict = encoder._keep_in_fp32_modules_strict
+
+
+BATCHED_FAMILIES = frozenset(["wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "whisper_audio_encoder"])
+"""Speech encoders whose padded rows are known, by test, to give what they give alone; rows of any other run one by one."""
 
 
 class AudioBranch(nn.Module):
@@ -96,6 +120,14 @@ class AudioBranch(nn.Module):
         if getattr(audio_config, "layerdrop", 0):
             audio_config.layerdrop = 0.0  # the layer sum needs every layer at every step
         self.encoder = build_encoder(AutoModel, audio_config)
+        adopt_loading_rules(self, self.encoder)
+        if self.encoder.main_input_name != "input_values" and not isinstance(self.encoder, WhisperAudioEncoder):
+            raise ValueError(
+                f"audio_config: expected an encoder of waveforms or a WhisperAudioEncoder, got {audio_config.model_type!r}, which takes "
+                f"{self.encoder.main_input_name}; choose wav2vec2, HuBERT, WavLM, ..."
+            )
+        # A batch norm (some HuBERT) makes something of padding's zeros.
+        self.batched = audio_config.model_type in BATCHED_FAMILIES and not getattr(audio_config, "conv_pos_batch_norm", False)
         front = getattr(self.encoder, "feature_extractor", None)
         # CODEPATH: "group": wav2vec2-base, hubert-base, wavlm-base; "layer": their large siblings, and the shipped checkpoint.
         if front is not None and getattr(audio_config, "feat_extract_norm", None) == "group":
@@ -135,12 +167,20 @@ class AudioBranch(nn.Module):
             encoder_mask = (torch.arange(time, device=inputs.device) < lengths[:, None]).to(torch.long)
             shape = (len(inputs),) + (1,) * (inputs.dim() - 2) + (time,)
             inputs = inputs * mask.view(shape).to(inputs.dtype)  # whatever stands in the padding, the encoder sees zeros
-        length_aware = isinstance(getattr(self.encoder, "feature_extractor", None), LengthAwareFeatureEncoder)
-        output = self.encoder((inputs, lengths) if length_aware else inputs, attention_mask=encoder_mask, output_hidden_states=True)
-        hidden_states = torch.stack(output.hidden_states, dim=1)
+        if self.batched or len(inputs) == 1 or mask is None:
+            hidden_states = self._run(inputs, lengths, encoder_mask)
+        else:
+            alone = [self._run(inputs[i : i + 1, :length], lengths[i : i + 1], None) for i, length in enumerate(lengths.tolist())]
+            frames_of_longest = max(states.shape[2] for states in alone)
+            hidden_states = torch.cat([nn.functional.pad(states, (0, 0, 0, frames_of_longest - states.shape[2])) for states in alone])
         frames = self.encoder._get_feat_extract_output_lengths(lengths).clamp_max(hidden_states.shape[2])
         frame_mask = torch.arange(hidden_states.shape[2], device=frames.device) < (frames * present)[:, None]
         return hidden_states, frame_mask
+
+    def _run(self, inputs: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        length_aware = isinstance(getattr(self.encoder, "feature_extractor", None), LengthAwareFeatureEncoder)
+        output = self.encoder((inputs, lengths) if length_aware else inputs, attention_mask=mask, output_hidden_states=True)
+        return torch.stack(output.hidden_states, dim=1)
 
     def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, speaker_mean: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states (B, layers + 1, T, Da), frame mask (B, T) and speaker mean (B, layers + 1, Da) or None -> (B, T, D)."""
@@ -166,32 +206,39 @@ def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
 
 
 class TextBranch(nn.Module):
-    """Text encoder -> projection to the fusion's width; texts longer than the encoder holds go through it in overlapping windows."""
+    """Text encoder -> learned weighted sum of all its hidden states -> projection to the fusion's width.
+
+    The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365). The highest layer of a fine-tuned encoder says of every token what
+    the sentence says; the lower ones say which word it is, and without them cross-attention has nothing to choose between.
+    Texts longer than the encoder holds go through it in overlapping windows.
+    """
 
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__()
         self.encoder = build_encoder(AutoModelForTextEncoding, config.text_config)
+        adopt_loading_rules(self, self.encoder)
         text_config: Any = config.text_config
+        self.layer_weights = nn.Parameter(torch.zeros(text_config.num_hidden_layers + 1))
         self.projection = nn.Linear(text_config.hidden_size, config.fusion_hidden_size)
         self.dropout = nn.Dropout(config.fusion_dropout)
         self.max_length = _longest_text(config.text_config)
 
     def encode(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """input_ids (B, L), mask (B, L) -> (B, L, Dt). A row's windows depend on its own length alone."""
+        """input_ids (B, L), mask (B, L) -> (B, L, Dt), summed over layers. A row's windows depend on its own length alone."""
         encoder_mask = mask.clone()
         encoder_mask[:, 0] = 1  # a row without text goes through as one token, and is masked afterwards
         limit = self.max_length
         if input_ids.shape[1] <= limit:
-            return self.encoder(input_ids=input_ids, attention_mask=encoder_mask).last_hidden_state
+            return self._layer_sum(input_ids, encoder_mask)
         stride = limit // 2
         counts = [max(length - limit + stride - 1, 0) // stride + 1 for length in encoder_mask.sum(1).tolist()]
         rows = [(row, window * stride) for row, count in enumerate(counts) for window in range(count)]
         input_ids, encoder_mask = nn.functional.pad(input_ids, (0, limit)), nn.functional.pad(encoder_mask, (0, limit))
         windows = [  # a few at a time: a text of 10,000 words has 50
-            self.encoder(
-                input_ids=torch.stack([input_ids[row, start : start + limit] for row, start in rows[at : at + 16]]),
-                attention_mask=torch.stack([encoder_mask[row, start : start + limit] for row, start in rows[at : at + 16]]),
-            ).last_hidden_state
+            self._layer_sum(
+                torch.stack([input_ids[row, start : start + limit] for row, start in rows[at : at + 16]]),
+                torch.stack([encoder_mask[row, start : start + limit] for row, start in rows[at : at + 16]]),
+            )
             for at in range(0, len(rows), 16)
         ]
         states = torch.cat(windows).flatten(0, 1)  # (windows * limit, Dt)
@@ -202,8 +249,16 @@ class TextBranch(nn.Module):
         offset = (position - window * stride).clamp_max(limit - 1)  # beyond a row's last window lies padding
         return states[((count.cumsum(0) - count)[:, None] + window) * limit + offset]
 
+    def _layer_sum(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        states = self.encoder(input_ids=input_ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        weights = self.layer_weights.softmax(0).to(states[0].dtype)
+        mixed = states[0] * weights[0]
+        for state, weight in zip(states[1:], weights[1:], strict=True):
+            mixed = torch.addcmul(mixed, state, weight)
+        return mixed
+
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Hidden states (B, L, Dt) -> (B, L, D)."""
+        """Hidden states (B, L, Dt), summed over layers -> (B, L, D)."""
         return self.dropout(self.projection(hidden_states))
 
 

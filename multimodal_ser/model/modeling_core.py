@@ -66,6 +66,11 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _no_split_modules = ["FusionLayer"]  # post_init adds those of the branches
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load as transformers does, from safetensors alone: a checkpoint of ours holds no pickle."""
+        return super().from_pretrained(*args, **kwargs | {"use_safetensors": True})
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -81,6 +86,8 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
             init.zeros_(module.layer_weights)
             init.zeros_(module.hidden_mean)
             init.ones_(module.hidden_std)
+        elif isinstance(module, TextBranch):
+            init.zeros_(module.layer_weights)
         elif isinstance(module, MultimodalEmotionModel):
             init.normal_(module.missing_audio, std=self.config.initializer_range)
             init.normal_(module.missing_text, std=self.config.initializer_range)
@@ -131,7 +138,7 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
 
     # trf-ignore: TRF057 - documented by hand
     def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, L) and mask (B, L) -> hidden states (B, L, Dt)."""
+        """Token ids (B, L) and mask (B, L) -> hidden states (B, L, Dt), summed over layers."""
         return self.text_branch.encode(input_ids, attention_mask)
 
     # trf-ignore: TRF057 - documented by hand; trf-ignore: TRF045 - its remedy captures weights, of which sdpa has none

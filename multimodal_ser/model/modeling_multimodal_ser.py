@@ -18,6 +18,7 @@ Symbols in shapes: B batch, S samples, T audio frames (50 a second), L text toke
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,15 +37,19 @@ from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedMo
 from .modeling_whisper_audio_encoder import WhisperAudioEncoder
 from .processing_multimodal_ser import MultimodalEmotionProcessor
 
-if TYPE_CHECKING:
-    from multimodal_ser.prediction import EmotionPrediction
-    from multimodal_ser.speakers import SpeakerProfile
-    from multimodal_ser.transcription import WhisperTranscriber
+try:  # transformers takes every import outside a try for one that copied code cannot do without, also under TYPE_CHECKING
+    if TYPE_CHECKING:
+        from multimodal_ser.prediction import EmotionPrediction
+        from multimodal_ser.speakers import SpeakerProfile
+        from multimodal_ser.transcription import WhisperTranscriber
+except ImportError:
+    pass
 
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "pretrained"
 """The checkpoint that is part of the package; `from_pretrained()` with no argument loads it."""
 
-HEAD = ("classifier.weight", "classifier.bias")
+HEAD = ("classifier.", "regressor.", "norm.")
+"""Where the names of the weights begin that `labels=[...]` starts anew, or may do without."""
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -110,7 +115,7 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         input_features: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        dimension_labels: torch.Tensor | None = None,
+        dimension_targets: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> MultimodalEmotionOutput:
         """Classify; inputs as `MultimodalEmotionModel.forward` takes them.
@@ -123,7 +128,7 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             input_features: (B, M, F) spectrogram, for audio branches that take one.
             labels: class indices (B,), -100 for a row without one; or soft targets (B, C), float; or admissible classes (B, C),
                 bool: the loss is -log of the probability of that set, the softmax over all C.
-            dimension_labels: (B, number of dimensions), NaN where not annotated; adds a concordance loss.
+            dimension_targets: (B, number of dimensions), NaN where not annotated; adds a concordance loss.
             **kwargs: further inputs of `MultimodalEmotionModel.forward`.
 
         Raises:
@@ -146,8 +151,8 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         loss = None
         if labels is not None:
             loss = emotion_loss(logits, labels, self.config.label_smoothing, self.config.class_weights)
-        if dimension_labels is not None and dimensions is not None:
-            dimension_loss = concordance_loss(dimensions, dimension_labels)
+        if dimension_targets is not None and dimensions is not None:
+            dimension_loss = concordance_loss(dimensions, dimension_targets)
             loss = dimension_loss if loss is None else loss + dimension_loss
         return MultimodalEmotionOutput(
             loss=loss,
@@ -251,14 +256,19 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         }
         wants_info = kwargs.pop("output_loading_info", False)
         if labels is not None:
-            config = kwargs.pop("config", None) or AutoConfig.from_pretrained(source, **hub)
-            kwargs["config"] = with_labels(config, labels)
-        kwargs.setdefault("use_safetensors", True)  # a checkpoint of ours holds no pickle
-        model, info = super().from_pretrained(source, *args, ignore_mismatched_sizes=True, output_loading_info=True, **kwargs)
-        new_head = HEAD if labels is not None else ()
+            config = kwargs.pop("config", None)
+            if not isinstance(config, MultimodalEmotionConfig):
+                fields = {
+                    name: kwargs.pop(name) for name in MultimodalEmotionConfig.__dataclass_fields__ if name in kwargs and name != "dtype"
+                }
+                config = AutoConfig.from_pretrained(config or source, **hub, **fields)
+            kwargs["config"] = with_labels(copy.deepcopy(config), labels)
+        kwargs |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # what does not fit is told below, by name
+        model, info = super().from_pretrained(source, *args, **kwargs)
+        new_head = HEAD if labels is not None else ("\0",)
         mismatched = {name: f"{tuple(got)} instead of {tuple(expected)}" for name, got, expected in info["mismatched_keys"]}
-        wrong = [f"{name} (missing)" for name in sorted(info["missing_keys"]) if name not in new_head]
-        wrong += [f"{name} ({shapes})" for name, shapes in sorted(mismatched.items()) if name not in new_head]
+        wrong = [f"{name} (missing)" for name in sorted(info["missing_keys"]) if not name.startswith(new_head)]
+        wrong += [f"{name} ({shapes})" for name, shapes in sorted(mismatched.items()) if not name.startswith(new_head)]
         if wrong:
             raise ValueError(
                 f"{source}: expected all weights of a {cls.__name__}, got a checkpoint whose {', '.join(wrong[:8])}"
@@ -299,16 +309,32 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             **config: fields of `MultimodalEmotionConfig`.
 
         Raises:
-            ValueError: an unknown field, or labels that are not at least two different names.
+            ValueError: an unknown field, labels that are not at least two different names, more layers than there are, or a folder
+                that lacks weights of its encoder, with their names.
         """
-        audio_model = audio if isinstance(audio, PreTrainedModel) else AutoModel.from_pretrained(audio, use_safetensors=True)
+        audio_model = trained_encoder(audio, AutoModel)
         if audio_model.config.model_type == "whisper":
             audio_model = WhisperAudioEncoder.from_whisper(audio_model, audio_layers)
-        text_model = text if isinstance(text, PreTrainedModel) else AutoModelForTextEncoding.from_pretrained(text, use_safetensors=True)
+        text_model = trained_encoder(text, AutoModelForTextEncoding)
         audio_config, text_config = audio_model.config.to_dict(), text_model.config.to_dict()
-        if audio_layers is not None and not isinstance(audio_model, WhisperAudioEncoder):
-            audio_config["num_hidden_layers"] = audio_layers
-        model = cls(with_labels(MultimodalEmotionConfig(audio_config=audio_config, text_config=text_config, **config), labels))
+        for branch_config in (audio_config, text_config):
+            branch_config.pop("dtype", None)  # the new model is of one type, whatever the folders were stored in
+            if Path(branch_config.get("_name_or_path") or ".").exists():  # a folder of this machine means nothing on another; a Hub id does
+                branch_config.pop("_name_or_path", None)
+        if audio_layers is not None:
+            available = audio_model.config.num_hidden_layers
+            if not 1 <= audio_layers <= available:
+                raise ValueError(
+                    f"audio_layers: expected 1 to {available}, the layers of this encoder, got {audio_layers}; choose one of them"
+                )
+            audio_config[audio_model.config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = audio_layers
+        names = checked_labels(labels)
+        model = cls(
+            MultimodalEmotionConfig(
+                audio_config=audio_config, text_config=text_config, id2label=dict(enumerate(names)),
+                label2id={name: index for index, name in enumerate(names)}, **config,
+            )
+        )  # fmt: skip
         for branch, trained in ((model.model.audio_branch, audio_model), (model.model.text_branch, text_model)):
             weights = trained.state_dict()
             branch.encoder.load_state_dict({name: weights[name] for name in branch.encoder.state_dict()})
@@ -328,12 +354,36 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             write_model_card(self.config, Path(save_directory), sum(p.numel() for p in self.parameters()))
 
 
-def with_labels(config: MultimodalEmotionConfig, labels: Sequence[str]) -> MultimodalEmotionConfig:
-    """The same configuration with other classes; what was fitted to the old ones (class weights, temperatures) is reset."""
+def checked_labels(labels: Sequence[str]) -> list[str]:
+    """The names of classes, if they are at least two different ones."""
     if isinstance(labels, str) or len(set(labels)) != len(labels) or len(labels) < 2:
         raise ValueError(f"labels: expected at least two different names, got {labels!r}; give a list such as ['calm', 'urgent']")
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: index for index, label in enumerate(labels)}
+    return list(labels)
+
+
+def trained_encoder(given: str | Path | PreTrainedModel, auto_class: Any) -> PreTrainedModel:
+    """The encoder of a folder, of a Hub id, or of a model with any head."""
+    if isinstance(given, PreTrainedModel):
+        return given if given.config.model_type == "whisper" else given.base_model
+    config = AutoConfig.from_pretrained(given)
+    if type(config) not in auto_class._model_mapping:  # decoder language models are known to AutoModel alone
+        auto_class = AutoModel
+    model, info = auto_class.from_pretrained(given, use_safetensors=True, output_loading_info=True)
+    # What SpecAugment masks with is not in checkpoints that were fine-tuned without it; a pooler is not used.
+    missing = [name for name in sorted(info["missing_keys"]) if "masked_spec_embed" not in name and "pooler" not in name]
+    if missing:
+        raise ValueError(
+            f"{given}: expected all weights of a {type(model).__name__}, got a checkpoint without {', '.join(missing[:8])}"
+            f"{f' and {len(missing) - 8} more' if len(missing) > 8 else ''}; get it again"
+        )
+    return model
+
+
+def with_labels(config: MultimodalEmotionConfig, labels: Sequence[str]) -> MultimodalEmotionConfig:
+    """The same configuration with other classes; what was fitted to the old ones (class weights, temperatures) is reset."""
+    names = checked_labels(labels)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
     config.class_weights = None
     config.temperature = dict.fromkeys(MODALITY_CASES, 1.0)
     return config

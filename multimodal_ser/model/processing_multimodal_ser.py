@@ -110,6 +110,10 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             data |= self._audio(waveforms)
         if texts is not None:
             turns: Sequence[Any] = [None] * rows if context is None else [context] if isinstance(text, str) else context
+            if isinstance(turns, str) or len(turns) != rows:
+                raise ValueError(
+                    f"context: expected a list of turns for each of the {rows} texts, got {context!r}; use None for a text without"
+                )
             joined = [self._with_context(row, before) for row, before in zip(texts, turns, strict=True)]
             if any(joined):
                 data |= self._text(joined)
@@ -124,7 +128,14 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             if waveform is None:
                 rows.append(None)
                 continue
-            waveform = np.asarray(waveform, dtype=np.float32)
+            waveform = np.asarray(waveform)
+            if waveform.ndim != 1 or waveform.size == 0:
+                raise ValueError(
+                    f"audio: expected waveforms (S,) of one channel, got shape {waveform.shape}; mix the channels first (load_audio does)"
+                )
+            if waveform.dtype.kind == "i":
+                waveform = waveform / -float(np.iinfo(waveform.dtype).min)
+            waveform = waveform.astype(np.float32)
             options: dict[str, Any] = {"padding": False} if name == "input_values" else {"padding": "longest", "truncation": False}
             rows.append(
                 np.asarray(self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0])
@@ -139,11 +150,12 @@ class MultimodalEmotionProcessor(ProcessorMixin):
                 mask[index, : row.shape[-1]] = 1
         return {name: inputs, "audio_attention_mask": mask}
 
-    def _with_context(self, text: str | None, before: Sequence[str] | None) -> str | None:
-        if text is None or not text.strip():
+    def _with_context(self, text: str | None, before: str | Sequence[str] | None) -> str | None:
+        if not isinstance(text, str) or not text.strip():  # None, "", NaN of a table
             return None
-        separator = self.tokenizer.sep_token or self.tokenizer.eos_token
-        return f" {separator} ".join([*(turn for turn in before or () if turn and turn.strip()), text])
+        turns = [before] if isinstance(before, str) else before or ()
+        separator = self.tokenizer.sep_token or self.tokenizer.eos_token or ""
+        return f" {separator} ".join([*(turn for turn in turns if turn and turn.strip()), text])
 
     def _text(self, texts: list[str | None]) -> dict[str, torch.Tensor]:
         encoded = self.tokenizer([text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False)
