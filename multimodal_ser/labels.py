@@ -109,8 +109,8 @@ def label_map(labels: Sequence[str], label_set: str) -> dict[str, str]:
     """
     if label_set == "native":
         return {label: label for label in labels}
-    if label_set not in LABEL_SETS:
-        close = get_close_matches(label_set, ["native", *LABEL_SETS], n=1)
+    if not isinstance(label_set, str) or label_set not in LABEL_SETS:
+        close = get_close_matches(str(label_set), ["native", *LABEL_SETS], n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
         raise LabelError("label_set", expected=f"one of native, {', '.join(LABEL_SETS)}", got=repr(label_set), remedy=remedy)
     mapped, in_the_way = {}, []

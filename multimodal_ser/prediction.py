@@ -9,26 +9,29 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from multimodal_ser.audio import MAX_DURATION, SAMPLING_RATE, AudioInput, stream_audio
+from multimodal_ser.audio import MAX_DURATION, SAMPLING_RATE, Channels
 from multimodal_ser.errors import InputError
+from multimodal_ser.items import Item, Modalities, Row, Track, column, missing
 from multimodal_ser.labels import label_map, merge_probabilities
 from multimodal_ser.speakers import SpeakerProfile, encoder_fingerprint
 from multimodal_ser.transcription import Transcript, WhisperNotFoundError
-from multimodal_ser.windows import Windower
+from multimodal_ser.transcription.transcriber import language_code
 
 if TYPE_CHECKING:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
-Modalities = Literal["auto", "both", "audio", "text"]
-
 ROWS_IN_MEMORY = 64
 """Rows that are collected before the model runs: enough to sort by length, at most 32 minutes of audio (123 MB)."""
+
+NOT_FOUND = "no Whisper was found: the words were not heard"
+"""The note of a prediction that had to go without."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,13 @@ class EmotionPrediction:
 def predict(
     model: MultimodalEmotionClassifier, audio: Any = None, text: Any = None, *, context: Any = None, **options: Any
 ) -> EmotionPrediction | list[Any]:
-    """Predict the emotion of one input, or of a list.
+    """Predict the emotion of one input, or of a list: a list, a tuple, an array of strings, or the column of a table, row by row.
 
     Args:
         model: the classifier.
         audio: a path, a binary file object, bytes, an array or tensor (with `sampling_rate`), a Hugging Face audio dict; or a list of them.
         text: the words of the recording, or a list; then Whisper is not run. None, "" and NaN mean that none are given.
-        context: the turns before this one, oldest first; of a list of inputs a list of lists.
+        context: the turns before this one, oldest first, or the one turn; of a list of inputs a list of them.
         **options: those of `predict_iter`.
 
     Returns:
@@ -104,19 +107,23 @@ def predict(
         InputError: an input is no audio, or an option is wrong; with `on_error="skip"` only the latter.
         TypeError: an option that does not exist.
     """
-    many = isinstance(audio, list | tuple) or (audio is None and isinstance(text, list | tuple))
-    if not many:
+    recordings = column(audio)
+    inputs = column(text) if missing(audio) else recordings
+    if inputs is None:
         [only] = predict_iter(model, [{"audio": audio, "text": text, "context": context}], total=1, **options)
         return only
-    count = len(audio if audio is not None else text)
-    columns: dict[str, Sequence[Any]] = {}
-    for name, column in (("audio", audio), ("text", text), ("context", context)):
-        if column is not None and (isinstance(column, str) or len(column) != count):
-            got = "one text" if isinstance(column, str) else f"{len(column)}"
-            raise InputError(name, expected=f"a list of {count}, one an input", got=got, remedy="use None for an input that has none")
-        columns[name] = [None] * count if column is None else column
-    rows = ({name: column[i] for name, column in columns.items()} for i in range(count))
-    return list(predict_iter(model, rows, total=count, **options))
+    columns = {"audio": recordings, "text": None, "context": None}
+    for name, values in (("text", text), ("context", context)):
+        if missing(values):
+            continue
+        listed = np.atleast_1d(values).tolist() if isinstance(values, np.ndarray) else column(values)
+        if listed is None or len(listed) != len(inputs):
+            got = f"one {type(values).__name__}" if listed is None else f"{len(listed)}"
+            expected, remedy = f"a list of {len(inputs)}, one an input", "use None for an input that has none"
+            raise InputError(name, expected=expected, got=got, remedy=remedy)
+        columns[name] = listed
+    rows = ({name: values and values[i] for name, values in columns.items()} for i in range(len(inputs)))
+    return list(predict_iter(model, rows, total=len(inputs), **options))
 
 
 def predict_iter(
@@ -127,8 +134,8 @@ def predict_iter(
     modalities: Modalities = "auto",
     language: str | None = None,
     label_set: str = "native",
-    channels: Literal["mix", "split"] = "mix",
-    speaker: SpeakerProfile | None = None,
+    channels: Channels = "mix",
+    speaker: SpeakerProfile | str | os.PathLike | None = None,
     word_timestamps: bool = False,
     batch_size: int = 8,
     max_duration: float = MAX_DURATION,
@@ -138,6 +145,8 @@ def predict_iter(
 ) -> Iterator[Any]:
     """Predict many inputs one after the other, at flat memory.
 
+    Options are checked at once, inputs as they come.
+
     Args:
         model: the classifier.
         items: recordings, or dicts with "audio", "text" and "context" (each may be missing); any iterable, also one without end.
@@ -146,11 +155,11 @@ def predict_iter(
         language: of the speech ("de", "german"); None: Whisper detects it.
         label_set: "native" (the model's own labels), "ekman", ...
         channels: "mix", or "split": a prediction a channel.
-        speaker: who speaks, as `classifier.enroll` got to know them.
+        speaker: who speaks, as `classifier.enroll` got to know them; or the file in which that was saved.
         word_timestamps: whether the transcript has the times of its words.
         batch_size: rows that run through the model together.
         max_duration: longest recording that is taken, s.
-        on_error: "raise", or "skip": the error takes the input's place.
+        on_error: "raise" (the inputs before it have their predictions by then), or "skip": the error takes the input's place.
         progress: show a progress bar on stderr.
         total: number of items, for the progress bar.
 
@@ -160,192 +169,104 @@ def predict_iter(
     Raises:
         InputError: see `predict`.
     """
-    for name, value, allowed in (
-        ("modalities", modalities, ("auto", "both", "audio", "text")),
-        ("channels", channels, ("mix", "split")),
-        ("on_error", on_error, ("raise", "skip")),
-    ):
-        if value not in allowed:
-            raise InputError(name, expected=f"one of {', '.join(allowed)}", got=repr(value), remedy="choose one of them")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError("batch_size", expected="a whole number from 1", got=repr(batch_size), remedy="8 is a good start")
-    label_map(model.labels, label_set)  # a label set that does not fit is told before any work is done
-    if speaker is not None and speaker.encoder != (fingerprint := encoder_fingerprint(model)):
-        raise InputError(
-            "speaker", expected=f"a profile that this audio branch made ({fingerprint})", got=f"one of another ({speaker.encoder})",
-            remedy="enroll the speaker with this classifier",
-        )  # fmt: skip
-    run = _Run(model, modalities, language, label_set, speaker, word_timestamps, batch_size)
-    waiting: deque[_Item] = deque()
-    rows: list[_Row] = []
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
+    run = _Run(
+        model, sampling_rate, modalities, language, label_set, channels, speaker, word_timestamps, batch_size, max_duration, on_error
+    )
+    if isinstance(items, str | bytes | os.PathLike | Mapping) or not isinstance(items, Iterable):
+        remedy = "give [recording], or call predict"
+        raise InputError("predict_iter", expected="an iterable of inputs", got=type(items).__name__, remedy=remedy)
+    outcomes = run.outcomes(items, alone=total == 1)
+    if not progress:
+        return outcomes
+    from tqdm.auto import tqdm
 
-        bar = tqdm(total=total, unit="input", desc="predict")
-
-    def finished(everything: bool) -> Iterator[Any]:
-        while waiting and (everything or waiting[0].complete):
-            if everything or not any(row.item is waiting[0] for row in rows):
-                item = waiting.popleft()
-                if bar is not None:
-                    bar.update()
-                outcome = item.result(run)
-                if isinstance(outcome, InputError) and on_error == "raise":
-                    raise outcome
-                yield outcome
-            else:
-                break
-
-    for position, given in enumerate(items):
-        item = _Item.of(given)
-        waiting.append(item)
-        try:
-            for row in _rows(item, sampling_rate, modalities, channels, max_duration):
-                item.tracks[row.channel].cut += 1
-                rows.append(row)
-                if len(rows) >= ROWS_IN_MEMORY:
-                    run.flush(rows)
-                    rows.clear()
-        except InputError as error:
-            # an array has no name of its own: its place in the list is one
-            item.error = error if item.source or total == 1 else error.named(f"input {position} ({error.what})")
-            rows = [row for row in rows if row.item is not item]
-        item.complete = True
-        yield from finished(everything=False)
-    run.flush(rows)
-    rows.clear()
-    yield from finished(everything=True)
-    if bar is not None:
-        bar.close()
+    return iter(tqdm(outcomes, total=total, unit="input", desc="predict"))
 
 
 @dataclass
-class _Row:
-    """One pass through the model: a window of a recording, a text, or both."""
-
-    item: _Item
-    channel: int | None
-    waveform: np.ndarray | None  # (S,)
-    start: float  # s
-    text: str | None
-    transcript: Transcript | None = None
-
-
-@dataclass
-class _Track:
-    """What the windows of one channel add up to."""
-
-    probabilities: np.ndarray | None = None  # (C,), weighted sum
-    weight: float = 0.0
-    duration: float = 0.0
-    cut: int = 0  # windows that the recording was cut into
-    windows: int = 0  # of them, those that ran through the model
-    transcripts: list[tuple[float, Transcript]] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)
-    notes: dict[str, None] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class _Item:
-    """One input on its way."""
-
-    audio: Any
-    text: str | None
-    context: Sequence[str] | None
-    source: str | None
-    tracks: dict[int | None, _Track] = field(default_factory=dict)
-    error: InputError | None = None
-    complete: bool = False
-
-    @classmethod
-    def of(cls, given: Any) -> _Item:
-        if isinstance(given, Mapping) and not {"array", "bytes", "path"} & set(given):
-            audio, text, context = given.get("audio"), given.get("text"), given.get("context")
-        else:
-            audio, text, context = given, None, None
-        if isinstance(audio, float) and np.isnan(audio):
-            audio = None
-        if text is None or (isinstance(text, float) and np.isnan(text)) or (isinstance(text, str) and not text.strip()):
-            text = None
-        item = cls(audio, text, context, _name(audio))
-        if text is not None and not isinstance(text, str):
-            item.error = InputError("text", expected="a string or None", got=type(text).__name__, remedy="convert it")
-        return item
-
-    def result(self, run: _Run) -> Any:
-        if self.error is not None:
-            return self.error
-        if any(track.probabilities is None for track in self.tracks.values()):
-            heard = "; ".join(note for track in self.tracks.values() for note in track.notes) or "no words were recognised"
-            wanted = f"words that the text branch reads, for modalities={run.modalities!r}"
-            return InputError(self.source or "input", expected=wanted, got=heard, remedy="give text=..., or modalities='auto'")
-        predictions = [run.prediction(self, channel, track) for channel, track in self.tracks.items()]
-        return predictions if None not in self.tracks else predictions[0]
-
-
-def _name(audio: AudioInput | None) -> str | None:
-    if isinstance(audio, Mapping):
-        audio = audio.get("path")
-    if isinstance(audio, str | os.PathLike):
-        return os.fspath(audio)
-    name = getattr(audio, "name", None)
-    return name if isinstance(name, str) else None
-
-
-def _rows(
-    item: _Item, sampling_rate: int | None, modalities: Modalities, channels: Literal["mix", "split"], max_duration: float
-) -> Iterator[_Row]:
-    if item.error is not None:
-        return
-    if item.audio is None:
-        if item.text is None:
-            raise InputError("input", expected="audio, text or both", got="neither", remedy="give a recording, or text=...")
-        if modalities in ("audio", "both"):
-            raise InputError(
-                "audio", expected=f"a recording, for modalities={modalities!r}", got="none", remedy="give one, or modalities='auto'"
-            )
-        item.tracks[None] = _Track()
-        yield _Row(item, None, None, 0.0, item.text)
-        return
-    if modalities == "text" and item.text is not None:  # the words are there: nobody has to listen
-        item.tracks[None] = _Track()
-        yield _Row(item, None, None, 0.0, item.text)
-        return
-    text = None if modalities == "audio" else item.text
-    windowers: list[Windower] = []
-    names: list[int | None] = []
-    for block in stream_audio(item.audio, sampling_rate, channels=channels, max_duration=max_duration):
-        block = block if block.ndim == 2 else block[None]
-        if not windowers:
-            names = [None] if channels == "mix" else list(range(len(block)))
-            windowers = [Windower() for _ in names]
-            item.tracks |= {name: _Track() for name in names}
-        for name, windower, samples in zip(names, windowers, block, strict=True):
-            for start, waveform in windower.push(samples):
-                yield _Row(item, name, waveform, start, text)
-    for name, windower in zip(names, windowers, strict=True):
-        for start, waveform in windower.finish():
-            yield _Row(item, name, waveform, start, text)
-
-
 class _Run:
     """The options of a run, and what is done with a handful of rows."""
 
-    def __init__(
-        self,
-        model: Any,
-        modalities: Modalities,
-        language: str | None,
-        label_set: str,
-        speaker: SpeakerProfile | None,
-        word_timestamps: bool,
-        batch_size: int,
-    ):
-        self.model, self.modalities, self.language, self.label_set = model, modalities, language, label_set
-        self.speaker, self.word_timestamps, self.batch_size = speaker, word_timestamps, batch_size
+    model: Any
+    sampling_rate: int | None
+    modalities: Modalities
+    language: str | None
+    label_set: str
+    channels: Channels
+    speaker: Any
+    word_timestamps: bool
+    batch_size: int
+    max_duration: float
+    on_error: Literal["raise", "skip"]
+    deaf: bool = False  # whether Whisper was looked for in vain
 
-    def flush(self, rows: list[_Row]) -> None:
+    def __post_init__(self) -> None:
+        """Refuse wrong options before any work is done."""
+        for name, allowed in (
+            ("modalities", ("auto", "both", "audio", "text")),
+            ("channels", ("mix", "split")),
+            ("on_error", ("raise", "skip")),
+        ):
+            if getattr(self, name) not in allowed:
+                expected = f"one of {', '.join(allowed)}"
+                raise InputError(name, expected=expected, got=repr(getattr(self, name)), remedy="choose one of them")
+        for name, kind, expected, remedy in (
+            ("batch_size", Integral, "a whole number from 1", "8 is a good start"),
+            ("max_duration", Real, "a positive number of seconds", "leave it out for the usual limit, or give math.inf for none"),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind) or not float(value) > 0:
+                raise InputError(name, expected=expected, got=repr(value), remedy=remedy)
+        if self.language is not None and not isinstance(self.language, str):
+            expected, remedy = "a code or name, such as 'de' or 'german'", "leave it out, and it is detected"
+            raise InputError("language", expected=expected, got=repr(self.language), remedy=remedy)
+        self.language = language_code(self.language)
+        label_map(self.model.labels, self.label_set)
+        if isinstance(self.speaker, str | os.PathLike):
+            self.speaker = SpeakerProfile.load(self.speaker)
+        if self.speaker is None:
+            return
+        if not isinstance(self.speaker, SpeakerProfile):
+            expected, got = "a SpeakerProfile, or the file of one", type(self.speaker).__name__
+            raise InputError("speaker", expected=expected, got=got, remedy="make one with classifier.enroll")
+        if self.speaker.encoder != (fingerprint := encoder_fingerprint(self.model)):
+            expected, got = f"a profile that this audio branch made ({fingerprint})", f"one of another ({self.speaker.encoder})"
+            raise InputError("speaker", expected=expected, got=got, remedy="enroll the speaker with this classifier")
+
+    def outcomes(self, items: Iterable[Any], alone: bool) -> Iterator[Any]:
+        """Predictions and errors in the order of the items, each as soon as all before it are done."""
+        waiting: deque[Item] = deque()
+        rows: list[Row] = []
+
+        def finished() -> Iterator[Any]:
+            while waiting and waiting[0].complete and not any(row.item is waiting[0] for row in rows):
+                outcome = self.outcome(waiting.popleft())
+                if isinstance(outcome, InputError) and self.on_error == "raise":
+                    raise outcome
+                yield outcome
+
+        def flushed() -> Iterator[Any]:
+            self.flush(rows)
+            rows.clear()
+            yield from finished()
+
+        for position, given in enumerate(items):
+            item = Item.of(given, "input" if alone else f"input {position}")
+            waiting.append(item)
+            for row in item.rows(self.sampling_rate, self.modalities, self.channels, self.max_duration):
+                rows.append(row)
+                if len(rows) >= ROWS_IN_MEMORY:
+                    yield from flushed()
+            if item.error is not None:
+                rows = [row for row in rows if row.item is not item]
+            # a good input waits neither for a batch that bad ones never fill, nor is it lost to the error that is raised
+            if len(waiting) >= ROWS_IN_MEMORY or (item.error is not None and self.on_error == "raise"):
+                yield from flushed()
+            else:
+                yield from finished()
+        yield from flushed()
+
+    def flush(self, rows: list[Row]) -> None:
         """Transcribe the rows and run the model on them; what comes out is added to their items."""
         if not rows:
             return
@@ -362,38 +283,44 @@ class _Run:
         for at in range(0, len(ready), self.batch_size):
             self._forward(ready[at : at + self.batch_size])
 
-    def _transcribe(self, rows: list[_Row]) -> None:
+    def _transcribe(self, rows: list[Row]) -> None:
         for row in rows:
             if row.text is not None:
                 row.transcript = Transcript.given(row.text, language=self.language)
         silent = [row for row in rows if row.text is None and row.waveform is not None]
-        if self.modalities == "audio" or not silent or self.model.transcriber is None:
+        if self.modalities == "audio" or not silent:
             return
-        try:
-            transcripts = self.model.transcriber.transcribe(
-                [row.waveform for row in silent], sampling_rate=SAMPLING_RATE, language=self.language, word_timestamps=self.word_timestamps
-            )
-        except WhisperNotFoundError as error:
-            warnings.warn(f"{error} Going on with audio alone.", UserWarning, stacklevel=2)
-            self.model.transcriber = None
-            for row in silent:
-                row.item.tracks[row.channel].notes["no Whisper was found: the words were not heard"] = None
+        transcripts = None if self.model.transcriber is None else self._heard(silent)
+        if transcripts is None:
+            for row in silent if self.deaf else ():
+                row.track.notes[NOT_FOUND] = None
             return
         for row, transcript in zip(silent, transcripts, strict=True):
             row.transcript, row.text = transcript, transcript.text or None
 
-    def _readable(self, row: _Row) -> bool:
+    def _heard(self, rows: list[Row]) -> list[Transcript] | None:
+        waveforms = [row.waveform for row in rows]
+        try:
+            return self.model.transcriber.transcribe(
+                waveforms, sampling_rate=SAMPLING_RATE, language=self.language, word_timestamps=self.word_timestamps
+            )
+        except WhisperNotFoundError as error:
+            warnings.warn(f"{error} Going on with audio alone.", UserWarning, stacklevel=2)
+            self.model.transcriber, self.deaf = None, True  # it is looked for, and told, once
+            return None
+
+    def _readable(self, row: Row) -> bool:
         """Whether the row has words that the text branch reads; a note says so where it has words that it does not."""
         if row.text is None:
             return False
         reads, language = self.model.config.text_languages, row.transcript.language if row.transcript else None
         if reads and language and language not in reads:
             note = f"the words are in {language!r}, the text branch reads {', '.join(reads)}: they were not used"
-            row.item.tracks[row.channel].notes[note] = None
+            row.track.notes[note] = None
             return False
         return True
 
-    def _forward(self, batch: list[tuple[_Row, bool, bool]]) -> None:
+    def _forward(self, batch: list[tuple[Row, bool, bool]]) -> None:
         import torch
 
         model = self.model
@@ -414,20 +341,17 @@ class _Run:
         finally:
             model.train(training)
         for (row, use_audio, use_text), values in zip(batch, probabilities, strict=True):
-            track = row.item.tracks[row.channel]
-            duration = 0.0 if row.waveform is None else len(row.waveform) / SAMPLING_RATE
-            weight = self._speech_time(row, duration)
+            track = row.track
+            weight = self._speech_time(row)
             track.probabilities = values * weight if track.probabilities is None else track.probabilities + values * weight
             track.weight += weight
-            track.duration += duration
-            track.windows += 1
             track.used |= {name for name, used in (("audio", use_audio), ("text", use_text)) if used}
             if row.transcript is not None:
                 track.transcripts.append((row.start, row.transcript))
 
-    def _speech_time(self, row: _Row, duration: float) -> float:
+    def _speech_time(self, row: Row) -> float:
         """How much a window counts: its seconds of speech; never quite nothing, so that a recording of silence has an answer."""
-        if row.waveform is None or (row.item.complete and row.item.tracks[row.channel].cut == 1):  # there is nothing to weigh it against
+        if row.waveform is None or (row.item.complete and row.track.windows == 1):  # there is nothing to weigh it against
             return 1.0
         if row.transcript is not None and row.transcript.speech_duration is not None:
             return max(row.transcript.speech_duration, 1e-3)
@@ -435,27 +359,39 @@ class _Run:
 
         return max(speech_duration(row.waveform), 1e-3)
 
-    def prediction(self, item: _Item, channel: int | None, track: _Track) -> EmotionPrediction:
+    def outcome(self, item: Item) -> Any:
+        """What there is to say of an item: a prediction (a list of them, one a channel), or its error."""
+        if item.error is not None:
+            return item.error
+        if any(track.probabilities is None for track in item.tracks.values()):
+            return item.named(self._wordless(item))
+        predictions = [self._prediction(item, channel, track) for channel, track in item.tracks.items()]
+        return predictions if None not in item.tracks else predictions[0]
+
+    def _wordless(self, item: Item) -> InputError:
+        nobody = item.text is None and self.model.transcriber is None
+        got = "none, as no Whisper listens (whisper=None)" if nobody else "none: no words were recognised"
+        got = "; ".join(dict.fromkeys(note for track in item.tracks.values() for note in track.notes)) or got
+        remedy = "give text=..., or modalities='auto'" if item.audio is not None else "give words that it reads, or a recording too"
+        return InputError("input", expected=f"words that the text branch reads, for modalities={self.modalities!r}", got=got, remedy=remedy)
+
+    def _prediction(self, item: Item, channel: int | None, track: Track) -> EmotionPrediction:
         """Put the windows of one channel together."""
         assert track.probabilities is not None
         values = track.probabilities / track.weight
         native = {label: float(value) for label, value in zip(self.model.labels, values / values.sum(), strict=True)}
         probabilities = merge_probabilities(native, self.label_set)
         label = max(probabilities, key=lambda name: probabilities[name])
-        transcripts = [transcript for _, transcript in sorted(track.transcripts, key=lambda entry: entry[0])]
-        given = item.text is not None
+        parts = sorted(track.transcripts, key=lambda part: part[0])
+        transcript = None if not parts else parts[0][1] if item.text is not None else Transcript.joined(parts)
         return EmotionPrediction(
             label=label,
             confidence=probabilities[label],
             probabilities=probabilities,
-            transcript=None
-            if not transcripts
-            else transcripts[0]
-            if given
-            else Transcript.joined(sorted(track.transcripts, key=lambda entry: entry[0])),
+            transcript=transcript,
             modalities=tuple(name for name in ("audio", "text") if name in track.used),
             label_set=self.label_set,
-            duration=track.duration if item.audio is not None and track.duration else None,
+            duration=track.duration or None,
             windows=track.windows,
             channel=channel,
             source=item.source,

@@ -70,12 +70,14 @@ class SpeakerProfile:
 
 
 def encoder_fingerprint(model: MultimodalEmotionClassifier) -> str:
-    """Tells audio branches apart: a hash of the encoder's shape and of its first and last weights."""
+    """Tells audio branches apart: a hash of the encoder's shape and of its first and last weights, in whatever precision they are loaded."""
+    import torch
+
     encoder = model.model.audio_branch.encoder
     weights = list(encoder.parameters())
     digest = hashlib.sha256(repr([(type(encoder).__name__, *weight.shape) for weight in weights]).encode())
     for weight in (weights[0], weights[-1]):
-        digest.update(weight.detach().float().cpu().numpy().tobytes())
+        digest.update(weight.detach().to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

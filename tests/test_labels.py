@@ -63,6 +63,9 @@ def test_a_label_set_that_does_not_fit_names_what_is_in_the_way():
         label_map(["anger", "disgust", "fear", "surprise"], "iemocap4")
     with pytest.raises(LabelError, match="did you mean 'ekman'"):
         label_map(EMOTIONS, "ekmann")
+    for nonsense in (None, ["sentiment"], 3):
+        with pytest.raises(LabelError, match=r"label_set: expected one of native, ekman, .*, got "):
+            label_map(EMOTIONS, nonsense)
 
 
 def names(row):

@@ -1,7 +1,8 @@
 """Prediction: forms of input, order, company, long recordings, missing modalities, bad input."""
 
+import itertools
 import json
-import resource
+import subprocess
 import sys
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from multimodal_ser import EmotionPrediction, SpeakerProfile, Transcript
 from multimodal_ser.audio import AudioError
 from multimodal_ser.errors import InputError
-from multimodal_ser.prediction import ROWS_IN_MEMORY
+from multimodal_ser.prediction import NOT_FOUND, ROWS_IN_MEMORY
 from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_model
+from multimodal_ser.transcription import WhisperNotFoundError
 from multimodal_ser.windows import Windower
 
 CLIP = synthetic_speech(1.3, seed=5)
@@ -24,11 +26,13 @@ RATE = {"sampling_rate": 16000}
 class Echo:
     """A transcriber that hears how long a recording is."""
 
-    def __init__(self, text="hello you {}", language="en"):
-        self.text, self.language, self.device, self.calls = text, language, "cpu", 0
+    def __init__(self, text="hello you {}", language="en", fails=None):
+        self.text, self.language, self.device, self.calls, self.fails = text, language, "cpu", 0, fails
 
     def transcribe(self, recordings, *, sampling_rate=None, language=None, word_timestamps=False):
         self.calls += 1
+        if self.fails is not None:
+            raise self.fails
         return [Transcript(self.text.format(len(r)), language or self.language, speech_duration=len(r) / 16000) for r in recordings]
 
     def to(self, device):
@@ -130,6 +134,55 @@ def test_cells_of_a_table(model):
     ]
 
 
+def words_of(predictions):
+    return [None if prediction.transcript is None else prediction.transcript.text for prediction in predictions]
+
+
+@pytest.mark.parametrize(
+    "form", [list, tuple, np.array, lambda texts: np.array(texts, dtype=object), pd.Index, lambda texts: pd.Series(texts, index=[1, 0, 7]), lambda texts: [np.str_(t) for t in texts]],
+    ids=["list", "tuple", "array", "objects", "index", "series", "numpy.str_"],
+)  # fmt: skip
+def test_lists_come_in_many_forms(model, tmp_path, form):
+    """A column is read by position, whatever its index says."""
+    texts, paths = ["hello", "you are sad", "happy"], [str(tmp_path / f"{i}.wav") for i in range(3)]
+    for path in paths:
+        sf.write(path, CLIP, 16000)
+    found = model.predict(form(paths), text=form(texts))
+    assert words_of(found) == texts and [p.source for p in found] == paths
+    assert {type(value) for p in found for value in (p.source, p.transcript.text)} == {str}
+    close(found[1], model.predict(text=form(texts), audio=form(paths), context=form(["i am", "", "not"]))[1])
+    assert words_of(model.predict(text=form(texts))) == texts
+
+
+def test_a_filtered_table_keeps_words_and_recordings_together(model):
+    table = pd.DataFrame({"text": ["hello", "angry", None, "sad"]}).iloc[::-1].iloc[:3]
+    assert words_of(model.predict([CLIP] * 3, text=table["text"], **RATE)) == ["sad", None, "angry"]
+    for nothing in (float("nan"), np.float32("nan"), pd.NA, np.full(2, np.nan), pd.Series([None, pd.NA])):
+        assert words_of(model.predict([CLIP] * 2, text=nothing, **RATE)) == [None, None]
+    for wrong in (5, "hello", ["hello"], pd.Series(["hello"])):
+        with pytest.raises(InputError, match=r"text: expected a list of 2, one an input, got (one int|one str|1); use None"):
+            model.predict([CLIP] * 2, text=wrong, **RATE)
+
+
+def test_rows_of_a_dataset(model, tmp_path):
+    """As Common Voice has them: "path" beside "audio" and "text"."""
+    path = str(tmp_path / "a.wav")
+    sf.write(path, CLIP, 16000, subtype="FLOAT")
+    recording = {"array": CLIP, "sampling_rate": 16000, "path": path}
+    rows = [{"path": "elsewhere.wav", "audio": recording, "text": "hello"}, {"path": path, "text": "hello"}, {**recording, "text": "hello"}]
+    for found in (*model.predict_iter(rows), *model.predict(rows), model.predict(rows[0])):
+        assert found.modalities == ("audio", "text") and found.source == path and found.transcript.text == "hello"
+    assert words_of(model.predict(rows, text=["happy", None, ""])) == ["happy", "hello", "hello"]
+
+
+def test_the_language_of_given_words_may_be_named(hearing):
+    for name in ("english", "EN", "en "):
+        assert hearing.predict(text="so happy", language=name).transcript.language == "en"
+    assert "'de'" in hearing.predict(CLIP, text="Guten Tag", language="German", **RATE).notes[0]
+    with pytest.raises(InputError, match="give words that it reads, or a recording too"):
+        hearing.predict(text="Guten Tag", language="german")
+
+
 def test_label_sets(model):
     native, ekman = model.predict(CLIP, **RATE), model.predict(CLIP, label_set="ekman", **RATE)
     assert list(ekman.probabilities) == ["anger", "happiness", "neutral"] and ekman.label_set == "ekman"
@@ -156,6 +209,19 @@ def test_long_recordings_in_windows(hearing):
     assert prediction.transcript.text.count("hello you") == len(windows)
 
 
+@pytest.mark.parametrize("modalities", ["auto", "both", "text"])
+def test_windows_without_words_count_in_the_duration(hearing, modalities):
+    class HearsTheLoud(Echo):
+        def transcribe(self, recordings, **options):
+            return [Transcript("" if np.abs(r).max() < 1e-3 else "hello", "en", speech_duration=1.0) for r in recordings]
+
+    hearing.transcriber = HearsTheLoud()
+    prediction = hearing.predict(
+        np.concatenate([synthetic_speech(14.0), np.zeros(16000 * 20), synthetic_speech(14.0)]), modalities=modalities, **RATE
+    )
+    assert prediction.duration == pytest.approx(48.0) and prediction.windows == 3
+
+
 def test_silence_has_an_answer_too(model):
     assert model.predict(np.zeros(16000 * 45), **RATE).windows == 3
 
@@ -169,18 +235,27 @@ def test_channels(hearing, tmp_path):
     assert [len(entry) for entry in hearing.predict([path, path], channels="split")] == [2, 2]
 
 
-def test_an_hour_at_flat_memory(tmp_path, model):
-    """Peak memory of an hour is that of a few minutes."""
+def test_an_hour_at_flat_memory(tmp_path):
+    """Peak memory of an hour is that of a few minutes. In a process of its own: peaks of earlier tests would hide a new one."""
     path = tmp_path / "hour.wav"
     minute = (synthetic_speech(60.0) * 32767).astype(np.int16)
     with sf.SoundFile(path, "w", 16000, 1, "PCM_16") as file:
         for _ in range(60):
             file.write(minute)
-    model.predict(CLIP, modalities="audio", **RATE)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert model.predict(path, modalities="audio").duration == pytest.approx(3600.0)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
-    assert grown < 450e6  # the recording alone, as float32, would be 230 MB; its hidden states over 1 GB
+    code = f"""
+import resource
+from multimodal_ser.testing import synthetic_speech, tiny_model
+model = tiny_model()
+model.predict(synthetic_speech(20.0), sampling_rate=16000, modalities="audio")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+duration = model.predict({str(path)!r}, modalities="audio").duration
+print(duration, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    duration, grown = map(float, done.stdout.split())
+    assert duration == pytest.approx(3600.0)
+    # the recording alone, as float32, would be 230 MB; its hidden states over 1 GB
+    assert grown * (1 if sys.platform == "darwin" else 1024) < 450e6
 
 
 def test_ten_thousand_words(model):
@@ -203,6 +278,73 @@ def test_many_come_one_by_one(model):
     assert len(seen) <= ROWS_IN_MEMORY + 1
     items = [{"audio": CLIP, "text": "hello"}, {"text": "you are happy"}, CLIP]
     assert [p.modalities for p in model.predict_iter(items, **RATE)] == [("audio", "text"), ("text",), ("audio",)]
+
+
+def test_options_are_checked_before_any_input_is_read(hearing):
+    pulled = []
+    endless = (pulled.append(i) or CLIP for i in itertools.count())
+    wrong = {"language": "klingon", "label_set": None, "speaker": 3, "max_duration": "1", "batch_size": 2.5}
+    for (name, value), mode in itertools.product(wrong.items(), ("raise", "skip")):
+        with pytest.raises(InputError, match=f"{name}: expected"):
+            hearing.predict_iter(endless, on_error=mode, **{name: value})
+    assert not pulled
+    for items in ("call.wav", {"audio": CLIP}, None):
+        with pytest.raises(InputError, match="predict_iter: expected an iterable of inputs"):
+            hearing.predict_iter(items)
+    assert hearing.predict(CLIP, batch_size=np.int64(4), max_duration=2, **RATE).duration == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize("mode", ["raise", "skip"])
+def test_what_is_wrong_with_whisper_is_no_fault_of_an_item(model, mode):
+    model.transcriber = Echo(fails=InputError("whisper", expected="a", got="b", remedy="c"))
+    pulled = []
+    with pytest.raises(InputError, match=r"^whisper: expected a, got b; c$"):
+        next(model.predict_iter((pulled.append(i) or CLIP for i in itertools.count()), on_error=mode, **RATE))
+    assert len(pulled) == ROWS_IN_MEMORY
+
+
+def test_a_good_one_among_bad_ones_comes_at_once(model, tmp_path):
+    pulled = []
+    items = itertools.chain([CLIP], (pulled.append(i) or tmp_path / "nowhere.wav" for i in itertools.count()))
+    skipping = model.predict_iter(items, on_error="skip", **RATE)
+    assert next(skipping).duration == pytest.approx(1.3) and len(pulled) < ROWS_IN_MEMORY
+    assert isinstance(next(skipping), InputError)
+    pulled.clear()
+    raising = model.predict_iter(itertools.chain([CLIP, CLIP], items), **RATE)
+    assert [next(raising).modalities for _ in range(2)] == [("audio",)] * 2 and len(pulled) == 1
+    with pytest.raises(AudioError, match=r"nowhere\.wav"):
+        next(raising)
+    assert len(pulled) == 1
+
+
+def test_a_whisper_that_is_not_found_is_told_once_and_noted_everywhere(model):
+    model.transcriber = Echo(fails=WhisperNotFoundError("whisper", expected="weights", got="none", remedy="fetch them"))
+    with pytest.warns(UserWarning, match="Going on with audio alone") as told:
+        found = model.predict([CLIP] * (ROWS_IN_MEMORY + 6), **RATE)
+    assert len(told) == 1 and {p.notes for p in found} == {(NOT_FOUND,)}
+
+
+def test_errors_name_their_item(model, tmp_path):
+    path = tmp_path / "a.wav"
+    sf.write(path, CLIP, 16000)
+    found = model.predict(
+        [CLIP, CLIP, path, CLIP, path],
+        text=["hello", None, 3, 3, None],
+        context=[None, None, None, None, 5],
+        modalities="both",
+        on_error="skip",
+        **RATE,
+    )
+    assert found[0].modalities == ("audio", "text")
+    assert [str(error).split(",")[0] for error in found[1:]] == [
+        "input 1: expected words that the text branch reads", f"{path} (text): expected a string or None", "input 3 (text): expected a string or None", f"{path} (context): expected a turn or a list of turns",
+    ]  # fmt: skip
+    assert "got none, as no Whisper listens (whisper=None); give text" in str(found[1])
+    with pytest.raises(InputError, match=r"^text: expected a string or None, got int; convert it$"):
+        model.predict(CLIP, text=3, **RATE)
+    model.transcriber = Echo(text="")
+    with pytest.raises(InputError, match="no words were recognised"):
+        model.predict(CLIP, modalities="text", **RATE)
 
 
 def test_more_items_than_rows_in_memory_keep_their_order(model):
@@ -255,6 +397,10 @@ def test_context_joins_the_text(model):
     batch = model.predict(text=["hello", "hello"], context=[None, ["i am sad", "you are angry"]])
     close(batch[0], alone)
     close(batch[1], after)
+    one = model.predict(text="hello", context="i am sad")
+    close(one, model.predict(text="hello", context=["i am sad"]), 1e-6)
+    close(model.predict(text=["hello"], context=["i am sad"])[0], one)
+    close(model.predict(text="hello", context=[None, float("nan"), np.str_("i am sad")]), one, 1e-6)
 
 
 def test_a_known_speaker_changes_the_answer(model, tmp_path):
@@ -265,8 +411,10 @@ def test_a_known_speaker_changes_the_answer(model, tmp_path):
     profile.save(tmp_path / "speaker.safetensors")
     assert (tmp_path / "speaker.safetensors").stat().st_size < 20_000
     again = SpeakerProfile.load(tmp_path / "speaker.safetensors")
+    close(model.predict(CLIP, speaker=tmp_path / "speaker.safetensors", **RATE), known, 1e-6)
     assert again.windows == 3 and model.predict(CLIP, speaker=again, **RATE).probabilities == known.probabilities
     close(model.predict([CLIP, clips[0]], text=[None, "hello"], speaker=profile, **RATE)[0], known)
+    assert tiny_model(labels=("anger", "joy", "neutral", "calm")).bfloat16().predict(CLIP, speaker=again, **RATE).label  # the same voice
     inputs = model.processor(audio=[clips[1]], sampling_rate=16000)
     with torch.no_grad():
         states, _ = model.model.get_audio_features(inputs["input_values"], inputs["audio_attention_mask"])
@@ -284,6 +432,8 @@ def test_speakers_that_do_not_fit_are_told(model, tmp_path):
     (tmp_path / "no.safetensors").write_text("nonsense")
     with pytest.raises(InputError, match=r"SpeakerProfile\.save"):
         SpeakerProfile.load(tmp_path / "no.safetensors")
+    with pytest.raises(InputError, match=r"^p\.safetensors: expected a file that SpeakerProfile\.save wrote"):
+        model.predict(CLIP, speaker="p.safetensors", **RATE)
 
 
 def test_the_transcriber_moves_with_the_model(hearing):
