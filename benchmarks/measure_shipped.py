@@ -180,13 +180,22 @@ def shuffled_words(classifier: MultimodalEmotionClassifier, data: Path, count: i
     texts = [text for text in texts if len(text.split()) >= 6]
     chosen = [clips[i]["path"] for i in generator.integers(len(clips), size=count)]
     words = [texts[i] for i in generator.integers(len(texts), size=count)]
+    projections = [layer.audio_to_text.v_proj for layer in classifier.model.fusion_layers]
+    shares: list[float] = []
+
+    def look(_module: torch.nn.Module, _inputs: tuple, values: torch.Tensor) -> None:
+        shares.append((values.var(1).mean() / values.square().mean()).item())
+
+    hooks = [projection.register_forward_hook(look) for projection in projections]
     before = classifier.predict(chosen, text=words, batch_size=1)
+    for hook in hooks:
+        hook.remove()
 
     def shuffle(_module: torch.nn.Module, _inputs: tuple, values: torch.Tensor) -> torch.Tensor:
         order = torch.randperm(values.shape[1], generator=torch.Generator().manual_seed(PAIR_SEED))
         return values[:, order]
 
-    hooks = [layer.audio_to_text.v_proj.register_forward_hook(shuffle) for layer in classifier.model.fusion_layers]
+    hooks = [projection.register_forward_hook(shuffle) for projection in projections]
     after = classifier.predict(chosen, text=words, batch_size=1)
     for hook in hooks:
         hook.remove()
@@ -196,6 +205,7 @@ def shuffled_words(classifier: MultimodalEmotionClassifier, data: Path, count: i
         "mean_total_variation": round(float(np.mean(moved)), 4),
         "largest_total_variation": round(float(np.max(moved)), 4),
         "labels_changed": int(sum(a.label != b.label for a, b in zip(before, after, strict=True))),
+        "share_of_value_variance_between_words": round(float(np.mean(shares)), 3),
     }
 
 
