@@ -9,13 +9,17 @@ import argparse
 import csv
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO
 
 from multimodal_ser._version import __version__
 from multimodal_ser.errors import InputError
+from multimodal_ser.transcription.weights import first_line
 
 FORMATS = ("table", "json", "jsonl", "csv")
 
@@ -24,53 +28,80 @@ def _say(message: str) -> None:
     print(f"multimodal-ser: {message}", file=sys.stderr)
 
 
+def _check_output(name: str | None) -> None:
+    """Tell before any work is done that `--output` cannot be written; the file itself is left as it is."""
+    if name is not None:
+        path = Path(name).absolute()
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise _unwritable(name, "a folder" if path.is_dir() else "not writable" if path.parent.is_dir() else "no such folder")
+
+
+def _unwritable(name: str, reason: str | None) -> InputError:
+    return InputError("--output", expected="a file that can be written", got=f"{name} ({reason})", remedy="name another")
+
+
 @contextmanager
-def _destination(path: str | None) -> Iterator[IO[str]]:
+def _destination(path: str | None) -> Iterator[TextIO]:
+    """Where results go. File names need not be UTF-8, and stdout need not know every letter: what cannot be encoded is escaped."""
     if path is None:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     try:
-        file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115 - closed by the with statement below
+        file = open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 - closed by the with statement below
     except OSError as error:
-        raise InputError(
-            "--output", expected="a file that can be written", got=f"{path} ({error.strerror})", remedy="name another"
-        ) from error
+        raise _unwritable(path, error.strerror) from error
     with file:
         yield file
 
 
-def _write(rows: Iterable[dict[str, Any]], form: str, file: IO[str], columns: Sequence[str]) -> None:
-    """Write flat or nested rows; jsonl and csv line by line, as the rows come."""
-    if form == "jsonl":
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
-    elif form == "json":
-        print(json.dumps(list(rows), ensure_ascii=False, indent=2), file=file)
-    elif form == "csv":
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(_flat(row))
-            file.flush()
-    else:
-        from rich.console import Console
-        from rich.table import Table
+def _write(rows: Iterable[dict[str, Any]], form: str, path: str | None, columns: Sequence[str]) -> None:
+    """Write flat or nested rows; jsonl and csv line by line, as the rows come.
 
-        table = Table(box=None, pad_edge=False)
-        shown = [column for column in columns if not column.startswith("p_")]
-        for column in shown:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            flat = _flat(row)
-            table.add_row(*(_short(flat.get(column, "")) for column in shown))
-        console = Console(file=file, width=None if file.isatty() else 140)
+    An old file is emptied when the first row is there: wrong use, which shows until then, leaves it as it was.
+    """
+    rows = iter(rows)
+    rows = chain(list(islice(rows, 1)), rows)
+    with _destination(path) as file:
+        if form == "jsonl":
+            for row in rows:
+                print(_json(row, file), file=file, flush=True)
+        elif form == "json":
+            print(_json(list(rows), file, indent=2), file=file)
+        elif form == "csv":
+            writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow(_flat(row))
+                file.flush()
+        else:
+            print(_table(list(rows), columns, file), end="", file=file)
+
+
+def _json(value: Any, file: TextIO, indent: int | None = None) -> str:
+    """As JSON; in an encoding that lacks letters they are escaped by JSON's own rules."""
+    return json.dumps(value, ensure_ascii=not (file.encoding or "utf-8").lower().startswith("utf"), indent=indent)
+
+
+def _table(rows: list[dict[str, Any]], columns: Sequence[str], file: TextIO) -> str:
+    """As a table for people, without the columns of single probabilities; errors have a column where there are any."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    failed = any("error" in row for row in rows)
+    shown = [column for column in columns if not column.startswith("p_") and (failed or column != "error")]
+    table = Table(box=None, pad_edge=False)
+    for column in shown:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        cells = (_flat(row).get(column, "") for column in shown)
+        table.add_row(*(Text(f"{cell:.2f}" if isinstance(cell, float) else str(cell)) for cell in cells))
+    console = Console(file=file, width=None if file.isatty() else 140)
+    with console.capture() as drawn:  # a console that writes ends the program where a pipe is closed
         console.print(table)
-
-
-def _short(value: Any) -> str:
-    from rich.markup import escape
-
-    return f"{value:.2f}" if isinstance(value, float) else escape(str(value))
+    return drawn.get()
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -90,26 +121,39 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _load_model(args: argparse.Namespace) -> Any:
+@contextmanager
+def _reading(model: str | None) -> Iterator[None]:
+    """What goes wrong while a checkpoint is read is told in one line, whichever library says it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        got = f"{model or 'the shipped one'}: {first_line(error)}"
+        raise InputError("--model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it") from error
+
+
+def _load_model(args: argparse.Namespace, **options: Any) -> Any:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
     if not args.verbose:
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
-    whisper: Any = None if args.whisper == "none" else args.whisper or "auto"
-    if whisper is not None and args.cache_dir is not None:
-        from multimodal_ser.transcription import WhisperTranscriber
+    with _reading(args.model):
+        return MultimodalEmotionClassifier.from_pretrained(args.model, **options)
 
-        whisper = WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
-    options = {"dtype": args.dtype} if args.dtype else {}
-    try:
-        return MultimodalEmotionClassifier.from_pretrained(args.model, whisper=whisper, device=args.device, **options)
-    except (OSError, ValueError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise InputError(
-            "--model", expected="a folder or Hub id of a checkpoint", got=f"{args.model or 'the shipped one'}: {line}", remedy="check it"
-        ) from error
+
+def _check_device(device: str | None) -> None:
+    """Try a device: names are many, and which of them work is known to torch alone."""
+    if device is not None:
+        import torch
+
+        try:
+            torch.zeros(1, device=device).item()
+        except Exception as error:  # RuntimeError, AssertionError, ImportError: each kind of device has its own
+            known, reason = "a device of this machine (multimodal-ser doctor lists them)", first_line(error).split(". ")[0]
+            raise InputError("--device", expected=known, got=f"{device!r} ({reason})", remedy="leave it out for the CPU") from error
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -120,32 +164,25 @@ def predict(args: argparse.Namespace) -> int:
         )
     if not args.audio and args.text is None:
         raise InputError("input", expected="recordings, or --text", got="neither", remedy="multimodal-ser predict call.wav")
-    model = _load_model(args)
+    from multimodal_ser.labels import label_map
+    from multimodal_ser.transcription import WhisperTranscriber
+
+    _check_device(args.device)
+    whisper = None if args.whisper == "none" else WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
+    model = _load_model(args, whisper=whisper, device=args.device, **({"dtype": args.dtype} if args.dtype else {}))
+    with _reading(args.model):
+        model.processor  # noqa: B018 - it is read when it is first asked for
     items = [{"audio": path, "text": args.text} for path in args.audio] or [{"text": args.text}]
     outcomes = model.predict_iter(
         items, modalities=args.modalities, label_set=args.label_set, language=args.language, channels=args.channels,
         batch_size=args.batch_size, word_timestamps=args.word_timestamps, on_error="skip", progress=args.progress, total=len(items),
     )  # fmt: skip
-    from multimodal_ser.labels import label_map
-
     labels = dict.fromkeys(label_map(model.labels, args.label_set).values())
     columns = [
-        "source",
-        "channel",
-        "label",
-        "confidence",
-        "probabilities",
-        *(f"p_{label}" for label in labels),
-        "modalities",
-        "language",
-        "text",
-        "notes",
-        "error",
-    ]
-    if args.channels == "mix":
-        columns.remove("channel")
-    if args.format == "csv":
-        columns.remove("probabilities")
+        "source", *(["channel"] if args.channels == "split" else []), "label", "confidence",
+        *([] if args.format == "csv" else ["probabilities"]), *(f"p_{label}" for label in labels),
+        "modalities", "language", "text", "notes", "error",
+    ]  # fmt: skip
     failed = 0
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -158,8 +195,7 @@ def predict(args: argparse.Namespace) -> int:
             else:
                 yield from (prediction.to_dict() for prediction in (outcome if isinstance(outcome, list) else [outcome]))
 
-    with _destination(args.output) as file:
-        _write(rows(), args.format, file, columns if args.format != "table" or failed else [c for c in columns if c != "error"])
+    _write(rows(), args.format, args.output, columns)
     if failed:
         _say(f"{failed} of {len(items)} inputs failed; the others were done")
     return 1 if failed else 0
@@ -167,6 +203,7 @@ def predict(args: argparse.Namespace) -> int:
 
 def transcribe(args: argparse.Namespace) -> int:
     """The words of recordings."""
+    from multimodal_ser.audio import AudioError
     from multimodal_ser.transcription import TranscriptCache, WhisperTranscriber
 
     if args.clear_cache:
@@ -178,6 +215,7 @@ def transcribe(args: argparse.Namespace) -> int:
     if not args.audio:
         return 0
     transcriber = WhisperTranscriber(args.whisper, backend=args.backend, device=args.device, cache_dir=args.cache_dir)
+    transcriber.load().transcribe([], language=args.language)  # what is wrong with an option is told before a recording is heard
     failed = 0
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -185,15 +223,14 @@ def transcribe(args: argparse.Namespace) -> int:
         for path in args.audio:
             try:
                 transcript: Any = transcriber.transcribe(path, language=args.language, word_timestamps=args.word_timestamps)
-            except InputError as error:
+            except AudioError as error:
                 failed += 1
                 _say(str(error))
                 yield {"source": path, "error": str(error)}
             else:
                 yield {"source": path, **transcript.to_dict()}
 
-    with _destination(args.output) as file:
-        _write(rows(), args.format, file, ["source", "language", "text"])
+    _write(rows(), args.format, args.output, ["source", "language", "text", "error"])
     if failed:
         _say(f"{failed} of {len(args.audio)} recordings failed; the others were done")
     return 1 if failed else 0
@@ -204,14 +241,13 @@ def info(args: argparse.Namespace) -> int:
     from multimodal_ser.inspection import SHIPPED_LICENSE, model_info
     from multimodal_ser.transcription import whisper_candidates
 
-    args.whisper = args.dtype = args.device = args.cache_dir = None
-    described = model_info(_load_model(args), args.model or "the checkpoint that ships in the package")
+    described = model_info(_load_model(args, whisper=None), args.model or "the checkpoint that ships in the package")
     described["whisper"] = [f"{weights.name} ({weights.format}): {weights.path}" for weights in whisper_candidates()]
     if args.model is None:
         described["licences"] = SHIPPED_LICENSE
     with _destination(args.output) as file:
         if args.format == "json":
-            print(json.dumps(described, ensure_ascii=False, indent=2), file=file)
+            print(_json(described, file, indent=2), file=file)
         else:
             width = max(map(len, described))
             for key, value in described.items():
@@ -234,7 +270,7 @@ def doctor(args: argparse.Namespace) -> int:
     checks = diagnose()
     with _destination(args.output) as file:
         if args.format == "json":
-            print(json.dumps([{"name": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks], indent=2), file=file)
+            print(_json([{"name": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks], file, indent=2), file=file)
         else:
             for check in checks:
                 print(f"{'ok ' if check.ok else 'BAD'}  {check.name:<18}  {check.found}", file=file)
@@ -302,12 +338,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.verbose:
         _quiet()
     try:
-        return int(args.function(args))
+        _check_output(args.output)
+        code = int(args.function(args))
+        sys.stdout.flush()  # a pipe that was closed shows here, not at exit
+        return code
     except InputError as error:
         _say(str(error))
         return 2
     except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what the buffer still holds goes nowhere
         return 0
     except KeyboardInterrupt:
         _say("stopped")
@@ -316,7 +355,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _quiet() -> None:
     """Keep the progress bars and reports of the libraries below out of stderr; warnings stay, one line each."""
-    import os
     import warnings
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

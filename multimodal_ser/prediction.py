@@ -305,7 +305,7 @@ class _Run:
                 waveforms, sampling_rate=SAMPLING_RATE, language=self.language, word_timestamps=self.word_timestamps
             )
         except WhisperNotFoundError as error:
-            warnings.warn(f"{error} Going on with audio alone.", UserWarning, stacklevel=2)
+            warnings.warn(f"{error}. Going on with audio alone.", UserWarning, stacklevel=2)
             self.model.transcriber, self.deaf = None, True  # it is looked for, and told, once
             return None
 

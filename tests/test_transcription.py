@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
+import shutil
 import stat
+import time
 
 import numpy as np
 import pytest
@@ -127,6 +130,28 @@ def test_the_cache_is_asked_first(clip, tmp_path):
     assert cache.clear() == 2 and len(cache) == 0
 
 
+def test_clearing_a_cache_deletes_its_own_files_alone(tmp_path):
+    cache = TranscriptCache(tmp_path)
+    cache.put("0" * 64, Transcript.given("hello"))
+    theirs = [tmp_path / name for name in ("notes.json", "draft.new", f"{'0' * 64}.json.bak", f"{'A' * 64}.json")]
+    being_written, abandoned = tmp_path / "multimodal-ser-1.new", tmp_path / "multimodal-ser-2.new"
+    for file in (*theirs, being_written, abandoned):
+        file.touch()
+    os.utime(abandoned, (time.time() - 3600,) * 2)
+    assert len(cache) == 1 and cache.clear() == 1 and len(cache) == 0
+    assert sorted(tmp_path.iterdir()) == sorted([*theirs, being_written])
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cache_dir: expected a folder.*File exists"):
+        WhisperTranscriber(cache_dir=tmp_path / "file")
+    cache = TranscriptCache(tmp_path / "words")
+    shutil.rmtree(cache.directory)
+    with pytest.warns(UserWarning, match="cache_dir: expected a folder that can be written"):
+        cache.put("0" * 64, Transcript.given("hello"))
+
+
 def test_without_a_cache_nothing_is_written(clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -138,6 +163,12 @@ def test_without_a_cache_nothing_is_written(clip, tmp_path, monkeypatch):
 def test_transcripts_survive_json():
     transcript = Transcript("hi", "en", 0.5, (Word("hi", 0.0, 0.5, None),), -0.1, 0.0, 1.0, "base", "faster-whisper")
     assert Transcript.from_dict(json.loads(json.dumps(transcript.to_dict()))) == transcript
+
+
+def test_a_silent_start_hides_neither_model_nor_backend():
+    heard = Transcript("hi", "en", model="base", backend="faster-whisper")
+    joined = Transcript.joined([(0.0, Transcript("", speech_duration=0.0)), (15.0, heard)])
+    assert (joined.text, joined.model, joined.backend) == ("hi", "base", "faster-whisper")
 
 
 @pytest.mark.parametrize(("said", "code"), [("de", "de"), ("German", "de"), ("zh", "zh"), ("mandarin", "zh"), (None, None)])
@@ -152,8 +183,22 @@ def test_wrong_words_are_told(clip):
     english.multilingual = False
     with pytest.raises(InputError, match="knows English alone"):
         transcriber(english).transcribe(clip, sampling_rate=16000, language="de")
+    with pytest.raises(InputError, match="knows English alone"):  # a Whisper that is loaded says so before anything is heard
+        transcriber(english).transcribe([], language="de")
+    with pytest.raises(InputError, match="did you mean 'base'"):
+        WhisperTranscriber("bsae")
     with pytest.raises(InputError, match="faster-whisper"):
         WhisperTranscriber(backend="whisperx")
+
+
+def test_what_does_not_load_is_one_line():
+    for device in ("nope", "cuda:x"):
+        with pytest.raises(InputError, match=f"device: expected .* got '{device}'"):
+            transcriber(None, device=device).load()
+    for device in ("cpu", "cuda:99"):
+        with pytest.raises(InputError, match=f"whisper played: expected .* on the device '{device}', got /nowhere") as error:
+            transcriber(None, device=device).load()
+        assert "\n" not in str(error.value)
 
 
 # weights
@@ -191,7 +236,8 @@ def test_unknown_names_and_paths_are_told(no_caches):
         find_whisper("base", "whisperx")
 
 
-def test_the_offline_parts_are_joined_and_checked(no_caches, monkeypatch):
+@pytest.fixture
+def offline_parts(no_caches, monkeypatch):
     content = [b"first half ", b"second half"]
     for number, half in enumerate(content, start=1):
         package = no_caches / f"made_part{number}" / "data"
@@ -203,13 +249,25 @@ def test_the_offline_parts_are_joined_and_checked(no_caches, monkeypatch):
                 (package / name).write_text("{}")
     monkeypatch.syspath_prepend(no_caches)
     monkeypatch.setattr(weights, "OFFLINE_PARTS", ("made_part1", "made_part2"))
+    monkeypatch.setattr(weights, "OFFLINE_SIZE", len(b"".join(content)))
     monkeypatch.setenv("MULTIMODAL_SER_CACHE", str(no_caches / "joined"))
+    return b"".join(content)
+
+
+def test_the_offline_parts_are_joined_and_checked(no_caches, offline_parts, monkeypatch):
     with pytest.raises(WhisperNotFoundError, match="SHA-256"):
         find_whisper()
     assert not (no_caches / "joined" / "whisper-base").exists()
-    monkeypatch.setattr(weights, "OFFLINE_SHA256", hashlib.sha256(b"".join(content)).hexdigest())
-    monkeypatch.setattr(weights, "OFFLINE_SIZE", len(b"".join(content)))
+    monkeypatch.setattr(weights, "OFFLINE_SHA256", hashlib.sha256(offline_parts).hexdigest())
     found = find_whisper()
     assert (found.name, found.format, found.source) == ("base", "ctranslate2", "offline package")
-    assert (no_caches / "joined" / "whisper-base" / "model.bin").read_bytes() == b"".join(content)
+    assert (no_caches / "joined" / "whisper-base" / "model.bin").read_bytes() == offline_parts
     assert find_whisper() == found
+
+
+def test_no_folder_for_the_offline_parts_names_the_variable(no_caches, offline_parts, monkeypatch):
+    (no_caches / "file").touch()
+    monkeypatch.setenv("MULTIMODAL_SER_CACHE", str(no_caches / "file" / "nope"))
+    with pytest.raises(WhisperNotFoundError, match="set MULTIMODAL_SER_CACHE to a folder that can be written") as error:
+        find_whisper()
+    assert "\n" not in str(error.value)

@@ -5,12 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from multimodal_ser.errors import InputError
 from multimodal_ser.transcription.transcript import Transcript
+
+KEPT = re.compile(r"[0-9a-f]{64}\.json")
+"""The name of a transcript's file; whatever else lies in the folder is somebody else's."""
+
+UNFINISHED = "multimodal-ser-"
+"""What the names of files begin with while they are written."""
+
+ABANDONED = 60.0
+"""s; an unfinished file that is older has lost its writer."""
 
 
 class TranscriptCache:
@@ -18,6 +32,9 @@ class TranscriptCache:
 
     Args:
         directory: where they are kept; it is made, readable by its owner alone.
+
+    Raises:
+        InputError: it cannot be made.
 
     Example:
         >>> import tempfile, numpy as np
@@ -31,7 +48,12 @@ class TranscriptCache:
 
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise InputError(
+                "cache_dir", expected="a folder, or one that can be made", got=f"{self.directory} ({error.strerror})", remedy="name another"
+            ) from error
 
     def key(self, waveform: np.ndarray, *options: object) -> str:
         """SHA-256 of a waveform (S,) and of whatever else decides what is written."""
@@ -47,18 +69,35 @@ class TranscriptCache:
             return None
 
     def put(self, key: str, transcript: Transcript) -> None:
-        """Keep a transcript: its file is there whole, or not at all."""
-        handle, temporary = tempfile.mkstemp(dir=self.directory, suffix=".new")  # mkstemp: readable by the owner alone
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(transcript.to_dict(), file, ensure_ascii=False)
-        os.replace(temporary, self.directory / f"{key}.json")
+        """Keep a transcript: its file is there whole, or not at all. A disk that takes none is a warning: the transcript is had already."""
+        temporary = None
+        try:
+            with tempfile.NamedTemporaryFile(  # readable by the owner alone
+                "w", encoding="utf-8", errors="backslashreplace", dir=self.directory, prefix=UNFINISHED, suffix=".new", delete=False
+            ) as file:
+                temporary = file.name
+                json.dump(transcript.to_dict(), file, ensure_ascii=False)
+            os.replace(temporary, self.directory / f"{key}.json")
+        except OSError as error:
+            if temporary is not None:
+                with suppress(OSError):
+                    os.unlink(temporary)
+            got = f"{self.directory} ({error.strerror})"
+            warnings.warn(f"cache_dir: expected a folder that can be written, got {got}; transcripts are not kept", stacklevel=2)
 
     def clear(self) -> int:
-        """Delete all; how many there were."""
-        files = [*self.directory.glob("*.json"), *self.directory.glob("*.new")]
+        """Delete all transcripts, and what broken-off writers left; nothing else. How many transcripts there were."""
+        files = self._files()
         for file in files:
             file.unlink(missing_ok=True)
+        for file in self.directory.glob(f"{UNFINISHED}*.new"):
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if time.time() - file.stat().st_mtime > ABANDONED:
+                    file.unlink()
         return len(files)
 
+    def _files(self) -> list[Path]:
+        return [file for file in self.directory.iterdir() if KEPT.fullmatch(file.name) and file.is_file()]
+
     def __len__(self) -> int:
-        return sum(1 for _ in self.directory.glob("*.json"))
+        return len(self._files())

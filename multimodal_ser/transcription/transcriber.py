@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -16,7 +17,7 @@ from multimodal_ser.transcription.backends import BACKENDS, Heard, WhisperBacken
 from multimodal_ser.transcription.cache import TranscriptCache
 from multimodal_ser.transcription.gate import speech_duration
 from multimodal_ser.transcription.transcript import Transcript
-from multimodal_ser.transcription.weights import WhisperWeights, find_whisper
+from multimodal_ser.transcription.weights import WhisperWeights, asked_for, find_whisper, first_line
 from multimodal_ser.windows import Windower
 
 NO_SPEECH_THRESHOLD = 0.6
@@ -40,6 +41,9 @@ class WhisperTranscriber:
         gate: whether a voice activity detector listens first; what has no voice in it then never reaches Whisper.
         cache_dir: a folder in which transcripts are kept; None: none are kept.
 
+    Raises:
+        InputError: an unknown name or backend, a path that holds no Whisper, or a `cache_dir` that cannot be made.
+
     Example:
         >>> import numpy as np
         >>> from multimodal_ser import WhisperTranscriber
@@ -57,8 +61,7 @@ class WhisperTranscriber:
         gate: bool = True,
         cache_dir: str | os.PathLike | None = None,
     ):
-        if backend is not None and backend not in BACKENDS:
-            raise InputError("backend", expected=f"one of {', '.join(BACKENDS)}", got=repr(backend), remedy="choose one of them, or None")
+        asked_for(model, backend)  # a wrong name is told now, before any work is done
         self.model, self.compute_type, self.gate = model, compute_type, gate
         self.cache = None if cache_dir is None else TranscriptCache(cache_dir)
         self._wanted_backend = backend
@@ -113,12 +116,21 @@ class WhisperTranscriber:
 
         Raises:
             WhisperNotFoundError: there are none.
+            InputError: they do not load, or not on this device.
         """
         with self._lock:
             if self._backend is None:
                 weights = self.weights
-                device = self._device if self._device.startswith(("cuda", "cpu")) or weights.backend == "transformers" else "cpu"
-                self._backend = BACKENDS[weights.backend](weights, device, self.compute_type)
+                device = _device(self._device, weights.backend)
+                try:
+                    self._backend = BACKENDS[weights.backend](weights, device, self.compute_type)
+                except Exception as error:  # each library has its own
+                    raise InputError(
+                        f"whisper {weights.name}",
+                        expected=f"weights that {weights.backend} can load on the device {self._device!r}",
+                        got=f"{weights.path} ({first_line(error)})",
+                        remedy="check the device and the weights (multimodal-ser doctor)",
+                    ) from error
         return self
 
     def transcribe(
@@ -137,7 +149,7 @@ class WhisperTranscriber:
 
         Raises:
             AudioError: a recording cannot be used.
-            InputError: an unknown language, or another language than English for an English-only model.
+            InputError: an unknown language, another language than English for an English-only model, or weights that do not load.
             WhisperNotFoundError: there are no weights.
         """
         if isinstance(audio, list | tuple):
@@ -147,7 +159,7 @@ class WhisperTranscriber:
     def _transcribe(
         self, recordings: Sequence[Any], sampling_rate: int | None, language: str | None, word_timestamps: bool
     ) -> list[Transcript]:
-        code = language_code(language)
+        code = self._checked_language(language)
         results: list[list[tuple[float, Transcript]]] = []
         waiting: list[tuple[int, int, np.ndarray, float | None, str | None]] = []
         for number, recording in enumerate(recordings):
@@ -167,13 +179,7 @@ class WhisperTranscriber:
         if waiting:
             self.load()
             assert self._backend is not None
-            if code not in (None, "en") and not self._backend.multilingual:
-                raise InputError(
-                    "language",
-                    expected="'en': this Whisper knows English alone",
-                    got=repr(code),
-                    remedy="use a multilingual one, such as 'base'",
-                )
+            self._checked_language(language)
             heard = self._backend.transcribe([window for _, _, window, _, _ in waiting], code, word_timestamps)
             for (number, position, window, voice, key), result in zip(waiting, heard, strict=True):
                 transcript = self._checked(result, len(window) / SAMPLING_RATE, voice)
@@ -181,6 +187,18 @@ class WhisperTranscriber:
                 if self.cache is not None and key is not None:
                     self.cache.put(key, transcript)
         return [Transcript.joined(parts) for parts in results]
+
+    def _checked_language(self, language: str | None) -> str | None:
+        """Its code, if Whisper knows it, and, once it is loaded, if this one does."""
+        code = language_code(language)
+        if code not in (None, "en") and self._backend is not None and not self._backend.multilingual:
+            raise InputError(
+                "language",
+                expected="'en': this Whisper knows English alone",
+                got=repr(code),
+                remedy="use a multilingual one, such as 'base'",
+            )
+        return code
 
     def _look_up(self, window: np.ndarray, code: str | None, word_timestamps: bool) -> tuple[str | None, Transcript | None]:
         if self.cache is None:
@@ -214,6 +232,19 @@ class WhisperTranscriber:
             model=self.name,
             backend=self.backend_name,
         )
+
+
+def _device(device: str, backend: str) -> str:
+    """Where a backend runs: faster-whisper and openai-whisper stay on the CPU where the model runs on neither that nor CUDA."""
+    if re.fullmatch(r"(cpu|cuda)(:\d+)?", device):
+        return device
+    import torch
+
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise InputError("device", expected='"cpu", "cuda", "cuda:1", ...', got=repr(device), remedy="leave it out for the CPU") from error
+    return device if backend == "transformers" else "cpu"
 
 
 def language_code(language: str | None) -> str | None:

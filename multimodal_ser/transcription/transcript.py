@@ -97,8 +97,8 @@ class Transcript:
             average_log_probability=mean("average_log_probability", heard),
             no_speech_probability=mean("no_speech_probability", transcripts),
             speech_duration=sum(gated) if gated else None,
-            model=transcripts[0].model,
-            backend=transcripts[0].backend,
+            model=next((transcript.model for transcript in transcripts if transcript.model), None),  # silent windows name none
+            backend=next((transcript.backend for transcript in transcripts if transcript.backend), None),
         )
 
     def to_dict(self) -> dict[str, Any]:

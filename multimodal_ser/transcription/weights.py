@@ -74,6 +74,22 @@ def find_whisper(model: str | os.PathLike | None = None, backend: str | None = N
         WhisperNotFoundError: there are none.
         InputError: an unknown name or backend, or a path that holds no Whisper.
     """
+    asked = asked_for(model, backend)
+    if isinstance(asked, WhisperWeights):
+        return asked
+    wanted = [FORMATS[backend]] if backend else list(FORMATS.values())
+    for found in _on_this_machine(asked):
+        if found.format in wanted:
+            return found
+    return _download(asked, wanted[0])
+
+
+def asked_for(model: str | os.PathLike | None, backend: str | None) -> WhisperWeights | str:
+    """What `find_whisper` is asked for: the weights at a path, or a name that there is; nothing is looked for yet.
+
+    Raises:
+        InputError: an unknown name or backend, or a path that holds no Whisper.
+    """
     if backend is not None and backend not in FORMATS:
         raise InputError("backend", expected=f"one of {', '.join(FORMATS)}", got=repr(backend), remedy="choose one of them, or None")
     if model is not None and (os.path.exists(model) or not isinstance(model, str) or model.startswith((".", "/", "~"))):
@@ -83,11 +99,7 @@ def find_whisper(model: str | os.PathLike | None = None, backend: str | None = N
         close = get_close_matches(name, NAMES, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "name one of them, a Hub id or a path"
         raise InputError("whisper", expected=f"one of {', '.join(NAMES)}, a Hub id or a path", got=repr(name), remedy=remedy)
-    wanted = [FORMATS[backend]] if backend else list(FORMATS.values())
-    for found in _on_this_machine(name):
-        if found.format in wanted:
-            return found
-    return _download(name, wanted[0])
+    return name
 
 
 def whisper_candidates() -> list[WhisperWeights]:
@@ -136,9 +148,7 @@ def _on_this_machine(name: str, join: bool = True) -> Iterator[WhisperWeights]:
         offline = _offline(join)
         if offline is not None:
             yield WhisperWeights("base", str(offline), "ctranslate2", "offline package")
-    file = (
-        Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / f"{'large-v3-turbo' if name == 'turbo' else name}.pt"
-    )
+    file = _user_cache() / "whisper" / f"{'large-v3-turbo' if name == 'turbo' else name}.pt"
     if file.is_file():
         yield WhisperWeights(name, str(file), "openai", "cache")
 
@@ -164,9 +174,13 @@ def _hub_cache(repository: str) -> Path | None:
     return Path(file).parent if isinstance(file, str) else None
 
 
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # Path.home() raises where there is no home
+
+
 def _cache_directory() -> Path:
     base = os.environ.get("MULTIMODAL_SER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "multimodal_ser"
+    return Path(base) if base else _user_cache() / "multimodal_ser"
 
 
 def _offline(join: bool) -> Path | None:
@@ -183,6 +197,19 @@ def _offline(join: bool) -> Path | None:
         return target
     if not join:
         return folders[0]
+    try:
+        _join(folders, target)
+    except OSError as error:
+        raise WhisperNotFoundError(
+            "whisper base",
+            expected="a folder to put its parts together in (145 MB)",
+            got=f"{target} ({error})",
+            remedy="set MULTIMODAL_SER_CACHE to a folder that can be written",
+        ) from error
+    return target
+
+
+def _join(folders: list[Path], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         digest = hashlib.sha256()
@@ -204,7 +231,6 @@ def _offline(join: bool) -> Path | None:
         target.mkdir(exist_ok=True)
         for name in ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin"):  # the model last: its size says that all is there
             os.replace(Path(temporary) / name, target / name)
-    return target
 
 
 @contextmanager
@@ -229,9 +255,8 @@ def _download(name: str, form: str) -> WhisperWeights:
 
             if name not in whisper.available_models():
                 raise OSError(f"openai-whisper has no model {name!r}")
-            root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
-            with _impatient():
-                path = whisper._download(whisper._MODELS[name], str(root), False)  # checks the SHA-256 that its address holds
+            with _impatient():  # the download checks the SHA-256 that its address holds
+                path = whisper._download(whisper._MODELS[name], str(_user_cache() / "whisper"), False)
             return WhisperWeights(name, str(path), form, "download")
         repository = _systran(name) if form == "ctranslate2" else _openai(name)
         patterns = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
@@ -241,7 +266,11 @@ def _download(name: str, form: str) -> WhisperWeights:
             path = snapshot_download(repository, allow_patterns=patterns, etag_timeout=10)
         return WhisperWeights(name, path, form, "download")
     except Exception as error:  # each library and each broken network has its own
-        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
         raise WhisperNotFoundError(
-            f"whisper {name}", expected="weights on this machine or to download", got=f"none ({reason})", remedy=REMEDY
+            f"whisper {name}", expected="weights on this machine or to download", got=f"none ({first_line(error)[:100]})", remedy=REMEDY
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
