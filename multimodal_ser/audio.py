@@ -7,16 +7,20 @@ Nothing has to be installed beside Python packages.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import numbers
 import os
+import struct
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from multimodal_ser.containers import claimed_and_held
+from multimodal_ser.containers import Part, View, look, matroska_duration
 from multimodal_ser.errors import InputError
 
 SAMPLING_RATE = 16_000
@@ -44,6 +48,12 @@ DEMUXERS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,m
 UNKNOWN = 1 << 60
 """Frames from which on a header's count means that it knows none (libsndfile says 2^63 - 1)."""
 
+PIECE = 1 << 19
+"""Samples of all channels that are decoded at a time."""
+
+STORED = {"mov,mp4,m4a,3gp,3g2,mj2", "ape", "caf", "tta", "wv"}
+"""ffmpeg's names of formats whose header says how long they are; of others ffmpeg only guesses it from the bitrate, far off at times."""
+
 
 class AudioError(InputError):
     """A recording that cannot be used, with what was expected, what was got, and the remedy."""
@@ -60,8 +70,9 @@ def load_audio(
 
     Args:
         audio: a path, bytes, a binary file object (read from where it stands, not closed), an array or tensor, or a Hugging Face audio dict
-            ({"array", "sampling_rate"}, {"bytes"} or {"path"}). Of a two-dimensional array the shorter axis is the channels; integers are
-            scaled by their range.
+            ({"array", "sampling_rate"}, {"bytes"} or {"path"}). Of a two-dimensional array the shorter axis is the channels. Integers are
+            scaled by their range; int64, which numpy makes of any integers, by that of int16 where no sample is beyond it, else by
+            that of int32.
         sampling_rate: of an array, Hz. A file's header says its own.
         channels: "mix" for their mean, "split" to keep them.
         max_duration: longest recording that is taken, s.
@@ -70,8 +81,8 @@ def load_audio(
         float32: (S,) mixed, (C, S) split.
 
     Raises:
-        AudioError: what was given is no audio, is empty, shorter than 25 ms, longer than `max_duration`, holds NaN or infinity, or holds
-            less than its header claims. `AudioNotFoundError`, also a `FileNotFoundError`, where there is no such file.
+        AudioError: what was given is no audio, cannot be read, is empty, shorter than 25 ms, longer than `max_duration`, holds NaN or
+            infinity, or holds less than its header claims. `AudioNotFoundError`, also a `FileNotFoundError`, where there is no such file.
 
     Example:
         >>> import numpy as np
@@ -96,7 +107,7 @@ def stream_audio(
     Args:
         audio: see `load_audio`.
         sampling_rate: see `load_audio`.
-        block_duration: s; every block but the last is this long.
+        block_duration: s; every block but the last is this long. Infinity: one block.
         channels: see `load_audio`.
         max_duration: see `load_audio`.
 
@@ -108,23 +119,28 @@ def stream_audio(
     """
     if channels not in ("mix", "split"):
         raise InputError("channels", expected="'mix' or 'split'", got=repr(channels), remedy="choose one of them")
-    if not block_duration > 0:
-        raise InputError("block_duration", expected="a positive number of seconds", got=repr(block_duration), remedy="30 is a good one")
-    with _decoder(audio, sampling_rate, max_duration) as (name, rate, pieces):
-        size = round(block_duration * SAMPLING_RATE)
+    if not isinstance(block_duration, numbers.Real) or not block_duration * SAMPLING_RATE >= 1:
+        got = repr(block_duration)
+        raise InputError("block_duration", expected="a positive number of seconds, a sample at least", got=got, remedy="30 is a good one")
+    size = sys.maxsize if math.isinf(block_duration) else round(block_duration * SAMPLING_RATE)
+    with _recording(audio, sampling_rate, max_duration) as recording:
         waiting: list[np.ndarray] = []
         held = total = 0
-        for piece in _resampled(_checked(pieces, name, rate, max_duration), rate):
+        for piece in _resampled(_checked(recording, max_duration), recording.rate, SAMPLING_RATE):
             piece = piece.mean(axis=1, dtype=np.float32) if channels == "mix" else piece.T
+            total += piece.shape[-1]
+            while held + piece.shape[-1] > size:  # the last block is kept back until the recording has been read to its end
+                waiting.append(piece[..., : size - held])
+                piece, held = piece[..., size - held :], 0
+                yield np.ascontiguousarray(np.concatenate(waiting, axis=-1))
+                waiting = []
             waiting.append(piece)
-            held, total = held + piece.shape[-1], total + piece.shape[-1]
-            while held > size:
-                joined = np.concatenate(waiting, axis=-1)
-                yield np.ascontiguousarray(joined[..., :size])
-                waiting, held = [joined[..., size:]], held - size
+            held += piece.shape[-1]
         if total < MIN_DURATION * SAMPLING_RATE:
             got = "no sound" if total == 0 else f"{1000 * total / SAMPLING_RATE:.0f} ms"
-            raise AudioError(name, expected=f"a recording of at least {1000 * MIN_DURATION:.0f} ms", got=got, remedy="record it again")
+            raise AudioError(
+                recording.name, expected=f"a recording of at least {1000 * MIN_DURATION:.0f} ms", got=got, remedy="record it again"
+            )
         if held:
             yield np.ascontiguousarray(np.concatenate(waiting, axis=-1))
 
@@ -139,30 +155,27 @@ def audio_duration(audio: AudioInput, sampling_rate: int | None = None) -> float
     Raises:
         AudioError: see `load_audio`.
     """
-    import soundfile as sf
-
-    file_object: Any = audio if _is_file(audio) else None
-    position = file_object.tell() if file_object is not None and file_object.seekable() else None
+    file: Any = audio
+    position = file.tell() if _is_file(file) and _seekable(file) else None
     try:
-        source, name = _source(audio)
-        if not isinstance(source, np.ndarray):
-            with _opened(source, name) as file:
-                try:
-                    with sf.SoundFile(file) as decoder:
-                        if 0 < decoder.frames < UNKNOWN:
-                            return decoder.frames / decoder.samplerate
-                except sf.LibsndfileError:
-                    pass
-        if position is not None:
-            file_object.seek(position)
-        return sum(block.shape[-1] for block in stream_audio(audio, sampling_rate, max_duration=math.inf)) / SAMPLING_RATE
+        with _recording(audio, sampling_rate, math.inf) as recording:
+            if recording.duration is not None:
+                return recording.duration
+            return sum(len(piece) for piece in _checked(recording, math.inf)) / recording.rate
     finally:
         if position is not None:
-            file_object.seek(position)
+            file.seek(position)
 
 
 def _is_file(audio: Any) -> bool:
     return hasattr(audio, "read") and not isinstance(audio, np.ndarray)
+
+
+def _seekable(file: Any) -> bool:
+    try:
+        return bool(file.seekable()) and file.tell() >= 0
+    except (AttributeError, OSError, ValueError):  # it has no such method, or is closed
+        return False
 
 
 def _source(audio: AudioInput) -> tuple[str | bytes | BinaryIO | np.ndarray, str]:
@@ -189,7 +202,7 @@ def _source(audio: AudioInput) -> tuple[str | bytes | BinaryIO | np.ndarray, str
     if hasattr(audio, "get_all_samples"):  # what `datasets` decodes to where torchcodec is installed
         return audio.get_all_samples().data.numpy(), "audio decoder"
     if _is_file(audio):
-        return audio, str(getattr(audio, "name", "file object"))
+        return audio, str(getattr(audio, "name", None) or "file object")
     raise AudioError("audio", expected=FORMS, got=f"{type(audio).__name__}", remedy="give one of these")
 
 
@@ -212,77 +225,119 @@ def _valid_rate(rate: Any, name: str) -> int:
 
 
 @contextmanager
-def _opened(source: str | bytes | BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """A seekable file that starts where the recording does."""
-    if isinstance(source, str):
-        remedy = "check the path"
-        if not os.path.exists(source):
-            raise AudioNotFoundError(name, expected="an audio file", got="no such file", remedy=remedy)
-        if os.path.isdir(source):
-            raise AudioError(name, expected="an audio file", got="a directory", remedy="name the files in it")
-        try:
-            file = open(source, "rb")  # noqa: SIM115 - closed by the with statement below
-        except OSError as error:
-            raise AudioError(
-                name, expected="an audio file", got=f"one that cannot be read ({error.strerror})", remedy="check its permissions"
-            ) from error
-        with file:
-            _not_empty(file, name)
-            yield file
-        return
-    if not isinstance(source, bytes):
-        if not isinstance(source.read(0), bytes):
-            raise AudioError(name, expected="a binary file object", got="one that gives text", remedy='open it with mode "rb"')
-        if source.seekable() and source.tell() == 0:
-            _not_empty(source, name)
-            yield source
-            return
-        source = source.read()
-    buffer = io.BytesIO(source)
-    _not_empty(buffer, name)
-    yield buffer
-
-
-def _not_empty(file: BinaryIO, name: str) -> None:
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    if size == 0:
-        raise AudioError(name, expected="an audio file", got="an empty file", remedy="record or download it again")
+def _told(name: str, *views: View) -> Iterator[None]:
+    """Whatever files and decoders stumble over becomes an error of one line."""
+    try:
+        yield
+        error: Exception | None = None
+    except (InputError, OSError, ValueError, TypeError, AttributeError, RuntimeError, EOFError, struct.error) as caught:
+        error = caught
+    error = next((view.error for view in views if view.error is not None), error)
+    if isinstance(error, InputError):
+        raise error
+    if error is not None:
+        got = f"one that fails ({' '.join(f'{type(error).__name__}: {error}'.split())})"
+        raise AudioError(name, expected="a recording that can be read", got=got, remedy="get it again, or convert it to wav") from error
 
 
 @contextmanager
-def _decoder(audio: AudioInput, sampling_rate: Any, max_duration: float) -> Iterator[tuple[str, int, Iterator[np.ndarray]]]:
-    """Name, sampling rate and pieces (S, C) float32 of a recording."""
+def _opened(source: str | bytes | BinaryIO, name: str) -> Iterator[View]:
+    """A file that starts where the recording does, and can be read twice."""
+    with ExitStack() as stack:
+        if isinstance(source, str):
+            remedy = "check the path"
+            if not os.path.exists(source):
+                raise AudioNotFoundError(name, expected="an audio file", got="no such file", remedy=remedy)
+            if os.path.isdir(source):
+                raise AudioError(name, expected="an audio file", got="a directory", remedy="name the files in it")
+            try:
+                source = stack.enter_context(open(source, "rb"))
+            except OSError as error:
+                raise AudioError(
+                    name, expected="an audio file", got=f"one that cannot be read ({error.strerror})", remedy="check its permissions"
+                ) from error
+        if not isinstance(source, bytes) and not isinstance(source.read(0), bytes):
+            raise AudioError(name, expected="a binary file object", got="one that gives text", remedy='open it with mode "rb"')
+        if not isinstance(source, bytes) and not _seekable(source):  # a pipe
+            source = source.read()
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        view = View(file, file.tell())
+        if view.size <= 0:
+            raise AudioError(name, expected="an audio file", got="an empty file", remedy="record or download it again")
+        yield view
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """What is decoded."""
+
+    name: str
+    rate: int
+    pieces: Iterator[np.ndarray]
+    """float32 (S, C) at `rate`."""
+    duration: float | None = None
+    """s, where it is known for certain before decoding."""
+
+
+@contextmanager
+def _recording(audio: AudioInput, sampling_rate: Any, max_duration: float) -> Iterator[_Recording]:
     source, name = _source(audio)
     if isinstance(source, np.ndarray):
         given = audio.get("sampling_rate", sampling_rate) if isinstance(audio, Mapping) else sampling_rate
         if hasattr(audio, "get_all_samples"):
             given = audio.get_all_samples().sample_rate
-        yield name, _valid_rate(given, name), iter([_from_array(source, name)])
+        samples, rate = _from_array(source, name), _valid_rate(given, name)
+        yield _Recording(name, rate, _scaled(samples), len(samples) / rate)
         return
     if sampling_rate is not None:
         _valid_rate(sampling_rate, name)
-    with _opened(source, name) as file:
-        claim = claimed_and_held(file)
-        file.seek(0)
-        if claim is not None:
-            raise AudioError(
-                name,
-                expected=f"{claim.claimed}, as its header claims",
-                got=claim.held,
-                remedy="the file is cut off or damaged: get it again",
-            )
-        import soundfile as sf
+    with ExitStack() as stack:
+        with _told(name):
+            file = stack.enter_context(_opened(source, name))
+        with _told(name, file):
+            structure = look(file)
+        if structure.claim is not None:
+            raise _shorter(name, structure.claim.claimed, structure.claim.held)
+        recording = _decoded(file, structure.parts[0], name, max_duration, stack)
+        if len(structure.parts) > 1:
+            recording = _Recording(name, recording.rate, _joined(recording, file, structure.parts[1:], max_duration))
+        yield recording
 
-        try:
-            decoder = sf.SoundFile(file)
-        except sf.LibsndfileError:
-            file.seek(0)
-            yield from _with_av(file, name, max_duration)
+
+def _joined(first: _Recording, file: View, parts: tuple[Part, ...], max_duration: float) -> Iterator[np.ndarray]:
+    """The recordings of one file, one after another, at the rate of the first."""
+    yield from first.pieces
+    for part in parts:
+        with ExitStack() as stack:
+            recording = _decoded(file, part, first.name, max_duration, stack)
+            yield from _resampled(_one_width(recording.pieces), recording.rate, first.rate)
+
+
+def _decoded(file: View, part: Part, name: str, max_duration: float, stack: ExitStack) -> _Recording:
+    """Open a part of a file with libsndfile, or where it cannot read it with ffmpeg. The stack closes what was opened."""
+    import soundfile as sf
+
+    view = file.part(part.start, part.end)
+    with _told(name, view):
+        decoder = None
+        if part.demuxer is None:
+            try:
+                decoder = stack.enter_context(sf.SoundFile(view))  # type: ignore[arg-type]
+            except sf.LibsndfileError:
+                view.seek(0)
+        recording = _with_av(view, name, part, max_duration, stack) if decoder is None else _with_soundfile(decoder, name)
+    if recording.duration is not None:
+        _not_longer(recording.duration, name, max_duration)
+    return _Recording(name, recording.rate, _guarded(recording.pieces, name, view), recording.duration)
+
+
+def _guarded(pieces: Iterator[np.ndarray], name: str, view: View) -> Iterator[np.ndarray]:
+    while True:
+        with _told(name, view):
+            piece = next(pieces, None)
+        if piece is None:
             return
-        with decoder:
-            _not_longer(decoder.frames / decoder.samplerate if decoder.frames < UNKNOWN else 0.0, name, max_duration)
-            yield name, decoder.samplerate, _with_soundfile(decoder, name)
+        yield piece
 
 
 def _from_array(array: np.ndarray, name: str) -> np.ndarray:
@@ -292,79 +347,117 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
         array = array[:, None]
     elif array.shape[0] < array.shape[1]:
         array = array.T
-    if array.dtype.kind == "f":
-        return array.astype(np.float32)
-    if array.dtype == np.uint8:
-        return (array.astype(np.float32) - 128.0) / 128.0
-    if array.dtype.kind == "i":
-        return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
-    raise AudioError(name, expected="floating-point or integer samples", got=f"{array.dtype}", remedy="convert them")
+    kind = array.dtype
+    if kind.kind not in "fi" and kind != np.uint8:
+        raise AudioError(name, expected="floating-point, uint8 or signed integer samples", got=f"{kind}", remedy="convert them")
+    if kind == np.int64 and max(int(array.max()), -int(array.min())) > 1 << 31:
+        raise AudioError(name, expected="int64 samples in the range of int16 or int32", got="larger ones", remedy="scale them to -1 to 1")
+    return array
 
 
-def _with_soundfile(decoder: Any, name: str) -> Iterator[np.ndarray]:
-    import soundfile as sf
-
-    frames = 0
-    try:
-        while len(piece := decoder.read(10 * decoder.samplerate, dtype="float32", always_2d=True)):
-            frames += len(piece)
-            yield piece
-    except sf.LibsndfileError as error:
-        got = f"{frames / decoder.samplerate:.2f} s, then damaged data ({error.error_string.strip()})"
-        raise AudioError(name, expected="a recording that can be decoded to its end", got=got, remedy="get it again") from error
-    if frames < decoder.frames < UNKNOWN and decoder.frames - frames > 0.1 * decoder.samplerate:
-        claimed, held = decoder.frames / decoder.samplerate, frames / decoder.samplerate
-        raise AudioError(
-            name,
-            expected=f"{claimed:.2f} s, as its header claims",
-            got=f"{held:.2f} s",
-            remedy="the file is cut off or damaged: get it again",
-        )
+def _scaled(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Samples (S, C) of any type -> pieces (S, C) float32."""
+    zero, scale = (128, 128.0) if array.dtype == np.uint8 else (0, 1.0)
+    if array.dtype == np.int64:
+        scale = 32768.0 if max(int(array.max()), -int(array.min())) <= 1 << 15 else 2.0**31
+    elif array.dtype.kind == "i":
+        scale = -float(np.iinfo(array.dtype).min)
+    step = max(1, PIECE // array.shape[1])
+    for at in range(0, len(array), step):
+        piece = array[at : at + step]
+        with np.errstate(over="ignore"):  # infinity is told of later
+            piece = (piece if array.dtype.kind == "f" else (piece - float(zero)) / scale).astype(np.float32)
+        yield piece
 
 
-def _with_av(file: BinaryIO, name: str, max_duration: float) -> Iterator[tuple[str, int, Iterator[np.ndarray]]]:
+def _with_soundfile(decoder: Any, name: str) -> _Recording:
+    claimed = decoder.frames / decoder.samplerate if decoder.frames < UNKNOWN else None
+    # soundfile would seek behind each read: inexact in an mp3, impossible in a FLAC that was written to a pipe.
+    decoder.seekable = lambda: False
+    size = max(1, PIECE // decoder.channels)
+
+    def pieces() -> Iterator[np.ndarray]:
+        import soundfile as sf
+
+        frames = 0
+        try:
+            while len(piece := decoder.read(size, dtype="float32", always_2d=True)):
+                frames += len(piece)
+                yield piece
+        except sf.LibsndfileError as error:
+            raise _damaged(name, decoder.tell() / decoder.samplerate, error.error_string.strip()) from error
+        if claimed is not None and decoder.format != "MP3" and claimed - frames / decoder.samplerate > 0.1:  # an mp3 was walked through
+            raise _shorter(name, f"{claimed:.2f} s", f"{frames / decoder.samplerate:.2f} s")
+
+    return _Recording(name, decoder.samplerate, pieces(), claimed)
+
+
+def _damaged(name: str, seconds: float, why: str | None) -> AudioError:
+    got = f"{seconds:.2f} s, then damaged data ({why})"
+    return AudioError(name, expected="a recording that can be decoded to its end", got=got, remedy="get it again")
+
+
+def _shorter(name: str, claimed: str, held: str) -> AudioError:
+    return AudioError(name, expected=f"{claimed}, as its header claims", got=held, remedy="the file is cut off or damaged: get it again")
+
+
+def _with_av(view: View, name: str, part: Part, max_duration: float, stack: ExitStack) -> _Recording:
     import av
 
-    not_audio = {
-        "expected": "audio (wav, flac, mp3, ogg, m4a, webm, ...)",
-        "remedy": "check that this is a recording, or convert it to wav",
-    }
+    def not_audio(got: str) -> AudioError:
+        remedy = "check that this is a recording, or convert it to wav"
+        return AudioError(name, expected="audio (wav, flac, mp3, ogg, m4a, webm, ...)", got=got, remedy=remedy)
+
+    view.name = name  # its ending is a hint
     try:
-        container = av.open(file, options={"format_whitelist": DEMUXERS})
+        container = stack.enter_context(av.open(view, format=part.demuxer, options={"format_whitelist": DEMUXERS}))
     except (av.FFmpegError, ValueError) as error:
-        raise AudioError(name, got=f"something else ({getattr(error, 'strerror', None) or error})", **not_audio) from error
-    with container:
-        if not container.streams.audio:
-            raise AudioError(name, got="a file without an audio track", **not_audio)
-        stream = container.streams.audio[0]
-        claimed = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-        if not claimed and container.duration and not container.streams.video:  # matroska says it for the whole file
-            claimed = container.duration / av.time_base
-        _not_longer(claimed, name, max_duration)
-        rate = stream.codec_context.sample_rate
-        if not rate:
-            raise AudioError(name, got="an audio track that says no sampling rate", **not_audio)
+        raise not_audio(f"something else ({getattr(error, 'strerror', None) or error})") from error
+    if not container.streams.audio:
+        raise not_audio("a file without an audio track")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise not_audio("an audio track in a codec that is not known")
+    rate = stream.codec_context.sample_rate
+    if not rate:
+        raise not_audio("an audio track that says no sampling rate")
+    claimed = part.duration or 0.0
+    if container.format.name in STORED and stream.duration and stream.time_base:
+        claimed = float(stream.duration * stream.time_base)
+    elif container.format.name == "matroska,webm" and not container.streams.video:  # it says it for the whole file
+        claimed = matroska_duration(view.part(0, view.size))
+    _not_longer(claimed, name, max_duration)
 
-        def pieces() -> Iterator[np.ndarray]:
-            resampler, frames = av.AudioResampler(format="fltp", rate=rate), 0
+    def frames() -> Iterator[Any]:
+        for packet in container.demux(stream):
             try:
-                for frame in container.decode(stream):
-                    for converted in resampler.resample(frame):
-                        frames += converted.samples
-                        yield converted.to_ndarray().T
-                for converted in resampler.resample(None):
-                    frames += converted.samples
-                    yield converted.to_ndarray().T
-            except av.FFmpegError as error:
-                got = f"{frames / rate:.2f} s, then damaged data ({error.strerror})"
-                raise AudioError(name, expected="a recording that can be decoded to its end", got=got, remedy="get it again") from error
-            if frames / rate < claimed - max(0.25, 0.02 * claimed):
-                got = f"{frames / rate:.2f} s"
-                raise AudioError(
-                    name, expected=f"{claimed:.2f} s, as its header claims", got=got, remedy="the file is cut off or damaged: get it again"
-                )
+                yield from packet.decode()
+            except av.InvalidDataError:
+                if part.demuxer is None:  # else a bad frame of an mp3, passed over as libsndfile does; too many are too short in the end
+                    raise
 
-        yield name, rate, pieces()
+    def pieces() -> Iterator[np.ndarray]:
+        samples, kind = 0, None
+        resampler: Any = None
+        try:
+            for frame in itertools.chain(frames(), [None]):
+                converted = []
+                now = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+                if resampler is not None and now != kind:  # at the end, and where a stream turns from mono to stereo or changes its rate
+                    converted += resampler.resample(None)
+                if frame is not None:
+                    if now != kind:
+                        resampler, kind = av.AudioResampler(format="fltp", rate=rate), now
+                    converted += resampler.resample(frame)
+                for piece in converted:
+                    samples += piece.samples
+                    yield piece.to_ndarray().T
+        except av.FFmpegError as error:
+            raise _damaged(name, samples / rate, error.strerror) from error
+        if samples / rate < claimed - max(0.25, 0.02 * claimed):
+            raise _shorter(name, f"{claimed:.2f} s", f"{samples / rate:.2f} s")
+
+    return _Recording(name, rate, pieces(), part.duration)
 
 
 def _not_longer(duration: float, name: str, max_duration: float) -> None:
@@ -374,9 +467,17 @@ def _not_longer(duration: float, name: str, max_duration: float) -> None:
         )
 
 
-def _checked(pieces: Iterator[np.ndarray], name: str, rate: int, max_duration: float) -> Iterator[np.ndarray]:
-    frames = 0
+def _one_width(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Give all pieces as many channels as the first has: some streams change between mono and stereo."""
+    width = 0
     for piece in pieces:
+        width = width or piece.shape[1]
+        yield piece if piece.shape[1] == width else np.repeat(piece.mean(axis=1, dtype=np.float32, keepdims=True), width, axis=1)
+
+
+def _checked(recording: _Recording, max_duration: float) -> Iterator[np.ndarray]:
+    name, rate, frames = recording.name, recording.rate, 0
+    for piece in _one_width(recording.pieces):
         if not np.isfinite(piece).all():
             at = frames + int(np.argmin(np.isfinite(piece).all(axis=1)))
             raise AudioError(
@@ -390,9 +491,9 @@ def _checked(pieces: Iterator[np.ndarray], name: str, rate: int, max_duration: f
         yield piece
 
 
-def _resampled(pieces: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
-    """Pieces (S, C) at `rate` -> pieces (S, C) at 16 kHz; seamless, whatever the pieces."""
-    if rate == SAMPLING_RATE:
+def _resampled(pieces: Iterator[np.ndarray], rate: int, to: int) -> Iterator[np.ndarray]:
+    """Pieces (S, C) at one rate -> pieces (S, C) at another; seamless, whatever the pieces."""
+    if rate == to:
         yield from pieces
         return
     import soxr
@@ -402,7 +503,7 @@ def _resampled(pieces: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     for piece in pieces:
         if stream is None:
             width = piece.shape[1]
-            stream = soxr.ResampleStream(rate, SAMPLING_RATE, width, dtype="float32", quality="HQ")
+            stream = soxr.ResampleStream(rate, to, width, dtype="float32", quality="HQ")
         out = stream.resample_chunk(np.ascontiguousarray(piece))
         if len(out):
             yield out
