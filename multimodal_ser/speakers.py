@@ -70,7 +70,7 @@ class SpeakerProfile:
 
 
 def encoder_fingerprint(model: MultimodalEmotionClassifier) -> str:
-    """Tells audio branches apart: a hash of the encoder's shape and of its first and last weights, in whatever precision they are loaded."""
+    """Tells audio branches apart: a hash of the encoder's shape and of its first and last weights, whatever precision they have."""
     import torch
 
     encoder = model.model.audio_branch.encoder

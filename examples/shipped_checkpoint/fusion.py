@@ -34,7 +34,14 @@ VARIANTS = (("whole", 1.0), ("trimmed", 1.0), ("trimmed", 0.9), ("whole", 1.1), 
 """Form and speed in which each clip is heard; a step draws one."""
 
 CORPUS_SHARE = {"ravdess": 0.5, "emodb": 0.2, "nemo": 0.3}
-ROW_SHARE = {"audio": 0.35, "own words": 0.15, "neutral words": 0.15, "matching words": 0.2, "text": 0.15}
+ROW_SHARE = {"audio": 0.3, "own words": 0.2, "neutral words": 0.2, "matching words": 0.17, "text": 0.13}
+SURROUNDED = 0.4
+"""Share of the emotional texts that stand among sentences that say nothing, as in a longer turn: which words matter has to be found."""
+
+ALONE = 0.3
+"""Weight of the loss of each pooled modality by itself. The audio's, once it has attended to the words, has to name what they say, so that
+attention finds the words that tell; without this loss the text's own pooling does that work, and attention stays uniform."""
+
 BATCH = 64
 
 
@@ -134,6 +141,16 @@ class Rows:
         mean = total / count
         return mean, (square / count - mean.square()).clamp_min(1e-8).sqrt()
 
+    def _said(self, emotion: str, generator: np.random.Generator) -> str:
+        return self.texts[emotion][generator.integers(len(self.texts[emotion]))][1]
+
+    def _surrounded(self, text: str, generator: np.random.Generator) -> str:
+        """Sometimes with a neutral text before, behind, or both."""
+        if generator.random() >= SURROUNDED:
+            return text
+        before, behind = (self._said("neutral", generator) for _ in range(2))
+        return generator.choice([f"{before} {text}", f"{text} {behind}", f"{before} {text} {behind}"])
+
     def batch(self, step: int) -> dict[str, torch.Tensor]:
         generator = np.random.default_rng([self.seed, step])
         kinds = generator.choice(list(ROW_SHARE), BATCH, p=list(ROW_SHARE.values()))
@@ -145,7 +162,7 @@ class Rows:
                 emotion = generator.choice(self.emotions, p=self.text_share)
                 corpus, text = self.texts[emotion][generator.integers(len(self.texts[emotion]))]
                 states.append(None)
-                words.append(text)
+                words.append(self._surrounded(text, generator))
                 targets.append(admissible_classes(emotion, corpus))
                 speakers.append(None)
                 continue
@@ -172,9 +189,9 @@ class Rows:
             if kind == "own words" and clip.language == "en":
                 text = clip.text
             elif kind == "neutral words" or (kind == "matching words" and emotion not in self.texts):
-                text = self.texts["neutral"][generator.integers(len(self.texts["neutral"]))][1]
+                text = self._said("neutral", generator)
             elif kind == "matching words":
-                text = self.texts[emotion][generator.integers(len(self.texts[emotion]))][1]
+                text = self._surrounded(self._said(emotion, generator), generator)
             words.append(text)
         frames = max(state.shape[1] for state in states if state is not None)
         layers, width = self.means[0].shape[1:]
@@ -204,6 +221,12 @@ def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.02)
     start, began, reported = load_state(path, model, optimizer), time.monotonic(), 0.0
+    pooled: dict[str, torch.Tensor] = {}
+    pools = {"audio": model.model.audio_pooling, "text": model.model.text_pooling}
+    hooks = [
+        pool.register_forward_hook(lambda _module, _inputs, vector, name=name: pooled.update({name: vector}))
+        for name, pool in pools.items()
+    ]
     model.train()
     model.model.audio_branch.encoder.eval()
     model.model.text_branch.encoder.eval()
@@ -215,13 +238,10 @@ def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps
         batch = rows.batch(step)
         torch.manual_seed(step)
         with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                text = model.model.get_text_features(batch["input_ids"], batch["attention_mask"])
-            output = model(
-                audio_hidden_states=batch["audio_hidden_states"], audio_attention_mask=batch["audio_attention_mask"],
-                text_hidden_states=text, attention_mask=batch["attention_mask"], speaker_mean=batch["speaker_mean"],
-            )  # fmt: skip
+            output = model(**{name: value for name, value in batch.items() if name != "labels"})
+            alone = [model.classifier(model.norm(vector)) for vector in pooled.values()]
         loss = emotion_loss(output.logits, batch["labels"], 0.1)
+        loss = loss + ALONE * sum(emotion_loss(logits, batch["labels"], 0.1) for logits in alone)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -240,8 +260,10 @@ def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps
                 flush=True,
             )
             reported = 0.0
-        if (step + 1) % 300 == 0 or step + 1 == steps:
+        if (step + 1) % 100 == 0 or step + 1 == steps:
             save_state(path, step + 1, model, optimizer)
+    for hook in hooks:
+        hook.remove()
     model.eval()
 
 
