@@ -34,7 +34,7 @@ bench: $(VENV)/.tests
 build: $(VENV)/.tests
 	$(BIN)/python -m build
 
-# The library and Whisper base: about 7 GB with PyTorch and its CUDA libraries.
+# The library and Whisper base: 6.6 GB with PyTorch and its CUDA libraries.
 $(VENV)/.runs: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[offline]"

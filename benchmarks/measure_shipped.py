@@ -1,4 +1,4 @@
-"""Measure the shipped checkpoint on speakers and texts that it never met.
+"""Measure the shipped checkpoint on speakers and texts that it was not trained on.
 
     MULTIMODAL_SER_DATA=DATA python benchmarks/measure_shipped.py --output-dir benchmarks/results
 
@@ -161,11 +161,20 @@ def pairs(classifier: MultimodalEmotionClassifier, data: Path) -> dict:
     }
     answers["late_product"] = answers["audio_alone"] * answers["text_alone"]
     names = {name: [EKMAN[i] for i in answer.argmax(1)] for name, answer in answers.items()}
+    wanted = np.array(emotions)
+    resampled: dict[str, list[float]] = defaultdict(list)
+    for _ in range(1000):  # pairs are drawn anew from these, not other speakers
+        rows = generator.integers(PAIRS, size=PAIRS)
+        uas = {name: recall_score(wanted[rows], np.array(found)[rows], average="macro") for name, found in names.items()}
+        resampled["both"].append(uas["both"])
+        resampled["both_minus_better_single"].append(uas["both"] - max(uas["audio_alone"], uas["text_alone"]))
+        resampled["both_minus_late_product"].append(uas["both"] - uas["late_product"])
     return {
         "pairs": PAIRS,
         "seed": PAIR_SEED,
         "ua": {name: unweighted_average_recall(emotions, predicted) for name, predicted in names.items()},
         "accuracy": {name: round(100 * float(np.mean(np.array(predicted) == emotions)), 2) for name, predicted in names.items()},
+        "ua_bootstrap_95": {name: [round(100 * float(q), 2) for q in np.quantile(v, (0.025, 0.975))] for name, v in resampled.items()},
     }
 
 

@@ -197,7 +197,7 @@ def predict(args: argparse.Namespace) -> int:
 
     _write(rows(), args.format, args.output, columns)
     if failed:
-        _say(f"{failed} of {len(items)} inputs failed; the others were done")
+        _say(f"{failed} of {len(items)} inputs failed{'; the others were done' if failed < len(items) else ''}")
     return 1 if failed else 0
 
 
@@ -232,7 +232,7 @@ def transcribe(args: argparse.Namespace) -> int:
 
     _write(rows(), args.format, args.output, ["source", "language", "text", "error"])
     if failed:
-        _say(f"{failed} of {len(args.audio)} recordings failed; the others were done")
+        _say(f"{failed} of {len(args.audio)} recordings failed{'; the others were done' if failed < len(args.audio) else ''}")
     return 1 if failed else 0
 
 
@@ -308,7 +308,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--modalities", choices=("auto", "both", "audio", "text"), default="auto", help="what the prediction may rest on (default: auto)"
     )
-    sub.add_argument("--label-set", default="native", help='"native" (the model\'s own labels), "ekman", "iemocap4", "sentiment"')
+    sub.add_argument(
+        "--label-set",
+        default="native",
+        help='"native" (the model\'s own labels), "ekman"; for models whose labels all fit also "iemocap4", "sentiment" (default: native)',
+    )
     sub.add_argument(
         "--channels", choices=("mix", "split"), default="mix", help="mix the channels, or one prediction a channel (default: mix)"
     )

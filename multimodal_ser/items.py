@@ -49,6 +49,7 @@ class Track:
     weight: float = 0.0
     transcripts: list[tuple[float, Transcript]] = field(default_factory=list)  # start in s
     used: set[str] = field(default_factory=set)
+    voiced: bool = False  # whether anybody speaks, as far as that was looked at
     notes: dict[str, None] = field(default_factory=dict)
 
 

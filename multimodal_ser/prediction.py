@@ -22,6 +22,7 @@ from multimodal_ser.items import Item, Modalities, Row, Track, column, missing
 from multimodal_ser.labels import label_map, merge_probabilities
 from multimodal_ser.speakers import SpeakerProfile, encoder_fingerprint
 from multimodal_ser.transcription import Transcript, WhisperNotFoundError
+from multimodal_ser.transcription.gate import SILENCE
 from multimodal_ser.transcription.transcriber import language_code
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class EmotionPrediction:
         duration: of the recording, s; None without one.
         windows: into how many windows the recording was cut.
         channel: which channel of the recording, with `channels="split"`.
-        source: the recording's file name, where it has one.
+        source: the recording's path as it was given, where it has one.
         notes: what a reader should know, such as that the words were in a language that the text branch does not read.
 
     Example:
@@ -345,9 +346,17 @@ class _Run:
             weight = self._speech_time(row)
             track.probabilities = values * weight if track.probabilities is None else track.probabilities + values * weight
             track.weight += weight
+            track.voiced = track.voiced or (use_audio and self._voiced(row))
             track.used |= {name for name, used in (("audio", use_audio), ("text", use_text)) if used}
             if row.transcript is not None:
                 track.transcripts.append((row.start, row.transcript))
+
+    def _voiced(self, row: Row) -> bool:
+        """Whether anybody speaks: by the gate where it listened, else whether there is any sound."""
+        assert row.waveform is not None
+        if row.transcript is not None and row.transcript.speech_duration is not None:
+            return row.transcript.speech_duration > 0
+        return float(np.abs(row.waveform).max()) > SILENCE
 
     def _speech_time(self, row: Row) -> float:
         """How much a window counts: its seconds of speech; never quite nothing, so that a recording of silence has an answer."""
@@ -382,6 +391,8 @@ class _Run:
         native = {label: float(value) for label, value in zip(self.model.labels, values / values.sum(), strict=True)}
         probabilities = merge_probabilities(native, self.label_set)
         label = max(probabilities, key=lambda name: probabilities[name])
+        if "audio" in track.used and not track.voiced:
+            track.notes["nobody was heard to speak: the audio says nothing of an emotion"] = None
         parts = sorted(track.transcripts, key=lambda part: part[0])
         transcript = None if not parts else parts[0][1] if item.text is not None else Transcript.joined(parts)
         return EmotionPrediction(

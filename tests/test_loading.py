@@ -179,6 +179,19 @@ def test_new_labels_beside_other_options(tmp_path):
     assert MultimodalEmotionClassifier.from_pretrained(tmp_path / "headless", labels=["a", "b"]).labels == ["a", "b"]
 
 
+def test_loading_is_quiet_but_for_what_matters(tmp_path, capfd):
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "model")
+    MultimodalEmotionClassifier.from_pretrained(tmp_path / "model", labels=["a", "b"])
+    assert "REPORT" not in "".join(capfd.readouterr())  # the new head was asked for
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    save_file(weights | {"somebody.elses": torch.zeros(1)}, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(UserWarning, match=r"left out: somebody\.elses"):
+        MultimodalEmotionClassifier.from_pretrained(tmp_path / "model")
+    with pytest.raises(OSError, match="no such folder"):
+        MultimodalEmotionClassifier.from_pretrained(tmp_path / "nowhere")
+
+
 def test_pickles_are_refused_by_every_class(tmp_path):
     model = tiny_model()
     model.save_pretrained(tmp_path)

@@ -97,6 +97,16 @@ def test_a_row_without_text_equals_audio_alone(hearing):
     close(mixed[1], hearing.predict(CLIP, modalities="audio", **RATE))
 
 
+def test_silence_has_an_answer_and_a_note(hearing):
+    hearing.transcriber = None
+    silent, heard = hearing.predict([np.zeros(16000, np.float32), CLIP], **RATE)
+    assert silent.notes == ("nobody was heard to speak: the audio says nothing of an emotion",) and heard.notes == ()
+    hearing.transcriber = Echo(text="")
+    hearing.transcriber.transcribe = lambda recordings, **options: [Transcript("", speech_duration=0.0) for _ in recordings]
+    assert hearing.predict(CLIP, **RATE).notes == silent.notes  # the gate heard no voice in it
+    assert hearing.predict(CLIP, text="hello", **RATE).notes == ()
+
+
 def test_modalities(hearing):
     audio, both, text = (hearing.predict(CLIP, text="you are so sad", modalities=m, **RATE) for m in ("audio", "both", "text"))
     assert (audio.modalities, both.modalities, text.modalities) == (("audio",), ("audio", "text"), ("text",))

@@ -19,6 +19,7 @@ Symbols in shapes: B batch, S samples, T audio frames (50 a second), L text toke
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForTextEncoding, AutoProcessor, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
@@ -263,8 +264,15 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 }
                 config = AutoConfig.from_pretrained(config or source, **hub, **fields)
             kwargs["config"] = with_labels(copy.deepcopy(config), labels)
-        kwargs |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # what does not fit is told below, by name
-        model, info = super().from_pretrained(source, *args, **kwargs)
+        if (Path(source).is_absolute() or source.startswith(".")) and not Path(source).exists():
+            raise OSError(f"{source}: expected a folder with a checkpoint, or a Hub id, got no such folder; check the path")
+        kwargs |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # what does not fit is told below, by name; transformers would print a table of it
+        try:
+            model, info = super().from_pretrained(source, *args, **kwargs)
+        finally:
+            logging.set_verbosity(verbosity)
         new_head = HEAD if labels is not None else ("\0",)
         mismatched = {name: f"{tuple(got)} instead of {tuple(expected)}" for name, got, expected in info["mismatched_keys"]}
         wrong = [f"{name} (missing)" for name in sorted(info["missing_keys"]) if not name.startswith(new_head)]
@@ -275,6 +283,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 f"{f' and {len(wrong) - 8} more' if len(wrong) > 8 else ''} would be random; "
                 "load the right checkpoint, or ask for a new head with labels=[...]"
             )
+        unknown = [name for name in sorted(info["unexpected_keys"]) if not name.startswith(new_head)]
+        if unknown:
+            warnings.warn(f"{source}: weights that a {cls.__name__} has no use for were left out: {', '.join(unknown[:8])}", stacklevel=2)
         if labels is not None:
             nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
             nn.init.zeros_(model.classifier.bias)

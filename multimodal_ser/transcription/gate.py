@@ -6,6 +6,9 @@ import numpy as np
 
 from multimodal_ser.audio import SAMPLING_RATE
 
+SILENCE = 1e-4
+"""Peak below which a recording is digital silence: the last bit of 13."""
+
 
 def speech_segments(waveform: np.ndarray) -> list[tuple[float, float]]:
     """Where there is speech, by Silero's voice activity detector (https://github.com/snakers4/silero-vad), as faster-whisper ships it.
@@ -21,7 +24,7 @@ def speech_segments(waveform: np.ndarray) -> list[tuple[float, float]]:
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     peak = float(np.abs(waveform).max(initial=0.0))
-    if peak < 1e-4:  # below the last bit of 13: digital silence
+    if peak < SILENCE:
         return []
     options = VadOptions(threshold=0.5, min_speech_duration_ms=100, min_silence_duration_ms=300, speech_pad_ms=100)
     segments = get_speech_timestamps((waveform * (0.7 / peak)).astype(np.float32), options, sampling_rate=SAMPLING_RATE)
