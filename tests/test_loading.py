@@ -19,6 +19,10 @@ from transformers import (
     T5EncoderModel,
     Trainer,
     TrainingArguments,
+    UniSpeechConfig,
+    UniSpeechModel,
+    UniSpeechSatConfig,
+    UniSpeechSatModel,
     Wav2Vec2BertConfig,
     Wav2Vec2ForCTC,
     Wav2Vec2Model,
@@ -218,10 +222,13 @@ ENCODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, 
     [
         lambda: Data2VecAudioModel(Data2VecAudioConfig(**ENCODER, **FRONT, conv_pos_kernel_size=5)),
         lambda: HubertModel(HubertConfig(**ENCODER, **FRONT, conv_pos_batch_norm=True)),
+        lambda: UniSpeechModel(UniSpeechConfig(**ENCODER, **FRONT)),
+        lambda: UniSpeechSatModel(UniSpeechSatConfig(**ENCODER, **FRONT)),
     ],
-    ids=["data2vec-audio", "hubert-batch-norm"],
+    ids=["data2vec-audio", "hubert-batch-norm", "unispeech", "unispeech-sat"],
 )
-def test_families_that_padding_would_change_run_row_by_row(encoder):
+def test_company_changes_nothing_in_further_families(encoder):
+    """The first two, which padding would change, run row by row; the others are batched, their group norm replaced."""
     torch.manual_seed(0)
     model = MultimodalEmotionClassifier.from_pretrained_backbones(
         encoder().eval(), text_encoder(), ["a", "b", "c"], processor=tiny_processor(), **SMALL

@@ -39,8 +39,8 @@ SURROUNDED = 0.4
 """Share of the emotional texts that stand among sentences that say nothing, as in a longer turn: which words matter has to be found."""
 
 ALONE = 0.3
-"""Weight of the loss of each pooled modality by itself. The audio's, once it has attended to the words, has to name what they say, so that
-attention finds the words that tell; without this loss the text's own pooling does that work, and attention stays uniform."""
+"""Weight of the loss of each pooled modality by itself: the audio's, once it has attended to the words, has to name what they say too.
+By itself this did not sharpen attention; it was not tried to leave it out where the text branch sums its layers."""
 
 BATCH = 64
 

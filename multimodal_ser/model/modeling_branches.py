@@ -208,8 +208,8 @@ def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
 class TextBranch(nn.Module):
     """Text encoder -> learned weighted sum of all its hidden states -> projection to the fusion's width.
 
-    The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365). The highest layer of a fine-tuned encoder says of every token what
-    the sentence says; the lower ones say which word it is, and without them cross-attention has nothing to choose between.
+    The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365). The highest layer of the encoder that ships says of nearly every
+    token what the sentence says; with the lower ones its tokens differ, and cross-attention has something to choose between.
     Texts longer than the encoder holds go through it in overlapping windows.
     """
 
