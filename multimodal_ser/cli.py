@@ -236,6 +236,81 @@ def transcribe(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def train(args: argparse.Namespace) -> int:
+    """Train on a folder with a folder per emotion, or on manifests; see docs/training.md."""
+    from multimodal_ser.training import TrainingArguments, train
+    from multimodal_ser.training.arguments import read_yaml
+
+    given = {name: value for name, value in vars(args).items() if name in TrainingArguments.kinds()}
+    train(TrainingArguments.from_dict((read_yaml(args.config) if args.config else {}) | given))
+    return 0
+
+
+def augment(args: argparse.Namespace) -> int:
+    """Write a recording as each augmentation of training makes it sound, to listen to."""
+    from multimodal_ser.training.augmentation import write_listening_examples
+
+    paths = write_listening_examples(
+        args.audio, args.output_dir, args.augmentation, seed=args.seed, count=args.count, noise_dir=args.noise_dir, room_dir=args.room_dir
+    )
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _training_options(sub: argparse.ArgumentParser) -> None:
+    """An option a field of `TrainingArguments`; what is not given is not set, so that --config counts."""
+    import dataclasses
+
+    from multimodal_ser.training.arguments import TrainingArguments
+
+    for field in dataclasses.fields(TrainingArguments):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        shown = " ".join(map(str, default)) if isinstance(default, list | dict) else default
+        described = field.metadata["help"].replace("%", "%%")
+        described += (
+            ""
+            if default in (None, [], {}, "") or "default" in described
+            else f" (default: {str(shown).lower() if default in (True, False) else shown})"
+        )
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": described}
+        name = f"--{field.name.replace('_', '-')}"
+        if field.name == "data":
+            sub.add_argument("data", nargs="*", metavar="DATA", **options)
+        elif isinstance(default, bool):
+            sub.add_argument(name, action=argparse.BooleanOptionalAction, **options)
+        elif isinstance(default, dict):
+            sub.add_argument(name, nargs="+", action=_Mapping, metavar="NAME[=VALUE]", **options)
+        elif isinstance(default, list):
+            sub.add_argument(name, nargs="*", metavar="X", **options)
+        else:
+            short = ["-o"] if field.name == "output_dir" else []
+            sub.add_argument(*short, name, metavar="X", type=_scalar, **options)
+
+
+def _scalar(text: str) -> Any:
+    """As YAML reads it: numbers are numbers; `1e-3` too, which YAML takes for a string."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None if text == "null" else text
+
+
+class _Mapping(argparse.Action):
+    """`speed noise` -> {"speed": {}, "noise": {}}; `fusion_layers=1 dimensions=[a, b]` -> values as YAML reads them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        import yaml
+
+        pairs = (value.partition("=") for value in values)
+        try:
+            setattr(namespace, self.dest, {name: yaml.safe_load(value) if given else {} for name, given, value in pairs})
+        except yaml.YAMLError as error:
+            parser.error(f"{option_string}: expected NAME or NAME=VALUE, got {' '.join(values)} ({first_line(error)})")
+
+
 def info(args: argparse.Namespace) -> int:
     """What a model is: size, labels, gates, licences; and which Whisper is found where."""
     from multimodal_ser.inspection import SHIPPED_LICENSE, model_info
@@ -328,6 +403,23 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", choices=("faster-whisper", "openai-whisper", "transformers"), help="default: the one that fits the weights found"
     )
     listening(sub)
+
+    sub = commands.add_parser("train", help=train.__doc__, description=train.__doc__)
+    sub.set_defaults(function=train, output=None)
+    sub.add_argument("--config", metavar="FILE", help="YAML file of the options below; those of the command line take precedence")
+    sub.add_argument("--verbose", action="store_true", help="show what the libraries below log")
+    _training_options(sub)
+
+    sub = commands.add_parser("augment", help=augment.__doc__, description=augment.__doc__)
+    sub.set_defaults(function=augment, output=None)
+    sub.add_argument("audio", metavar="FILE", help="recording")
+    sub.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder for the wav files")
+    sub.add_argument("--augmentation", nargs="*", metavar="NAME", help="which (default: each)")
+    sub.add_argument("--count", type=int, default=1, metavar="N", help="how many of each (default: 1)")
+    sub.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    sub.add_argument("--noise-dir", metavar="DIR", help="noises (default: synthesised)")
+    sub.add_argument("--room-dir", metavar="DIR", help="room impulse responses (default: synthesised)")
+    sub.add_argument("--verbose", action="store_true", help="show what the libraries below log")
 
     sub = command(info, ("text", "json"))
     sub.add_argument("--model", metavar="ID|PATH", help="checkpoint (default: the one that ships in the package)")

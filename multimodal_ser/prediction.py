@@ -152,7 +152,7 @@ def predict_iter(
         model: the classifier.
         items: recordings, or dicts with "audio", "text" and "context" (each may be missing); any iterable, also one without end.
         sampling_rate: of arrays, Hz.
-        modalities: "auto": all that is there; "audio": no Whisper, no text; "text": the words alone; "both": an error where one is missing.
+        modalities: "auto": all that is there (of a model that was trained on one modality: that one); "audio": no Whisper, no text; "text": the words alone; "both": an error where one is missing.
         language: of the speech ("de", "german"); None: Whisper detects it.
         label_set: "native" (the model's own labels), "ekman", ...
         channels: "mix", or "split": a prediction a channel.
@@ -223,6 +223,9 @@ class _Run:
             raise InputError("language", expected=expected, got=repr(self.language), remedy=remedy)
         self.language = language_code(self.language)
         label_map(self.model.labels, self.label_set)
+        trained = self.model.config.trained_modalities
+        if self.modalities == "auto" and trained is not None and len(trained) == 1:
+            self.modalities = trained[0]  # it was never shown the other one
         if isinstance(self.speaker, str | os.PathLike):
             self.speaker = SpeakerProfile.load(self.speaker)
         if self.speaker is None:

@@ -83,11 +83,14 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         audio_projection_kernel: frames that the residual convolution behind the audio projection sees; odd, 1 is none.
         pooling_heads: heads of the attentive statistics pooling; divides D.
         modality_dropout: in training, the share of rows with both modalities that lose one of them, either with equal chance.
+        audio_mask_spans: in training, how many spans of each clip's frames are hidden, each at most an eighth of the clip long.
         label_smoothing: 0..1, share of the target spread over all classes.
         class_weights: one weight a class in the loss; None: all alike.
         dimensions: names of the regressed dimensions, such as `["arousal", "valence", "dominance"]`; empty: no such head.
         temperature: divides the logits outside training, one a modality case ("both", "audio", "text").
         text_languages: ISO 639-1 codes of the languages that the text branch reads; None: all.
+        trained_modalities: what it was trained on, "audio", "text" or both; with one of them, `predict` uses that one unless told
+            otherwise. None: both.
         transcriber: the Whisper that wrote the transcripts of the training data, such as "base".
         weights_license: licence that the weights carry on to what is fine-tuned from them; None: none known.
 
@@ -119,11 +122,13 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     audio_projection_kernel: int = 5
     pooling_heads: int = 4
     modality_dropout: float | int = 0.2
+    audio_mask_spans: int = 0
     label_smoothing: float | int = 0.0
     class_weights: list[float | int] | None = None
     dimensions: list[str] = dataclasses.field(default_factory=list)
     temperature: dict[str, float | int] = dataclasses.field(default_factory=lambda: dict.fromkeys(MODALITY_CASES, 1.0))
     text_languages: list[str] | None = None
+    trained_modalities: list[str] | None = None
     transcriber: str | None = None
     weights_license: str | None = None
     layer_norm_eps: float = 1e-5

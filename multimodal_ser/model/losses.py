@@ -12,7 +12,11 @@ IGNORED = -100
 
 
 def emotion_loss(
-    logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy against class indices, soft targets, or sets of admissible classes.
 
@@ -26,6 +30,7 @@ def emotion_loss(
             False for one without label.
         label_smoothing: 0..1, share of the target spread over all classes, as in `torch.nn.functional.cross_entropy`.
         class_weights: C numbers; a set weighs the mean of its classes.
+        shares: (B,) factor on each row's loss that does not count in the mean's denominator (mixup).
 
     Returns:
         () mean over the rows that have a label; 0 where none has.
@@ -65,6 +70,7 @@ def emotion_loss(
     if label_smoothing:
         loss = (1 - label_smoothing) * loss - label_smoothing * (weights * log_probabilities).mean(-1)
     total = torch.where(present, row_weights, torch.zeros_like(row_weights)).sum()
+    loss = loss if shares is None else loss * shares.to(loss)
     summed = torch.where(present, loss, torch.zeros_like(loss)).sum()
     return torch.where(total > 0, summed / total.clamp_min(torch.finfo(total.dtype).tiny), 0 * summed)
 

@@ -140,6 +140,7 @@ class AudioBranch(nn.Module):
         self.projection = nn.Linear(encoder_width, width)
         self.convolution = nn.Conv1d(width, width, config.audio_projection_kernel, padding=config.audio_projection_kernel // 2)
         self.dropout = nn.Dropout(config.fusion_dropout)
+        self.mask_spans = config.audio_mask_spans
         self.min_length = _shortest_input(audio_config)
         self.min_training_length = _shortest_input(audio_config, 2 * getattr(audio_config, "mask_time_length", 1))
 
@@ -184,16 +185,33 @@ class AudioBranch(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, speaker_mean: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states (B, layers + 1, T, Da), frame mask (B, T) and speaker mean (B, layers + 1, Da) or None -> (B, T, D)."""
-        mean, deviation = self.hidden_mean.to(hidden_states), self.hidden_std.to(hidden_states)
-        mean = mean[None] if speaker_mean is None else torch.where(speaker_mean.isnan(), mean, speaker_mean.to(hidden_states))
-        weights = self.layer_weights.softmax(0).to(hidden_states)
+        dtype = self.projection.weight.dtype  # states that were kept in half precision are summed in that of the weights
+        mean, deviation = self.hidden_mean.to(dtype), self.hidden_std.to(dtype)
+        mean = mean[None] if speaker_mean is None else torch.where(speaker_mean.isnan(), mean, speaker_mean.to(dtype))
+        weights = self.layer_weights.softmax(0).to(dtype)
         scale = weights[:, None] / deviation  # sum over layers l of w_l (h_l - m_l) / s_l, without a second copy of all layers
         mixed = -(mean * scale).sum(1)[:, None]
         for layer in range(hidden_states.shape[1]):
-            mixed = torch.addcmul(mixed, hidden_states[:, layer], scale[layer])
+            mixed = torch.addcmul(mixed, hidden_states[:, layer].to(dtype), scale[layer])
+        # CODEPATH: 0, the default, hides nothing.
+        if self.training and self.mask_spans:
+            mixed = mixed.masked_fill(_spans(frame_mask, self.mask_spans)[..., None], 0)
         projected = self.dropout(self.projection(mixed)) * frame_mask[..., None].to(mixed.dtype)
         context = self.convolution(projected.transpose(1, 2)).transpose(1, 2)
         return projected + nn.functional.gelu(context)
+
+
+def _spans(frame_mask: torch.Tensor, count: int) -> torch.Tensor:
+    """Frames (B, T) that are hidden: `count` spans a row, each up to an eighth of its frames long, as SpecAugment hides stretches of time.
+
+    https://arxiv.org/abs/1904.08779; here of the layer sum, where 0 is the training mean.
+    """
+    length = frame_mask.sum(1, keepdim=True)
+    draw = torch.rand(2, len(frame_mask), count, device=frame_mask.device)
+    width = (draw[0] * length / 8).ceil()
+    start = (draw[1] * (length - width)).floor()
+    position = torch.arange(frame_mask.shape[1], device=frame_mask.device)[None, :, None]
+    return ((position >= start[:, None]) & (position < (start + width)[:, None])).any(-1)
 
 
 def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
@@ -259,7 +277,7 @@ class TextBranch(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, L, Dt), summed over layers -> (B, L, D)."""
-        return self.dropout(self.projection(hidden_states))
+        return self.dropout(self.projection(hidden_states.to(self.projection.weight.dtype)))
 
 
 OFFSET_POSITIONS = frozenset(

@@ -117,6 +117,8 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         input_features: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         dimension_targets: torch.Tensor | None = None,
+        mixup_index: torch.Tensor | None = None,
+        mixup_share: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> MultimodalEmotionOutput:
         """Classify; inputs as `MultimodalEmotionModel.forward` takes them.
@@ -130,6 +132,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             labels: class indices (B,), -100 for a row without one; or soft targets (B, C), float; or admissible classes (B, C),
                 bool: the loss is -log of the probability of that set, the softmax over all C.
             dimension_targets: (B, number of dimensions), NaN where not annotated; adds a concordance loss.
+            mixup_index: (B,) the row that each is mixed with, for training: the logits are those of a mixture of both fused vectors, the
+                loss is the same mixture of both losses (manifold mixup, https://arxiv.org/abs/1806.05236). Dimensions are not mixed.
+            mixup_share: (B,) 0..1, the row's own share of its mixture; needed with `mixup_index`.
             **kwargs: further inputs of `MultimodalEmotionModel.forward`.
 
         Raises:
@@ -144,14 +149,23 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             **kwargs | {"return_dict": True},
         )
         pooled = self.dropout(self.norm(outputs.embeddings))
-        logits = self.classifier(pooled)
+        mixed = pooled
+        if mixup_index is not None and mixup_share is not None:
+            embeddings = outputs.embeddings.lerp(outputs.embeddings[mixup_index], (1 - mixup_share)[:, None].to(outputs.embeddings))
+            mixed = self.dropout(self.norm(embeddings))
+        logits = self.classifier(mixed)
         dimensions = None if self.regressor is None else self.regressor(pooled)
         if not self.training:
             temperature = torch.tensor([self.config.temperature[case] for case in MODALITY_CASES], device=logits.device, dtype=logits.dtype)
             logits = logits / temperature[outputs.case][:, None]
         loss = None
         if labels is not None:
-            loss = emotion_loss(logits, labels, self.config.label_smoothing, self.config.class_weights)
+            smoothing, weights = self.config.label_smoothing, self.config.class_weights
+            if mixup_index is None or mixup_share is None:
+                loss = emotion_loss(logits, labels, smoothing, weights)
+            else:
+                loss = emotion_loss(logits, labels, smoothing, weights, mixup_share)
+                loss = loss + emotion_loss(logits, labels[mixup_index], smoothing, weights, 1 - mixup_share)
         if dimension_targets is not None and dimensions is not None:
             dimension_loss = concordance_loss(dimensions, dimension_targets)
             loss = dimension_loss if loss is None else loss + dimension_loss

@@ -1,0 +1,115 @@
+"""Folders of recordings: their names say what is heard, no table is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from multimodal_ser.corpora.manifest import Manifest, ManifestRow
+from multimodal_ser.corpora.splits import SPLIT_NAMES
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import LabelError, canonical_emotion
+
+RECORDINGS = frozenset(
+    {
+        ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".awb", ".caf",
+        ".dts", ".eac3", ".flac", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg",
+        ".oga", ".ogg", ".opus", ".rm", ".snd", ".tta", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
+    }
+)  # fmt: skip
+"""Endings of what `load_audio` decodes."""
+
+LAYOUT = "a folder per emotion: ROOT/happy/*.wav, ROOT/SPEAKER/happy/*.wav or ROOT/happy/SPEAKER/*.wav"
+
+
+def read_folder(root: str | os.PathLike) -> Manifest:
+    """Read recordings whose folders are named after emotions, as people wrote them.
+
+    The rule: where at least half of the recordings lie directly in the folders of the first level, these are the emotions and nobody knows
+    the speakers. Else there are two levels, and the first whose names are mostly known emotions (or synonyms: `labels.SYNONYMS`) holds
+    the emotions, the other one the speakers; where neither is known, the first level holds the emotions. Deeper levels tell
+    nothing. Around all that there may be folders train, validation (dev, val, valid) and test: the split. Hidden files are passed over.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The rows, sorted by path; an error for each recording that has no emotion; as `ignored` the files that are no recordings.
+
+    Raises:
+        InputError: no such folder, or no recording in a folder of its own.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from multimodal_ser.corpora.folders import read_folder
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("ann/happy/1.wav", "ann/sad/2.wav", "bo/happy/3.wav"):
+        ...     (root / name).parent.mkdir(parents=True, exist_ok=True)
+        ...     (root / name).touch()
+        >>> [(row.name, row.emotion, row.speaker) for row in read_folder(root).rows]
+        [('ann/happy/1.wav', 'happy', 'ann'), ('ann/sad/2.wav', 'sad', 'ann'), ('bo/happy/3.wav', 'happy', 'bo')]
+    """
+    folder = Path(os.path.abspath(root))
+    if not folder.is_dir():
+        raise InputError(str(root), expected="a folder", got="no such folder", remedy="check the path")
+    found, ignored = _files(folder)
+    levels = {path: path.parts[:-1] for path in found}
+    splits: dict[Path, str] = {}
+    if found and all(parts and parts[0].lower() in SPLIT_NAMES for parts in levels.values()):
+        splits = {path: parts[0] for path, parts in levels.items()}
+        levels = {path: parts[1:] for path, parts in levels.items()}
+    direct, deeper = (sum(wanted(len(parts)) for parts in levels.values()) for wanted in (lambda n: n == 1, lambda n: n > 1))
+    first = {parts[0] for parts in levels.values() if parts}
+    second = {parts[1] for parts in levels.values() if len(parts) > 1}
+    flat = direct >= deeper
+    emotion_level = 0 if flat or _mostly_emotions(first) or not _mostly_emotions(second) else 1
+    rows, errors = [], []
+    for path, parts in levels.items():
+        place = path.as_posix()
+        if len(parts) <= emotion_level:
+            remedy = f"move it into {(Path(*path.parts[:-1]) / 'EMOTION').as_posix()}/"
+            errors.append(InputError(place, expected="a recording in an emotion's folder", got="no emotion folder", remedy=remedy))
+            continue
+        speaker = None if flat or len(parts) < 2 else parts[1 - emotion_level]
+        rows.append(
+            ManifestRow(
+                path=folder / path, emotion=parts[emotion_level], speaker=speaker, split=splits.get(path), place=place, folder=folder
+            )
+        )
+    if not rows:
+        got = "no recording" if not found else f"{len(found)} recordings in no folder of their own"
+        raise InputError(str(root), expected=LAYOUT, got=got, remedy="sort the recordings into such folders, or write a manifest")
+    return Manifest(tuple(rows), tuple(errors), folder, tuple(path.as_posix() for path in ignored))
+
+
+def _files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Recordings and other files below it, relative and sorted; links are followed, each folder is entered once."""
+    recordings: list[Path] = []
+    others: list[Path] = []
+    entered: set[str] = set()
+    for at, names, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(at)
+        names[:] = [] if real in entered else sorted(name for name in names if not name.startswith("."))
+        if real in entered:
+            continue
+        entered.add(real)
+        for name in files:
+            if not name.startswith("."):
+                path = Path(at, name).relative_to(folder)
+                (recordings if path.suffix.lower() in RECORDINGS else others).append(path)
+    return sorted(recordings), sorted(others)
+
+
+def _mostly_emotions(names: Iterable[str]) -> bool:
+    known = [_known(name) for name in names]
+    return 2 * sum(known) > len(known)
+
+
+def _known(name: str) -> bool:
+    try:
+        canonical_emotion(name)
+    except LabelError:
+        return False
+    return True

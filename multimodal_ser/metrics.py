@@ -1,0 +1,221 @@
+"""Metrics: what predictions are worth, as pure functions of class indices or numbers, and a shell for Hugging Face's `evaluate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from multimodal_ser.errors import InputError
+
+if TYPE_CHECKING:
+    import evaluate
+
+
+def accuracy(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Share of clips that are right: the field's weighted accuracy, WA.
+
+    Args:
+        references, predictions: (N,) class indices.
+
+    Raises:
+        InputError: none, not as many of one as of the other, or something else than class indices.
+
+    Example:
+        >>> from multimodal_ser.metrics import accuracy
+        >>> accuracy([0, 1, 1, 2], [0, 1, 1, 1])
+        0.75
+    """
+    true, guessed = _checked(references, predictions)
+    return float((true == guessed).mean())
+
+
+def unweighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Mean of the classes' recalls, UA, over the classes that occur in the references.
+
+    As in the INTERSPEECH emotion challenges (https://www.isca-archive.org/interspeech_2009/schuller09_interspeech.html).
+
+    Args:
+        references, predictions: (N,) class indices.
+
+    Raises:
+        InputError: see `accuracy`.
+
+    Example:
+        >>> from multimodal_ser.metrics import unweighted_average_recall
+        >>> unweighted_average_recall([0, 0, 0, 1], [0, 0, 0, 0])
+        0.5
+    """
+    right, referred, _ = _counts(references, predictions)
+    occurs = referred > 0
+    return float((right[occurs] / referred[occurs]).mean())
+
+
+def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Mean of the classes' F1, 2 right / (referred + predicted), over classes that occur in the references or the predictions.
+
+    Args:
+        references, predictions: (N,) class indices.
+
+    Raises:
+        InputError: see `accuracy`.
+
+    Example:
+        >>> from multimodal_ser.metrics import macro_f1
+        >>> round(macro_f1([0, 0, 0, 1], [0, 0, 0, 0]), 4)
+        0.4286
+    """
+    right, referred, predicted = _counts(references, predictions)
+    occurs = referred + predicted > 0
+    return float((2 * right[occurs] / (referred + predicted)[occurs]).mean())
+
+
+def weighted_f1(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Mean of the classes' F1, each weighted by how often it occurs in the references.
+
+    Args:
+        references, predictions: (N,) class indices.
+
+    Raises:
+        InputError: see `accuracy`.
+
+    Example:
+        >>> from multimodal_ser.metrics import weighted_f1
+        >>> round(weighted_f1([0, 0, 0, 1], [0, 0, 0, 0]), 4)
+        0.6429
+    """
+    right, referred, predicted = _counts(references, predictions)
+    occurs = referred > 0
+    return float((referred * 2 * right / np.maximum(referred + predicted, 1))[occurs].sum() / referred.sum())
+
+
+def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Lin's concordance: 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2), moments over N (https://doi.org/10.2307/2532051).
+
+    Args:
+        references: (N,) numbers; where one is NaN (not annotated) its pair does not count.
+        predictions: (N,) numbers.
+
+    Returns:
+        -1 to 1; NaN where all numbers are the same, of which nothing follows.
+
+    Raises:
+        InputError: none, or not as many of one as of the other.
+
+    Example:
+        >>> from multimodal_ser.metrics import concordance_correlation
+        >>> round(concordance_correlation([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]), 4)
+        0.5714
+    """
+    x, y = np.asarray(references, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
+    _same_length(x, y)
+    x, y = x[~np.isnan(x)], y[~np.isnan(x)]
+    if not len(x):
+        raise InputError("references", expected="at least one number", got="none that is not NaN", remedy="measure on annotated rows")
+    spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
+    return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread) if spread else float("nan")
+
+
+def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:
+    """How often each class was taken for each.
+
+    Args:
+        references, predictions: (N,) class indices below `num_classes`.
+        num_classes: C.
+
+    Returns:
+        (C, C) integers: row the reference, column the prediction.
+
+    Raises:
+        InputError: see `accuracy`; an index that is no class.
+
+    Example:
+        >>> from multimodal_ser.metrics import confusion_matrix
+        >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
+        [[1, 1], [0, 1]]
+    """
+    true, guessed = _checked(references, predictions)
+    for name, values in (("references", true), ("predictions", guessed)):
+        if values.max() >= num_classes:
+            expected = f"class indices 0 to {num_classes - 1}"
+            raise InputError(name, expected=expected, got=str(values.max()), remedy="count the classes again")
+    return np.bincount(true * num_classes + guessed, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def scores(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> dict[str, float]:
+    """All scores of a classification.
+
+    Args:
+        references, predictions: (N,) class indices below `num_classes`.
+        num_classes: C.
+
+    Returns:
+        accuracy, ua, macro_f1, weighted_f1, each from 0 to 1.
+
+    Raises:
+        InputError: see `confusion_matrix`.
+
+    Example:
+        >>> from multimodal_ser.metrics import scores
+        >>> scores([0, 0, 1, 1], [0, 0, 1, 1], 3)
+        {'accuracy': 1.0, 'ua': 1.0, 'macro_f1': 1.0, 'weighted_f1': 1.0}
+    """
+    confusion_matrix(references, predictions, num_classes)  # refuses what is no class
+    return {
+        "accuracy": accuracy(references, predictions),
+        "ua": unweighted_average_recall(references, predictions),
+        "macro_f1": macro_f1(references, predictions),
+        "weighted_f1": weighted_f1(references, predictions),
+    }
+
+
+def as_evaluate_metric(**options: Any) -> evaluate.Metric:
+    """The same scores as a metric of Hugging Face's `evaluate`, for `add_batch`, `compute` and `evaluate.combine`; no Hub is asked.
+
+    Args:
+        options: of `evaluate.Metric`: num_process, process_id, experiment_id, keep_in_memory ...
+    """
+    import datasets
+    import evaluate
+
+    class EmotionScores(evaluate.Metric):
+        """Accuracy, UA, macro and weighted F1."""
+
+        def _info(self) -> evaluate.MetricInfo:
+            return evaluate.MetricInfo(
+                description="Accuracy, unweighted average recall (UA), macro and weighted F1.",
+                citation="",
+                inputs_description="predictions, references: class indices.",
+                features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
+            )
+
+        def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+            return scores(references, predictions, int(max(*predictions, *references)) + 1)
+
+    return EmotionScores(**options)
+
+
+def _same_length(true: np.ndarray, guessed: np.ndarray) -> None:
+    if true.ndim != 1 or true.shape != guessed.shape:
+        got = f"{true.shape} and {guessed.shape}"
+        raise InputError("predictions", expected="one for each reference, both (N,)", got=got, remedy="align them")
+    if not len(true):
+        raise InputError("references", expected="at least one", got="none", remedy="there is nothing to measure")
+
+
+def _checked(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true, guessed = np.asarray(references), np.asarray(predictions)
+    _same_length(true, guessed)
+    for name, values in (("references", true), ("predictions", guessed)):
+        if values.dtype.kind not in "iu" or values.min() < 0:
+            got = str(values.min()) if values.dtype.kind in "iu" else str(values.dtype)
+            raise InputError(name, expected="class indices from 0", got=got, remedy="give indices; leave out rows without a class")
+    return true.astype(np.int64), guessed.astype(np.int64)
+
+
+def _counts(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(C,) each: how often a class was right, occurs in the references, was predicted."""
+    true, guessed = _checked(references, predictions)
+    size = int(max(true.max(), guessed.max())) + 1
+    return tuple(np.bincount(values, minlength=size) for values in (true[true == guessed], true, guessed))  # type: ignore[return-value]

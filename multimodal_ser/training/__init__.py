@@ -1,0 +1,24 @@
+"""Training: from a folder of clips, or a manifest, to a model; one loop, on one processor or many, that resumes to the bit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multimodal_ser.training.arguments import TrainingArguments
+    from multimodal_ser.training.augmentation import Augmenter
+    from multimodal_ser.training.loop import Loop
+    from multimodal_ser.training.run import TrainingResult, train
+
+_HOMES = {"TrainingArguments": "arguments", "Augmenter": "augmentation", "Loop": "loop", "train": "run", "TrainingResult": "run"}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,438 @@
+"""What a training run is told: one typed record, from Python, from the command line or from YAML, that refuses what contradicts itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from multimodal_ser.errors import InputError
+
+PARTS = ("audio_front", "audio", "text", "fusion", "head")
+"""What can be frozen: the audio encoder's convolutions, each encoder (with the text's layer sum), all between encoders and head, the head."""
+
+DIMENSIONS = ("arousal", "valence", "dominance")
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+
+
+def _option(default: Any, text: str) -> Any:
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata={"help": text})
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclass
+class TrainingArguments:
+    """Everything that decides a run; names as in `transformers.TrainingArguments` where they mean the same.
+
+    Each field is an option of `multimodal-ser train` (`learning_rate` is `--learning-rate`), described by `--help` and in
+    docs/training.md.
+
+    Raises:
+        InputError: an unknown field, a value of the wrong kind, or options that contradict each other, with the remedy.
+
+    Example:
+        >>> from multimodal_ser.training import TrainingArguments
+        >>> TrainingArguments(data=["clips"], freeze=["audio", "text", "fusion", "head"])
+        Traceback (most recent call last):
+        ...
+        multimodal_ser.errors.InputError: freeze: expected something left to train, got everything frozen; leave "head" out, set lora_rank=8, or unfreeze_epoch
+    """
+
+    # what is learned from
+    data: list[str] = _option([], "manifests (CSV, JSONL, Parquet) or folders with a folder per emotion")
+    output_dir: str = _option("run", "run folder: the best model, log, curves, predictions, checkpoints")
+    labels: list[str] = _option([], "names of the classes (default: the emotions that occur in the data)")
+    modalities: Literal["auto", "audio", "text", "both"] = _option(
+        "auto", "what to learn from; auto: whatever a row has, but audio alone where a corpus has only a few fixed sentences"
+    )
+    dimensions: list[str] = _option([], "also regress these columns: arousal valence dominance")
+    emotions: bool = _option(True, "learn the emotions; else the dimensions alone, and the checkpoint's emotion head stays as it is")
+    validation_share: float = _option(0.15, "share of the clips that is held out, whole speakers where they are known; 0: none")
+    validation_speakers: list[str] = _option([], "hold out these speakers instead")
+    test_speakers: list[str] = _option([], "keep these speakers out of training and selection, and score them once at the end")
+    allow_leak: bool = _option(False, "accept a split column that puts one speaker on both sides")
+    max_duration: float = _option(30.0, "s; of longer recordings a part: a random one in training, the first in validation")
+    context_turns: int = _option(0, "how many previous turns of a dialogue are read before the current one")
+    transcribe: bool = _option(False, "let Whisper write the texts that rows lack")
+    whisper: str | None = _option(None, "which Whisper: a name or a path (default: whatever is found)")
+    unlabelled: str | None = _option(None, "folder or manifest of recordings without labels, which the model that is started from labels")
+    pseudo_label_threshold: float = _option(0.9, "least confidence from which on such a label is learned from")
+    pair_matched: float = _option(0.0, "share of the audio-only rows that are given the words of a text-only row of the same emotion")
+    pair_mismatched: float = _option(0.0, "share that are given words of another emotion, the target half of each")
+
+    # which model
+    model: str | None = _option(None, "checkpoint to start from: folder or Hub id (default: the one that ships in the package)")
+    audio_model: str | None = _option(None, "start from this speech encoder instead: wav2vec2, HuBERT, WavLM, Whisper; folder or Hub id")
+    text_model: str | None = _option(None, "start from this text encoder instead; folder or Hub id")
+    audio_layers: int | None = _option(None, "keep only the lowest k layers of audio_model")
+    model_config: dict[str, Any] = _option(
+        {}, "fields of MultimodalEmotionConfig, such as fusion_layers=1 (new models) modality_dropout=0.3"
+    )
+    new_head: bool = _option(False, "start the head anew, though the checkpoint has one for these labels")
+
+    # what is trained
+    freeze: list[str] = _option(["audio", "text"], f"parts that are not trained: {', '.join(PARTS)}; none: all is trained")
+    freeze_audio_layers: int = _option(0, "freeze the audio encoder's convolutions and its lowest k layers")
+    freeze_text_layers: int = _option(0, "freeze the text encoder's embeddings and its lowest k layers")
+    unfreeze_epoch: int | None = _option(None, "from this epoch on (the first is 0) train the frozen parts too, all but the audio_front")
+    lora_rank: int = _option(0, "train low-rank adapters of this rank in the encoders; 0: none")
+    lora_alpha: float = _option(16.0, "their scale: alpha / rank")
+    lora_dropout: float = _option(0.0, "dropout before them")
+    lora_branches: Literal["both", "audio", "text"] = _option("both", "where they are")
+    class_weights: Literal["none", "balanced"] = _option("none", "balanced: weigh classes in the loss by how rare they are")
+    balanced_sampling: bool = _option(False, "draw every class equally often")
+    label_smoothing_factor: float = _option(0.1, "share of the target that is spread over all classes")
+    audio_mask_spans: int = _option(2, "spans of each clip's frames that are hidden, anew each time; 0: none")
+    mixup_alpha: float = _option(0.0, "mix fused vectors of two rows and their losses, shares drawn from Beta(alpha, alpha); 0: off")
+    augmentation: dict[str, Any] = _option({}, "names of augmentations, or a mapping from names to their options")
+    augmentation_variants: int = _option(
+        0, "draw each clip from this many fixed versions, the first untouched (needed for an embedding cache); 0: anew every epoch"
+    )
+    noise_dir: str | None = _option(None, "folder of noises for the augmentation 'noise' (default: synthesised)")
+    room_dir: str | None = _option(None, "folder of room impulse responses for 'room' (default: synthesised)")
+    embedding_cache: bool = _option(True, "compute frozen branches once and keep their output on disk")
+    cache_dir: str | None = _option(None, "where (default: in the run folder, deleted at the end)")
+    cache_dtype: Literal["float16", "float32"] = _option("float16", "precision on disk")
+
+    # how
+    num_train_epochs: int = _option(15, "times that every row is seen")
+    max_steps: int = _option(-1, "stop after so many steps; -1: after the epochs")
+    per_device_train_batch_size: int = _option(16, "rows a device and pass")
+    batch_seconds: float | None = _option(None, "instead: seconds of audio a device and pass, padding included")
+    per_device_eval_batch_size: int = _option(16, "rows a device in validation")
+    gradient_accumulation_steps: int = _option(1, "passes a step")
+    learning_rate: float = _option(1e-3, "highest rate, of fusion and head")
+    audio_learning_rate: float | None = _option(None, "of the audio encoder's top layer (default: a twentieth of learning_rate)")
+    text_learning_rate: float | None = _option(None, "of the text encoder's top layer (default: a twentieth of learning_rate)")
+    fusion_learning_rate: float | None = _option(None, "of what lies between encoders and head (default: learning_rate)")
+    head_learning_rate: float | None = _option(None, "of the head (default: learning_rate)")
+    lora_learning_rate: float | None = _option(None, "of low-rank adapters (default: learning_rate)")
+    layer_decay: float = _option(1.0, "factor from each encoder layer to the one below; 1: none")
+    lr_scheduler_type: Literal["cosine", "linear", "constant_with_warmup"] = _option("cosine", "how the rate falls after the warm-up")
+    warmup_steps: float = _option(0.1, "steps in which the rate rises; below 1: a share of all")
+    weight_decay: float = _option(0.01, "of matrices; biases, norms and single numbers have none")
+    adam_beta1: float = _option(0.9, "of AdamW")
+    adam_beta2: float = _option(0.999, "of AdamW")
+    adam_epsilon: float = _option(1e-8, "of AdamW")
+    max_grad_norm: float = _option(1.0, "gradients are clipped to this norm; 0: not")
+    ema_decay: float = _option(0.0, "keep a moving average of the weights, which is what is selected and saved; 0: none")
+    bf16: bool = _option(False, "bfloat16 mixed precision")
+    fp16: bool = _option(False, "float16 mixed precision (GPU)")
+    gradient_checkpointing: bool = _option(False, "compute activations twice instead of keeping them")
+    torch_compile: bool = _option(False, "compile the model with torch.compile")
+    torch_compile_backend: str = _option("inductor", "its backend")
+    early_stopping_patience: int = _option(0, "stop after so many epochs without a better metric_for_best_model; 0: never")
+    metric_for_best_model: Literal["auto", "ua", "accuracy", "macro_f1", "weighted_f1", "ccc", "loss"] = _option(
+        "auto", "which validation figure chooses the best epoch: ua, or ccc for dimensions alone"
+    )
+    save_best_model: bool = _option(True, "keep the best epoch; else the last")
+    seed: int = _option(42, "of everything that is drawn")
+    seeds: list[int] = _option([], "train once with each of these instead")
+    use_cpu: bool = _option(False, "stay on the CPU")
+    dataloader_num_workers: int = _option(0, "processes that read and augment")
+    logging_steps: int = _option(10, "steps between lines of the log")
+    save_steps: int = _option(0, "steps between checkpoints, besides the one after every epoch; 0: only those")
+    save_total_limit: int = _option(2, "how many checkpoints are kept")
+    report_to: list[str] = _option(
+        ["tensorboard"], f"trackers: {', '.join(TRACKERS)}, or none; one that is not installed is left out, and a line says so"
+    )
+    run_name: str | None = _option(None, "its name in the trackers (default: that of the run folder)")
+    disable_tqdm: bool = _option(False, "no progress bar")
+    resume_from_checkpoint: bool = _option(False, "go on where the run in output_dir was stopped")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, _checked(field.name, self.kinds()[field.name], getattr(self, field.name)))
+        for rule in _RULES:
+            rule(self)
+
+    @classmethod
+    def kinds(cls) -> dict[str, Any]:
+        """The type of each field."""
+        return _kinds(cls)
+
+    @property
+    def metric(self) -> str:
+        """The validation figure that chooses."""
+        return self.metric_for_best_model if self.metric_for_best_model != "auto" else "ua" if self.emotions else "ccc"
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TrainingArguments:
+        """From a mapping; see the class for what is refused."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in fields:
+            if name not in known:
+                close = get_close_matches(str(name), known, n=1)
+                remedy = f"did you mean {close[0]!r}?" if close else "`multimodal-ser train --help` lists the options"
+                raise InputError(str(name), expected="an option of training", got="an unknown one", remedy=remedy)
+        return cls(**fields)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **changes: Any) -> TrainingArguments:
+        """Read a file that `to_yaml` wrote or a person did; `changes` take precedence."""
+        return cls.from_dict(read_yaml(path) | changes)
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write all fields."""
+        import yaml
+
+        Path(path).write_text(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        InputError: no such file, no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(str(path), expected="a YAML file", got=error.strerror or "an error", remedy="check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(str(path), expected="YAML", got=" ".join(str(error).split())[:200], remedy="correct it") from error
+    if not isinstance(fields, dict):
+        raise InputError(str(path), expected="a mapping of options", got=type(fields).__name__, remedy="write lines such as `bf16: true`")
+    return fields
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def _kinds(cls: type) -> dict[str, Any]:
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]
+
+
+def _checked(name: str, kind: Any, value: Any) -> Any:
+    """The value, converted where nothing is lost; YAML reads `1e-3` as a string."""
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _checked(name, next(option for option in options if option is not type(None)), value)
+    if origin is Literal:
+        value = "none" if value is None and "none" in options else value
+        if value not in options:
+            close = get_close_matches(str(value), options, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+            raise InputError(name, expected=f"one of {', '.join(options)}", got=repr(value), remedy=remedy)
+        return value
+    if origin is list:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            value = [] if value is None else [value]
+        return [_checked(name, options[0], item) for item in value]
+    if origin is dict:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, Sequence):
+            value = {str(item): {} for item in value}
+        if not isinstance(value, Mapping):
+            raise InputError(name, expected="a mapping or a list of names", got=type(value).__name__, remedy="see docs/training.md")
+        return dict(value)
+    try:
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError
+        if kind is int and (isinstance(value, bool) or int(value) != float(value)):
+            raise ValueError
+        if kind is str and not isinstance(value, str | Path):
+            return str(value) if isinstance(value, int) and not isinstance(value, bool) else _refuse()
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[kind]
+        raise InputError(name, expected=wanted, got=repr(value), remedy="correct it") from error
+
+
+def _refuse() -> Any:
+    raise ValueError
+
+
+def _contradiction(what: str, expected: str, got: str, remedy: str) -> InputError:
+    return InputError(what, expected=expected, got=got, remedy=remedy)
+
+
+def _ranges(args: TrainingArguments) -> None:
+    shares = [
+        "validation_share",
+        "lora_dropout",
+        "label_smoothing_factor",
+        "ema_decay",
+        "pseudo_label_threshold",
+        "pair_matched",
+        "pair_mismatched",
+    ]
+    for name in shares:
+        value = getattr(args, name)
+        if not 0 <= value <= 1 or (value == 1 and name in ("validation_share", "ema_decay", "lora_dropout")):
+            raise _contradiction(name, "a share from 0 to 1", str(value), "0 turns it off")
+    positive = (
+        "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps learning_rate max_duration "
+        "layer_decay logging_steps save_total_limit adam_epsilon lora_alpha"
+    )
+    for name in positive.split():
+        if not getattr(args, name) > 0:
+            raise _contradiction(name, "more than 0", str(getattr(args, name)), "raise it")
+    optional = (
+        "batch_seconds audio_learning_rate text_learning_rate fusion_learning_rate head_learning_rate lora_learning_rate audio_layers"
+    )
+    for name in optional.split():
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise _contradiction(name, "more than 0", str(value), "raise it, or leave it out for the default")
+    not_negative = (
+        "context_turns audio_mask_spans freeze_audio_layers freeze_text_layers lora_rank mixup_alpha augmentation_variants warmup_steps weight_decay "
+        "max_grad_norm early_stopping_patience dataloader_num_workers save_steps seed"
+    )
+    for name in not_negative.split():
+        if not getattr(args, name) >= 0:
+            raise _contradiction(name, "0 or more", str(getattr(args, name)), "0 turns it off")
+    if args.max_steps == 0 or args.max_steps < -1:
+        raise _contradiction("max_steps", "a number of steps, or -1 for none", str(args.max_steps), "set it to -1, or raise it")
+    if len(set(args.seeds)) != len(args.seeds):
+        raise _contradiction("seeds", "different ones", str(args.seeds), "leave the second of each out")
+    if not args.data:
+        raise _contradiction("data", "at least one manifest or folder", "none", "name a folder with a folder per emotion")
+    if args.labels and (len(set(args.labels)) < 2 or len(set(args.labels)) != len(args.labels)):
+        raise _contradiction("labels", "at least two different names", ", ".join(args.labels), "name the classes to tell apart")
+
+
+def _something_to_train(args: TrainingArguments) -> None:
+    for name in args.freeze:
+        if name not in PARTS:
+            close = get_close_matches(name, PARTS, n=1)
+            raise _contradiction(
+                "freeze", f"parts: {', '.join(PARTS)}", repr(name), f"did you mean {close[0]!r}?" if close else "correct it"
+            )
+    frozen = set(args.freeze)
+    if {"audio", "text", "fusion", "head"} <= frozen and not args.lora_rank and args.unfreeze_epoch is None:
+        remedy = 'leave "head" out, set lora_rank=8, or unfreeze_epoch'
+        raise _contradiction("freeze", "something left to train", "everything frozen", remedy)
+    if args.unfreeze_epoch is not None:
+        if not frozen - {"audio_front"} and not args.freeze_audio_layers and not args.freeze_text_layers:
+            raise _contradiction(
+                "unfreeze_epoch", "something frozen before it", "nothing frozen", "name parts with freeze, or leave it out"
+            )
+        if not 0 < args.unfreeze_epoch < args.num_train_epochs:
+            expected = f"an epoch after the first, before the end (1 to {args.num_train_epochs - 1})"
+            raise _contradiction("unfreeze_epoch", expected, str(args.unfreeze_epoch), "set it so, or leave it out")
+    for branch, layers in (("audio", args.freeze_audio_layers), ("text", args.freeze_text_layers)):
+        if layers and branch in frozen:
+            remedy = f'leave "{branch}" out of freeze, or freeze_{branch}_layers'
+            raise _contradiction(f"freeze_{branch}_layers", "a branch that is trained", f"the whole {branch} branch frozen", remedy)
+    if args.new_head and "head" in frozen:
+        raise _contradiction("freeze", "a new head to be trained", "head frozen", 'leave "head" out, or new_head')
+
+
+def _lora(args: TrainingArguments) -> None:
+    if not args.lora_rank:
+        given = [name for name in ("lora_dropout", "lora_learning_rate") if getattr(args, name)]
+        if given:
+            raise _contradiction(given[0], "adapters to act on", "lora_rank 0", "set lora_rank=8, or leave it out")
+        return
+    for branch in ("audio", "text"):
+        if args.lora_branches in ("both", branch) and branch not in args.freeze:
+            remedy = f'add "{branch}" to freeze, or set lora_rank to 0'
+            raise _contradiction("lora_rank", "adapters in frozen branches", f"a {branch} branch that is trained itself", remedy)
+    if args.unfreeze_epoch is not None:
+        raise _contradiction("unfreeze_epoch", "no adapters", f"lora_rank {args.lora_rank}", "choose one of the two")
+
+
+def _selection(args: TrainingArguments) -> None:
+    without = not args.validation_share and not args.validation_speakers
+    if without and args.early_stopping_patience:
+        raise _contradiction(
+            "early_stopping_patience", "validation data to watch", "validation_share 0", "hold speakers out, or set it to 0"
+        )
+    if args.early_stopping_patience and not args.save_best_model:
+        raise _contradiction("early_stopping_patience", "the best epoch kept", "save_best_model false", "set save_best_model, or it to 0")
+    both = sorted(set(args.validation_speakers) & set(args.test_speakers))
+    if both:
+        raise _contradiction("test_speakers", "speakers that select nothing", f"{', '.join(both)} in validation too", "name each once")
+
+
+def _targets(args: TrainingArguments) -> None:
+    unknown = [name for name in args.dimensions if name not in DIMENSIONS]
+    if unknown:
+        raise _contradiction("dimensions", f"some of {', '.join(DIMENSIONS)}", repr(unknown[0]), "correct it")
+    if args.emotions:
+        if args.metric_for_best_model == "ccc" and not args.dimensions:
+            raise _contradiction(
+                "metric_for_best_model", "a figure of the emotions", "ccc without dimensions", "name dimensions, or use ua"
+            )
+        return
+    if not args.dimensions:
+        raise _contradiction("emotions", "something to learn", "neither emotions nor dimensions", "name dimensions, such as arousal")
+    acting = ["mixup_alpha", "balanced_sampling", "labels", "new_head", "pair_matched", "pair_mismatched", "unlabelled"]
+    named = [name for name in acting if getattr(args, name)] + ["class_weights"] * (args.class_weights != "none")
+    if named:
+        raise _contradiction(named[0], "emotions that it acts on", "dimensions alone", "leave it out, or learn the emotions too")
+    if args.metric_for_best_model not in ("auto", "ccc", "loss"):
+        raise _contradiction("metric_for_best_model", "ccc or loss, for dimensions alone", args.metric_for_best_model, "use ccc")
+    if args.audio_model or args.text_model:
+        got = "new encoders, under which the emotion head would stay untrained"
+        raise _contradiction("emotions", "a trained checkpoint, for dimensions alone", got, "learn the emotions too, or name a model")
+
+
+def _modalities(args: TrainingArguments) -> None:
+    if args.modalities == "text":
+        named = [name for name in ("audio_model", "augmentation_variants", "noise_dir", "room_dir", "transcribe") if getattr(args, name)]
+        if named:
+            raise _contradiction(named[0], "recordings that are listened to", "modalities text", "leave it out, or the modalities")
+    if args.modalities == "audio":
+        named = [n for n in ("text_model", "context_turns", "transcribe", "pair_matched", "pair_mismatched") if getattr(args, n)]
+        if named:
+            raise _contradiction(named[0], "texts that are read", "modalities audio", "leave it out, or the modalities")
+    if args.pair_matched + args.pair_mismatched > 1:
+        got = f"{args.pair_matched} and {args.pair_mismatched}"
+        raise _contradiction("pair_matched and pair_mismatched", "shares that sum to 1 at most", got, "lower them")
+
+
+def _model(args: TrainingArguments) -> None:
+    if args.model and args.audio_model and args.text_model:
+        raise _contradiction("model", "a checkpoint, or encoders", "model, audio_model and text_model", "leave out what is not meant")
+    if args.audio_layers and not args.audio_model:
+        raise _contradiction("audio_layers", "an audio_model to cut", "none", "name audio_model, or leave it out")
+
+
+def _precision(args: TrainingArguments) -> None:
+    if args.bf16 and args.fp16:
+        raise _contradiction("fp16", "one kind of mixed precision", "bf16 too", "choose one")
+    if args.fp16 and args.use_cpu:
+        raise _contradiction("fp16", "a GPU", "use_cpu", "use bf16")
+    if args.batch_seconds is not None and args.batch_seconds < args.max_duration:
+        raise _contradiction(
+            "batch_seconds", f"room for the longest clip, max_duration {args.max_duration:g} s", f"{args.batch_seconds:g}",
+            "raise it, or lower max_duration",
+        )  # fmt: skip
+
+
+def _augmentation(args: TrainingArguments) -> None:
+    if args.augmentation_variants and not args.augmentation:
+        raise _contradiction("augmentation_variants", "augmentations to make versions with", "none", "name some, or set it to 0")
+    for name, needs in (("noise_dir", "noise"), ("room_dir", "room")):
+        if getattr(args, name) and needs not in args.augmentation:
+            raise _contradiction(name, f"the augmentation {needs!r}", "none", f"add {needs!r} to augmentation, or leave it out")
+    if args.cache_dir and not args.embedding_cache:
+        raise _contradiction("cache_dir", "embedding_cache", "embedding_cache false", "leave one of them out")
+    if args.class_weights == "balanced" and args.balanced_sampling:
+        raise _contradiction("balanced_sampling", "one way to balance", "class_weights balanced too", "choose one")
+
+
+def _trackers(args: TrainingArguments) -> None:
+    args.report_to = [] if args.report_to == ["none"] else args.report_to
+    for name in args.report_to:
+        if name not in TRACKERS:
+            raise _contradiction("report_to", f"some of {', '.join(TRACKERS)}, or none", repr(name), "correct it")
+
+
+_RULES = (
+    _ranges, _something_to_train, _lora, _selection, _targets, _modalities, _model, _precision, _augmentation, _trackers,
+)  # fmt: skip

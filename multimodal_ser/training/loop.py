@@ -1,0 +1,402 @@
+"""The loop: one Accelerate loop for everything that is trained here, on one process or many, that resumes to the bit.
+
+All randomness is a function of (seed, epoch, step, pass, process). What a step learns from does not depend on the number of
+processes, nor on how many passes it is divided into: each pass counts by the share of the step's annotations that it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from multimodal_ser.errors import InputError
+from multimodal_ser.training.arguments import TrainingArguments
+from multimodal_ser.training.batching import divided
+from multimodal_ser.training.parameters import MovingAverage
+
+
+class Source(Protocol):
+    """Where the loop takes its batches from."""
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        """The steps of an epoch, each a list of rows; the same on every process."""
+
+    def batch(self, rows: Sequence[int], epoch: int) -> dict[str, torch.Tensor]:
+        """The model's inputs for some rows: a function of its arguments alone."""
+
+    def weight(self, rows: Sequence[int]) -> float:
+        """What the loss of these rows is divided by: their number, or the sum of their weights."""
+
+
+@dataclass
+class Progress:
+    """How far a run is; it is part of every checkpoint.
+
+    Args:
+        epoch: of the next step.
+        step: optimizer steps done.
+        step_in_epoch: of them in this epoch.
+        losses: mean loss of each step of this epoch.
+        best: validation figure of the best epoch; None: none yet.
+        best_epoch: which that was.
+        waited: epochs since.
+        history: a line an epoch.
+        stopped: why the run ended before its last epoch; empty: it did not.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    step_in_epoch: int = 0
+    losses: list[float] = field(default_factory=list)
+    best: float | None = None
+    best_epoch: int | None = None
+    waited: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stopped: str = ""
+
+
+class _Passes(Dataset):
+    """Map from (epoch, rows) to a batch, for a DataLoader's workers."""
+
+    def __init__(self, source: Source):
+        self.source = source
+
+    def __getitem__(self, key: tuple[int, list[int]]) -> dict[str, torch.Tensor]:
+        epoch, rows = key
+        return self.source.batch(rows, epoch)
+
+
+@dataclass
+class Loop:
+    """Trains a model whose `forward(**batch)` returns an output with a loss, the mean over the rows of its batch.
+
+    Args:
+        model: what is trained.
+        source: its batches.
+        args: of the run.
+        accelerator: of the process.
+        folder: where checkpoints and log are written.
+        groups: parameter groups for AdamW.
+        seed: of all that is drawn.
+        begin_epoch: called with the epoch and before its first step: brings the model into the state it trains in.
+        evaluate: called with the epoch after it; returns figures, of which `args.metric` chooses the best epoch. None: no selection.
+        keep: called when the model is the best so far (or, without evaluation, at the end).
+        averaged: the weights that the moving average is of, by name.
+        say: where messages go.
+
+    Raises:
+        InputError: a loss that is no number, with what to try.
+    """
+
+    model: torch.nn.Module
+    source: Source
+    args: TrainingArguments
+    accelerator: Any
+    folder: Path
+    groups: list[dict[str, Any]]
+    seed: int = 0
+    begin_epoch: Callable[[int], None] | None = None
+    evaluate: Callable[[int], dict[str, float]] | None = None
+    keep: Callable[[], None] | None = None
+    averaged: dict[str, torch.nn.Parameter] = field(default_factory=dict)
+    say: Callable[[str], None] = print
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        from transformers import get_scheduler
+
+        args = self.args
+        plans = [len(self.source.plan(epoch)) for epoch in range(args.num_train_epochs)]
+        self.total_steps = sum(plans) if args.max_steps < 0 else min(sum(plans), args.max_steps)
+        warmup = args.warmup_steps if args.warmup_steps >= 1 else args.warmup_steps * self.total_steps
+        betas = (args.adam_beta1, args.adam_beta2)
+        optimizer = torch.optim.AdamW(self.groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon)
+        self.scheduler = get_scheduler(args.lr_scheduler_type, optimizer, math.ceil(warmup), self.total_steps)
+        self.bare = self.model
+        if args.torch_compile:
+            self.model.compile(backend=args.torch_compile_backend)
+        self.model, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        self.average = MovingAverage(self.averaged, args.ema_decay) if args.ema_decay else None
+        self.accelerator.register_for_checkpointing(self.scheduler)
+        self.accelerator.register_save_state_pre_hook(self._save_weights)
+        self.accelerator.register_load_state_pre_hook(self._load_weights)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, each named after its step."""
+        return self.folder / "checkpoints"
+
+    def run(self) -> Progress:
+        """Train to the end, from the newest checkpoint where there is one."""
+        args, progress, main = self.args, self.progress, self.accelerator.is_main_process
+        self._resume()
+        progress = self.progress
+        bar = self._bar()
+        while progress.epoch < args.num_train_epochs and progress.step < self.total_steps and not progress.stopped:
+            epoch, began, at_first = progress.epoch, time.monotonic(), progress.step_in_epoch
+            if self.begin_epoch is not None:
+                self.begin_epoch(epoch)
+            self._epoch(epoch, bar)
+            losses = progress.losses
+            line: dict[str, Any] = {"epoch": epoch, "step": progress.step, "train_loss": float(np.mean(losses))}
+            line["seconds"] = round(time.monotonic() - began, 3)
+            progress.epoch, progress.step_in_epoch, progress.losses = epoch + 1, 0, []
+            if self.evaluate is not None:
+                line |= self._judged(epoch)
+            line["learning_rate"] = self.scheduler.get_last_lr()[-1]
+            progress.history.append(line)
+            self._log(line | {"steps_in_epoch": len(losses) - at_first}, progress.step)
+            if main:
+                self.say(_told(line, args.num_train_epochs))
+            self.save()
+        bar.close()
+        if self.keep is not None and (self.evaluate is None or not args.save_best_model):
+            self._kept()
+        return progress
+
+    def _epoch(self, epoch: int, bar: Any) -> None:
+        args, accelerator, progress = self.args, self.accelerator, self.progress
+        process, processes = accelerator.process_index, accelerator.num_processes
+        steps = self.source.plan(epoch)[progress.step_in_epoch :][: self.total_steps - progress.step]
+        passes = [divided(step, args.gradient_accumulation_steps, process, processes) for step in steps]
+        # A process without a row of a pass goes along with another's, which counts for nothing: all have to take part in every pass.
+        keys = [(epoch, rows or [step[0]]) for step, parts in zip(steps, passes, strict=True) for rows in parts]
+        loader = iter(
+            DataLoader(
+                _Passes(self.source), batch_size=None, sampler=keys, num_workers=args.dataloader_num_workers,
+                pin_memory=accelerator.device.type == "cuda",
+            )
+        )  # fmt: skip
+        waiting: list[torch.Tensor] = []
+        for step, parts in zip(steps, passes, strict=True):
+            whole = self.source.weight(step)
+            loss_of_step = torch.zeros((), device=accelerator.device)
+            for index, rows in enumerate(parts):
+                batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in next(loader).items()}
+                share = self.source.weight(rows) / whole if rows and whole else 0.0
+                _seed(self.seed, epoch, progress.step, index, process)
+                batch |= self._mixed(batch)
+                last = index == len(parts) - 1
+                with torch.enable_grad(), accelerator.autocast(), _synchronised(accelerator, self.model, last):
+                    loss = self.model(**batch).loss
+                    accelerator.backward(loss * (share * processes))  # processes: gradients are averaged over them
+                loss_of_step += loss.detach() * share
+            if args.max_grad_norm:
+                accelerator.clip_grad_norm_(self.model.parameters(), args.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scheduler.step()
+            progress.step += 1
+            progress.step_in_epoch += 1
+            if self.average is not None:
+                self.average.update(progress.step)
+            waiting.append(loss_of_step)
+            bar.update()
+            save_now = args.save_steps and progress.step % args.save_steps == 0 and progress.step_in_epoch < len(self.source.plan(epoch))
+            if progress.step % args.logging_steps == 0 or save_now:
+                self._take(waiting, epoch, bar)
+            if save_now:
+                self.save()
+        self._take(waiting, epoch, bar)
+
+    def _take(self, waiting: list[torch.Tensor], epoch: int, bar: Any) -> None:
+        """Bring the losses of the last steps from all processes and log them."""
+        if not waiting:
+            return
+        losses = self.accelerator.reduce(torch.stack(waiting), "sum").tolist()
+        waiting.clear()
+        self.progress.losses += losses
+        if not all(math.isfinite(loss) for loss in losses):
+            raise InputError(
+                "loss", expected="a finite number", got=f"{losses[-1]} about step {self.progress.step}",
+                remedy="lower learning_rate, or use bf16 in place of fp16",
+            )  # fmt: skip
+        rate = self.scheduler.get_last_lr()[-1]
+        for offset, loss in enumerate(losses):
+            step = self.progress.step - len(losses) + 1 + offset
+            if step % self.args.logging_steps == 0:
+                self._log({"step": step, "epoch": epoch, "loss": loss, "learning_rate": rate}, step)
+        bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+
+    def _judged(self, epoch: int) -> dict[str, float]:
+        """Measure, keep the model where it is the best so far, and stop where waiting has been in vain."""
+        args, progress = self.args, self.progress
+        assert self.evaluate is not None
+        if self.average is not None:
+            self.average.swap()
+        try:
+            scores = self.evaluate(epoch)
+            figure = scores[args.metric] * (-1 if args.metric == "loss" else 1)
+            if progress.best is None or figure > progress.best:
+                progress.best, progress.best_epoch, progress.waited = figure, epoch, 0
+                if args.save_best_model and self.keep is not None:
+                    self.keep()
+            else:
+                progress.waited += 1
+        finally:
+            if self.average is not None:
+                self.average.swap()
+        if args.early_stopping_patience and progress.waited >= args.early_stopping_patience:
+            progress.stopped = f"no better {args.metric} in {progress.waited} epochs"
+        return scores
+
+    def _kept(self) -> None:
+        assert self.keep is not None
+        if self.average is not None:
+            self.average.swap()
+        self.keep()
+        if self.average is not None:
+            self.average.swap()
+
+    def _mixed(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Which rows are mixed with which, and in what shares (https://arxiv.org/abs/1710.09412)."""
+        if not self.args.mixup_alpha or "labels" not in batch:
+            return {}
+        rows, device = len(batch["labels"]), batch["labels"].device
+        alpha = torch.full((rows,), float(self.args.mixup_alpha))
+        shares = torch.distributions.Beta(alpha, alpha).sample()
+        return {"mixup_index": torch.randperm(rows).to(device), "mixup_share": torch.maximum(shares, 1 - shares).to(device)}
+
+    def save(self) -> None:
+        """Write a checkpoint: into a folder of its own, then renamed, so that a folder of the right name is whole."""
+        accelerator, name = self.accelerator, f"step-{self.progress.step:08d}"
+        unfinished, finished = self.checkpoints / f"{name}.unfinished", self.checkpoints / name
+        if accelerator.is_main_process:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(unfinished))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            (unfinished / "progress.json").write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
+            for path in unfinished.rglob("*"):
+                if path.is_file():
+                    _flush(path)
+            shutil.rmtree(finished, ignore_errors=True)
+            os.replace(unfinished, finished)
+            _flush(self.checkpoints)
+            for old in _checkpoints(self.checkpoints)[: -self.args.save_total_limit]:
+                shutil.rmtree(old, ignore_errors=True)
+        accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        found = _checkpoints(self.checkpoints)
+        if self.accelerator.is_main_process:
+            for rest in self.checkpoints.glob("*.unfinished"):
+                shutil.rmtree(rest, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        if not found:
+            return
+        newest = found[-1]
+        self.accelerator.load_state(str(newest))
+        self.progress = Progress(**json.loads((newest / "progress.json").read_text(encoding="utf-8")))
+        if self.accelerator.is_main_process:
+            _cut_log(self.folder / "log.jsonl", self.progress.step)
+            self.say(f"resumed at step {self.progress.step} of {self.total_steps}, epoch {self.progress.epoch}")
+
+    def _save_weights(self, models: list[Any], weights: list[dict[str, torch.Tensor]], folder: str) -> None:
+        """What is trained, not what is frozen; the moving average beside it."""
+        if not weights:  # sharded: Accelerate has written them itself
+            return
+        weights.clear()
+        if self.accelerator.is_main_process:
+            from safetensors.torch import save_file
+
+            save_file(self._state(), f"{folder}/trained.safetensors", {"format": "pt"})
+            if self.average is not None:
+                save_file({k: v.contiguous() for k, v in self.average.average.items()}, f"{folder}/average.safetensors", {"format": "pt"})
+
+    def _load_weights(self, models: list[Any], folder: str) -> None:
+        from safetensors.torch import load_file
+
+        if not (Path(folder) / "trained.safetensors").exists():
+            return
+        models.clear()
+        tensors = load_file(f"{folder}/trained.safetensors")
+        held = dict(self.bare.named_parameters()) | dict(self.bare.named_buffers())
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                held[name].copy_(tensor)
+            if self.average is not None:
+                for name, tensor in load_file(f"{folder}/average.safetensors").items():
+                    self.average.average[name].copy_(tensor)
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        trained = {id(weight) for group in self.groups for weight in group["params"]}
+        state = {name: weight.detach().contiguous() for name, weight in self.bare.named_parameters() if id(weight) in trained}
+        return state | {name: buffer.clone().contiguous() for name, buffer in self.bare.named_buffers()}
+
+    def _log(self, line: dict[str, Any], step: int) -> None:
+        if self.accelerator.is_main_process:
+            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+                print(json.dumps(line), file=file)
+        if self.accelerator.trackers:
+            self.accelerator.log({k: v for k, v in line.items() if isinstance(v, int | float)}, step=step)
+
+    def _bar(self) -> Any:
+        from tqdm import tqdm
+
+        hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
+        return tqdm(total=self.total_steps, initial=self.progress.step, unit="step", disable=hidden, dynamic_ncols=True, mininterval=1.0)
+
+
+def _synchronised(accelerator: Any, model: torch.nn.Module, last: bool) -> Any:
+    """Gradients travel between processes after the last pass of a step alone."""
+    from contextlib import nullcontext
+
+    return nullcontext() if last else accelerator.no_sync(model)
+
+
+def _seed(*place: int) -> None:
+    """Every source of randomness, from where in the run this is."""
+    from accelerate.utils import set_seed
+
+    set_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+
+def _told(line: dict[str, Any], epochs: int) -> str:
+    figures = [f"training loss {line['train_loss']:.3f}"]
+    figures += [f"{name} {line[name]:.3f}" for name in ("loss",) if name in line]
+    figures += [f"{name} {100 * line[name]:.1f}" for name in ("accuracy", "ua", "macro_f1") if name in line]
+    figures += [f"ccc {line['ccc']:.3f}"] if "ccc" in line else []
+    return f"epoch {line['epoch'] + 1} of {epochs}: {', '.join(figures)} ({line['seconds']:.0f} s)"
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.name[5:].isdigit())
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Leave out what was logged after the checkpoint: those steps come again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError):  # the line that was being written
+            continue
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _flush(path: Path) -> None:
+    """Down to the disk, so that a rename never names what is not there yet."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

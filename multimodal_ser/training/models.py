@@ -1,0 +1,148 @@
+"""The model that a run starts from: the shipped checkpoint, another one, or encoders with an untrained fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from multimodal_ser.errors import InputError
+from multimodal_ser.training.arguments import TrainingArguments
+from multimodal_ser.training.data import ClipData, admitted
+
+if TYPE_CHECKING:
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+
+STATISTICS_CLIPS = 2000
+"""Clips that the mean and deviation of a new audio branch's hidden states are measured on, at most."""
+
+
+def build_model(args: TrainingArguments, labels: Sequence[str], class_weights: list[float] | None = None) -> MultimodalEmotionClassifier:
+    """The model, untrained where the data asks for more than the checkpoint knows.
+
+    A head for other labels starts with the rows of the old one that mean the same ("happy" is happiness), the others at random.
+
+    Raises:
+        InputError: a checkpoint that cannot be read, or fields that do not fit.
+    """
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+
+    fields: dict[str, Any] = {"label_smoothing": args.label_smoothing_factor, "audio_mask_spans": args.audio_mask_spans}
+    fields |= {"dimensions": list(args.dimensions), "class_weights": class_weights} | args.model_config
+    whisper = "auto" if args.whisper is None else args.whisper
+    try:
+        base = MultimodalEmotionClassifier.from_pretrained(args.model, whisper=whisper)
+        if args.audio_model or args.text_model:
+            return _on_encoders(args, base, labels, fields)
+        model = MultimodalEmotionClassifier.from_pretrained(args.model, labels=list(labels), whisper=whisper, **fields)
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
+        what = "audio_model, text_model" if args.audio_model or args.text_model else "model"
+        line = " ".join(str(error).split())
+        raise InputError(what, expected="trained weights that fit", got=line[:400], remedy="check the name and the options") from error
+    if not args.new_head:
+        _carry_over(base, model)
+    return model.train()
+
+
+def _on_encoders(args: TrainingArguments, base: Any, labels: Sequence[str], fields: dict[str, Any]) -> Any:
+    from transformers import AutoFeatureExtractor, AutoTokenizer
+
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+    from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
+
+    extractor = AutoFeatureExtractor.from_pretrained(args.audio_model) if args.audio_model else base.processor.feature_extractor
+    if extractor.model_input_names[0] == "input_values":
+        extractor.return_attention_mask = True
+    tokenizer = AutoTokenizer.from_pretrained(args.text_model) if args.text_model else base.processor.tokenizer
+    inherited = {} if args.audio_model and args.text_model else {"weights_license": base.config.weights_license}
+    if not args.text_model:
+        inherited["text_languages"] = base.config.text_languages
+    model = MultimodalEmotionClassifier.from_pretrained_backbones(
+        args.audio_model or base.model.audio_branch.encoder, args.text_model or base.model.text_branch.encoder, list(labels),
+        audio_layers=args.audio_layers, processor=MultimodalEmotionProcessor(extractor, tokenizer), **(inherited | fields),
+    )  # fmt: skip
+    with torch.no_grad():
+        if not args.audio_model:
+            model.model.audio_branch.hidden_mean.copy_(base.model.audio_branch.hidden_mean)
+            model.model.audio_branch.hidden_std.copy_(base.model.audio_branch.hidden_std)
+        if not args.text_model:
+            model.model.text_branch.layer_weights.copy_(base.model.text_branch.layer_weights)
+    model.transcriber = base._whisper
+    return model.train()
+
+
+@torch.no_grad()
+def _carry_over(base: Any, model: Any) -> list[str]:
+    """Rows of the old head for classes that mean the same; the names of the labels that got one."""
+    known = []
+    for index, label in enumerate(model.labels):
+        try:
+            cells = torch.tensor(admitted(label, base.labels))
+        except ValueError:
+            continue
+        known.append(label)
+        model.classifier.weight[index] = base.classifier.weight[cells].mean(0)
+        model.classifier.bias[index] = base.classifier.bias[cells].mean(0)
+    if base.regressor is not None and model.regressor is not None:
+        for index, name in enumerate(model.config.dimensions):
+            if name in base.config.dimensions:
+                old = base.config.dimensions.index(name)
+                model.regressor.weight[index], model.regressor.bias[index] = base.regressor.weight[old], base.regressor.bias[old]
+    return known
+
+
+def needs_statistics(model: Any) -> bool:
+    """Whether nobody has measured yet what the hidden states of this audio branch are like."""
+    branch = model.model.audio_branch
+    return bool((branch.hidden_mean == 0).all() and (branch.hidden_std == 1).all())
+
+
+@torch.no_grad()
+def measure_statistics(model: Any, data: ClipData, device: torch.device) -> None:
+    """Mean and deviation of each hidden state over the frames of the training clips as they are, into the model's buffers."""
+    rows = [row for row, clip in enumerate(data.clips) if clip.row.path is not None]
+    rows = rows[:: max(1, -(-len(rows) // STATISTICS_CLIPS))]
+    total = square = torch.zeros(())
+    count = 0
+    for row in rows:
+        hidden_states = audio_states(model, data, [(row, 0)], device)[0].double()
+        total, square, count = total + hidden_states.sum(1), square + hidden_states.square().sum(1), count + hidden_states.shape[1]
+    branch = model.model.audio_branch
+    mean = total / count
+    branch.hidden_mean.copy_(mean)
+    branch.hidden_std.copy_((square / count - mean.square()).clamp_min(1e-8).sqrt())
+
+
+@torch.no_grad()
+def audio_states(model: Any, data: ClipData, versions: Sequence[tuple[int, int]], device: torch.device) -> list[torch.Tensor]:
+    """Hidden states (layers + 1, T, Da) of clips' versions (row, draw), without padding, on the CPU; read from the cache where it has them."""
+    if data.audio_cache is not None and all(data.audio_key(*version) in data.audio_cache for version in versions):
+        return [data.audio_cache.get(data.audio_key(*version)).float() for version in versions]
+    waveforms = [data.waveform(*version) for version in versions]
+    batch = data.processor(audio=waveforms, sampling_rate=data.processor.sampling_rate).to(device)
+    inputs = batch[data.processor.model_input_names[0]]
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        hidden_states, frames = model.model.get_audio_features(inputs, batch["audio_attention_mask"])
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return [states[:, mask].float().cpu() for states, mask in zip(hidden_states, frames, strict=True)]
+
+
+@torch.no_grad()
+def text_states(model: Any, data: ClipData, texts: Sequence[tuple[tuple[str, ...], str]], device: torch.device) -> list[torch.Tensor]:
+    """Hidden states (L, Dt) of texts with their contexts, without padding, on the CPU."""
+    batch = data.processor(text=[text for _, text in texts], context=[list(turns) for turns, _ in texts]).to(device)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        hidden_states = model.model.get_text_features(batch["input_ids"], batch["attention_mask"])
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return [states[mask.bool()].float().cpu() for states, mask in zip(hidden_states, batch["attention_mask"], strict=True)]

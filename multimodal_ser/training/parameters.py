@@ -1,0 +1,227 @@
+"""Which weights are trained, and how fast: freezing, low-rank adapters, a rate for each part and layer, a moving average."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from multimodal_ser.errors import InputError
+from multimodal_ser.training.arguments import TrainingArguments
+
+AUDIO, TEXT = "model.audio_branch.encoder.", "model.text_branch.encoder."
+TEXT_LAYER_SUM = "model.text_branch.layer_weights"
+HEAD = ("classifier.", "regressor.", "norm.")
+FRONT = re.compile(r"^(feature_extractor|conv\d)\.")
+LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
+
+ATTENTION_PROJECTIONS = frozenset(
+    ["q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "query_proj", "value_proj", "linear_q", "linear_v", "c_attn", "q", "v"]
+)
+"""What the encoders of transformers call the projections to queries and values, which the LoRA paper adapts (https://arxiv.org/abs/2106.09685)."""
+
+
+def part_of(name: str) -> str:
+    """The part a weight of `MultimodalEmotionClassifier` belongs to: "audio", "text", "head" or "fusion" (all between)."""
+    if name.startswith(AUDIO):
+        return "audio"
+    if name.startswith(TEXT) or name == TEXT_LAYER_SUM:
+        return "text"
+    return "head" if name.startswith(HEAD) else "fusion"
+
+
+def layer_of(name: str) -> int | None:
+    """The encoder layer a weight lies in; None: below the first."""
+    found = LAYER.search(name.removeprefix(AUDIO).removeprefix(TEXT))
+    return int(found.group(1)) if found else None
+
+
+class Freezing:
+    """Which weights are trained in which epoch.
+
+    What is frozen runs as in evaluation: no dropout, no masking, so that it gives what an embedding cache holds.
+
+    Args:
+        model: a `MultimodalEmotionClassifier`, with its adapters where it has any.
+        args: of the run.
+
+    Raises:
+        InputError: more frozen layers than there are.
+    """
+
+    def __init__(self, model: nn.Module, args: TrainingArguments):
+        self.model, self.args = model, args
+        # What is never trained (Whisper's sinusoids) is told by the encoders themselves, before anything is frozen here.
+        self.fixed = {name for name, weight in model.named_parameters() if not weight.requires_grad and ".lora_" not in name}
+        for branch in ("audio", "text"):
+            layers = {layer_of(name) for name, _ in model.named_parameters() if part_of(name) == branch} - {None}
+            wanted = getattr(args, f"freeze_{branch}_layers")
+            if wanted > len(layers):
+                got, remedy = f"{wanted} of an encoder of {len(layers)}", f'lower it, or add "{branch}" to freeze'
+                raise InputError(f"freeze_{branch}_layers", expected="layers that there are", got=got, remedy=remedy)
+
+    def trained(self, name: str, epoch: int) -> bool:
+        """Whether a weight is trained in an epoch."""
+        args, part, layer = self.args, part_of(name), layer_of(name)
+        if name in self.fixed:
+            return False
+        if ".lora_" in name:
+            return True
+        if not args.emotions and name.startswith("classifier."):
+            return False
+        if part == "audio" and "audio_front" in args.freeze and FRONT.match(name.removeprefix(AUDIO)):
+            return False
+        if args.unfreeze_epoch is not None and epoch >= args.unfreeze_epoch:
+            return True
+        if part in args.freeze:
+            return False
+        below = {"audio": args.freeze_audio_layers, "text": args.freeze_text_layers}.get(part, 0)
+        return not below or (layer is not None and layer >= below)
+
+    def ever_trained(self) -> dict[str, nn.Parameter]:
+        """The weights that are trained at some time, by name."""
+        last = self.args.num_train_epochs
+        return {name: weight for name, weight in self.model.named_parameters() if self.trained(name, 0) or self.trained(name, last)}
+
+    def apply(self, epoch: int) -> None:
+        """Bring the model into the state of an epoch: gradients where it learns, evaluation mode where it does not."""
+        for name, weight in self.model.named_parameters():
+            weight.requires_grad_(self.trained(name, epoch))
+        self.model.train()
+        for module in self.model.modules():
+            weights = list(module.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+
+    def is_frozen(self, branch: str) -> bool:
+        """Whether a branch's encoder never learns anything, so that what it gives can be kept."""
+        last = self.args.num_train_epochs
+        return not any(
+            self.trained(name, epoch) for name, _ in self.model.named_parameters() if part_of(name) == branch for epoch in (0, last)
+        )
+
+
+def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArguments) -> list[dict[str, Any]]:
+    """Groups for AdamW: a rate a part, falling from layer to layer in the encoders; no weight decay for biases, norms, single numbers."""
+    weights = dict(model.named_parameters())
+    depth = {branch: 1 + max([layer_of(n) or 0 for n in weights if part_of(n) == branch], default=0) for branch in ("audio", "text")}
+    rates = {
+        "audio": args.audio_learning_rate or args.learning_rate / 20,
+        "text": args.text_learning_rate or args.learning_rate / 20,
+        "fusion": args.fusion_learning_rate or args.learning_rate,
+        "head": args.head_learning_rate or args.learning_rate,
+    }
+    groups: dict[tuple[str, float, float], dict[str, Any]] = {}
+    for name in names:
+        part, rate = part_of(name), rates[part_of(name)]
+        if ".lora_" in name:
+            rate = args.lora_learning_rate or args.learning_rate
+        elif part in depth:
+            layer = layer_of(name)
+            rate *= args.layer_decay ** (depth[part] - (0 if layer is None else layer + 1))
+        decay = args.weight_decay if weights[name].dim() > 1 else 0.0
+        group = groups.setdefault((part, rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
+        group["params"].append(weights[name])
+    return list(groups.values())
+
+
+def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
+    """Put low-rank adapters beside the queries and values of the encoders' attention (https://arxiv.org/abs/2106.09685).
+
+    Returns:
+        The names of the adapted modules.
+
+    Raises:
+        InputError: peft is not installed, or an encoder whose projections have other names.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise InputError(
+            "lora_rank", expected="the package peft", got="none", remedy='pip install "multimodal_ser[train]", or set lora_rank to 0'
+        ) from error
+    branches = {"audio": AUDIO, "text": TEXT}
+    adapted = []
+    for branch, prefix in branches.items():
+        if args.lora_branches not in ("both", branch):
+            continue
+        names = [
+            name for name, module in model.named_modules()
+            if name.startswith(prefix) and name.rsplit(".", 1)[-1] in ATTENTION_PROJECTIONS and isinstance(module, nn.Linear)
+        ]  # fmt: skip
+        if not names:
+            raise InputError(
+                "lora_rank", expected=f"a {branch} encoder with projections called {', '.join(sorted(ATTENTION_PROJECTIONS))}",
+                got="none of them", remedy=f"fine-tune the {branch} branch itself: leave it out of freeze",
+            )  # fmt: skip
+        adapted += names
+    config = LoraConfig(r=args.lora_rank, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, target_modules=adapted)
+    inject_adapter_in_model(config, model)
+    return adapted
+
+
+def merged(model: Any) -> Any:
+    """A copy of a model whose adapters are added into the weights they stand beside: an ordinary model again, the original untouched."""
+    duplicate = copy.deepcopy(model)
+    adapters = [
+        (name, module) for name, module in duplicate.named_modules() if hasattr(module, "get_base_layer") and hasattr(module, "merge")
+    ]
+    for name, module in adapters:
+        module.merge(safe_merge=True)
+        parent, _, child = name.rpartition(".")
+        setattr(duplicate.get_submodule(parent), child, module.get_base_layer())
+    for attribute in ("peft_config", "_hf_peft_config_loaded"):
+        if attribute in duplicate.__dict__:
+            delattr(duplicate, attribute)
+    return duplicate
+
+
+def save_adapter(model: Any, folder: str, names: Iterable[str], args: TrainingArguments, base: str | None) -> None:
+    """Write what was trained as a peft adapter: the low-rank matrices, and the fusion and head beside them.
+
+    `PeftModel.from_pretrained(MultimodalEmotionClassifier.from_pretrained(...), folder)` reads it.
+    """
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    adapted = sorted({name.split(".lora_")[0] for name, _ in model.named_parameters() if ".lora_" in name})
+    config = LoraConfig(
+        r=args.lora_rank, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, target_modules=adapted,
+        base_model_name_or_path=base, inference_mode=True,
+    )  # fmt: skip
+    config.save_pretrained(folder)
+    trained = set(names)
+    kept = {name: tensor for name, tensor in model.state_dict().items() if name in trained or name.endswith(("hidden_mean", "hidden_std"))}
+    renamed = {f"base_model.model.{name.replace('.default.', '.')}": tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
+    save_file(renamed, f"{folder}/adapter_model.safetensors", {"format": "pt"})
+
+
+class MovingAverage:
+    """An exponential moving average of weights (as in Mean Teacher, https://arxiv.org/abs/1703.01780).
+
+    Args:
+        weights: by name; averaged in place of being copied each time they are used.
+        decay: the share of the old average that stays, a step. In the first steps it is lower, so that the start is forgotten.
+    """
+
+    def __init__(self, weights: dict[str, nn.Parameter], decay: float):
+        self.weights, self.decay = weights, decay
+        self.average = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """After optimizer step `step` (the first is 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.average.values()), [weight.detach() for weight in self.weights.values()], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange weights and average; a second call undoes it, to the bit."""
+        for name, weight in self.weights.items():
+            held = weight.detach().clone()
+            weight.copy_(self.average[name])
+            self.average[name].copy_(held)
