@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test style acceptance bench measure build clean
+.PHONY: demo test style acceptance rows bench measure build clean
 
 demo: $(VENV)/.runs
 	$(BIN)/python examples/demo.py
@@ -23,7 +23,12 @@ style: $(VENV)/.tests
 	$(BIN)/mlinter multimodal_ser/model
 	$(BIN)/codespell
 
-acceptance: measure bench
+acceptance: measure bench rows
+
+# Long runs of training (interrupted resumes, folds of RAVDESS ...), each row a JSON in benchmarks/results/acceptance; about two hours.
+# Called again, it goes on where it was stopped.
+rows: $(VENV)/.tests
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/acceptance.py
 
 measure: $(VENV)/.tests
 	$(BIN)/python benchmarks/measure_shipped.py --output-dir benchmarks/results

@@ -42,14 +42,17 @@ def train(*options: Any, check: bool = True, launch: int = 0) -> subprocess.Comp
     """`multimodal-ser train` as a user calls it, `launch` processes through Accelerate."""
     command = [*COMMAND, *map(str, options), *QUIET]
     if launch:
-        command = [
-            sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(launch), "--num_machines", "1",
-            "--mixed_precision", "no", "--dynamo_backend", "no", "--module", "multimodal_ser.cli", "train", *command[len(COMMAND) :],
-        ]  # fmt: skip
+        command = [*launched(launch), *command[len(COMMAND) :]]
     done = subprocess.run(command, capture_output=True, text=True)
     if check and done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
     return done
+
+
+def launched(processes: int) -> list[str]:
+    """Accelerate's launcher starts several processes on a CPU only when told that they are as many GPUs; `--use-cpu` keeps them on it."""
+    options = "--multi_gpu --num_machines 1 --mixed_precision no --dynamo_backend no --num_processes"
+    return [sys.executable, "-m", "accelerate.commands.launch", *options.split(), str(processes), "--module", "multimodal_ser.cli", "train"]
 
 
 def shown(*options: Any) -> str:
@@ -129,11 +132,8 @@ def processes(work: Path) -> dict[str, Any]:
     difference = max(abs(a - b) for a, b in zip(*curves, strict=True))
 
     lost = wiped(work / "lost")
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision",
-        "no", "--dynamo_backend", "no", "--module", "multimodal_ser.cli", "train", *map(str, options), *QUIET, "-o", str(lost),
-        "--per-device-train-batch-size", "4", "--num-train-epochs", "2000",
-    ]  # fmt: skip
+    command = [*launched(2), *map(str, options), *QUIET, "-o", str(lost), "--per-device-train-batch-size", "4"]
+    command += ["--num-train-epochs", "2000"]
     with open(work / "lost.log", "w", encoding="utf-8") as log:
         running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 180
@@ -208,10 +208,12 @@ def kills(work: Path) -> dict[str, Any]:
     same = {name: (broken / name).exists() and digest(unbroken / name) == digest(broken / name) for name in names}
     curves = losses(unbroken) == losses(broken)
     figures = {
-        "kills": len(moments), "while_a_checkpoint_was_written": sum(m["unfinished_checkpoint"] for m in moments), "steps": newest(unbroken),
+        "kills": len(moments), "steps": newest(unbroken),
+        "while_a_checkpoint_was_written": sum(m["unfinished_checkpoint"] for m in moments),
         "same_bits": same, "same_log": curves, "exit_code": code, "moments": moments,
     }  # fmt: skip
-    return {"command": shown(*options), "figures": figures, "passed": len(moments) == KILLS and all(same.values()) and curves and code == 0}
+    passed = len(moments) == KILLS and all(same.values()) and curves and code == 0
+    return {"command": shown(*options), "figures": figures, "passed": passed}
 
 
 def newest(run: Path) -> int:
@@ -244,9 +246,8 @@ def cached(work: Path) -> dict[str, Any]:
     curves: dict[str, list[float]] = {}
     for name, options in (("wav2vec2_base", ["--audio-model", base_shaped(work / "base")]), ("shipped", [])):
         times = {}
-        for form, more in (
-            ("uncached", [3, "--no-embedding-cache"]), ("float32", [3, "--cache-dtype", "float32"]), ("float16", [3, "--cache-dtype", "float16"]),
-        ):  # fmt: skip
+        for form in ("uncached", "float32", "float16"):
+            more = [3, "--no-embedding-cache"] if form == "uncached" else [3, "--cache-dtype", form]
             run = wiped(work / f"{name}-{form}")
             train(*common, *more, *options, "-o", run)
             times[form] = statistics.median(epoch_seconds(run)[1:])
@@ -266,7 +267,8 @@ def cached(work: Path) -> dict[str, Any]:
 
 
 RECIPE = [
-    "--modalities", "audio", "--audio-layers", 4, "--model-config", "fusion_layers=0", "fusion_dropout=0.2", "--num-train-epochs", 14,
+    "--modalities", "audio", "--trim-silence-db", 40, "--audio-layers", 4, "--model-config", "fusion_layers=0", "fusion_dropout=0.2",
+    "--num-train-epochs", 14,
     "--per-device-train-batch-size", 32, "--learning-rate", 2e-3, "--warmup-steps", 0.3,
 ]  # fmt: skip
 FROZEN = [*RECIPE, "--augmentation", "speed", "--augmentation-variants", 4]

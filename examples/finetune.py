@@ -7,7 +7,7 @@ import argparse
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, gather_object, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, gather_object, send_to_device, set_seed
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.corpora import read_manifest, split_rows
@@ -19,60 +19,59 @@ from multimodal_ser.training.parameters import Freezing, parameter_groups
 from multimodal_ser.training.preparation import label_names
 
 
-def main(data: str, output_dir: str, epochs: int, batch_size: int, learning_rate: float) -> float:
+def main(data: str, output_dir: str, model: str | None, epochs: int, batch_size: int, learning_rate: float) -> None:
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     set_seed(42)
     args = TrainingArguments(data=[data], num_train_epochs=epochs, learning_rate=learning_rate)  # what is frozen, and how fast what learns
 
-    clips, errors = examine(read_manifest(data).rows)  # every recording is decoded once: bad ones are named now
-    for error in errors:
-        accelerator.print(error)
+    manifest = read_manifest(data)
+    clips, errors = examine([row for row in manifest.rows if row.label])  # decodes each recording once: bad ones are named now
     labels = label_names(clip.row for clip in clips)
     split = split_rows([clip.row for clip in clips])  # whole speakers are held out, where speakers are known
-    accelerator.print(split.protocol, *split.notes, sep="\n")
+    accelerator.print(*manifest.errors, *errors, split.protocol, *split.notes, sep="\n")
 
-    model = MultimodalEmotionClassifier.from_pretrained(labels=labels)
-    targets = Targets.of(clips, labels, dimensions=())
-    everything = ClipData(clips, targets, model.processor, args, seed=42, training=False)
+    classifier = MultimodalEmotionClassifier.from_pretrained(model, labels=labels)
+    everything = ClipData(clips, Targets.of(clips, labels, ()), classifier.processor, args, seed=42, training=False)
     train, validation = everything.only(split.train, training=True), everything.only(split.validation)
-    planner = BatchPlanner(train.durations, rows=batch_size * accelerator.num_processes, seed=42)
+    first, processes = accelerator.process_index, accelerator.num_processes
+    planner = BatchPlanner(train.durations, rows=batch_size * processes, seed=42)  # a step each: rows of similar length
 
-    freezing = Freezing(model, args)  # the encoders stay as they are, fusion and head learn
+    freezing = Freezing(classifier, args)  # the encoders stay as they are, fusion and head learn
+    optimizer = torch.optim.AdamW(parameter_groups(classifier, freezing.ever_trained(), args))
     freezing.apply(epoch=0)
-    optimizer = torch.optim.AdamW(parameter_groups(model, freezing.ever_trained(), args))
-    model, optimizer = accelerator.prepare(model, optimizer)
+    wrapped, optimizer = accelerator.prepare(classifier, optimizer)
 
-    recall = 0.0
+    best = -1.0
     for epoch in range(epochs):
         freezing.apply(epoch)  # what is frozen runs as in evaluation
         for rows in planner.epoch(epoch):
-            share = rows[accelerator.process_index :: accelerator.num_processes] or rows[:1]
-            batch = {name: tensor.to(accelerator.device) for name, tensor in train.batch(share, epoch).items()}
-            loss = model(**batch).loss
+            share = rows[first::processes] or rows[:1]  # all processes have to take part in every step
+            loss = wrapped(**send_to_device(train.batch(share, epoch), accelerator.device)).loss
             accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            accelerator.clip_grad_norm_(wrapped.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-        model.eval()
+        classifier.eval()
         answers = []
-        for row in range(accelerator.process_index, len(validation), accelerator.num_processes):
-            batch = {name: tensor.to(accelerator.device) for name, tensor in validation.batch([row]).items()}
+        for row in range(first, len(validation), processes):
             with torch.inference_mode():
-                answers.append((validation.targets.single[row], int(model(**batch).logits.argmax())))
+                logits = classifier(**send_to_device(validation.batch([row]), accelerator.device)).logits
+            answers.append((int(validation.targets.classes[row].float().argmax()), int(logits.argmax())))
         answers = gather_object(answers)
-        if answers:
-            recall = scores(*zip(*answers, strict=True), len(labels))["ua"]
+        recall = scores(*zip(*answers, strict=True), len(labels))["ua"] if answers else 0.0
         accelerator.print(f"epoch {epoch + 1} of {epochs}: loss {loss.item():.3f}, validation UA {100 * recall:.1f}")
-
-    if accelerator.is_main_process:
-        accelerator.unwrap_model(model).save_pretrained(output_dir)
-    return recall
+        if recall >= best:  # the best epoch is kept, of equals the last
+            best = recall
+            if accelerator.is_main_process:
+                classifier.save_pretrained(output_dir)
+    accelerator.end_training()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder with a folder per emotion, or a manifest")
     parser.add_argument("--output-dir", default="finetuned")
+    parser.add_argument("--model", help="checkpoint to start from (default: the one that ships in the package)")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-3)

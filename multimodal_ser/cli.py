@@ -13,9 +13,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from multimodal_ser._version import __version__
 from multimodal_ser.errors import InputError
@@ -258,13 +259,21 @@ def augment(args: argparse.Namespace) -> int:
     return 0
 
 
+GROUPS = {"data": "what is learned from", "model": "which model", "freeze": "what is trained", "num_train_epochs": "how"}
+"""Where `train --help` begins a new paragraph, by the option that opens it."""
+
+
 def _training_options(sub: argparse.ArgumentParser) -> None:
     """An option a field of `TrainingArguments`; what is not given is not set, so that --config counts."""
     import dataclasses
+    from typing import get_args
 
     from multimodal_ser.training.arguments import TrainingArguments
 
+    kinds = TrainingArguments.kinds()
+    group: Any = sub
     for field in dataclasses.fields(TrainingArguments):
+        group = sub.add_argument_group(GROUPS[field.name]) if field.name in GROUPS else group
         default = field.default_factory() if callable(field.default_factory) else field.default
         shown = " ".join(map(str, default)) if isinstance(default, list | dict) else default
         described = field.metadata["help"].replace("%", "%%")
@@ -276,25 +285,21 @@ def _training_options(sub: argparse.ArgumentParser) -> None:
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": described}
         name = f"--{field.name.replace('_', '-')}"
         if field.name == "data":
-            sub.add_argument("data", nargs="*", metavar="DATA", **options)
+            group.add_argument("data", nargs="*", metavar="DATA", **options)
         elif isinstance(default, bool):
-            sub.add_argument(name, action=argparse.BooleanOptionalAction, **options)
+            group.add_argument(name, action=argparse.BooleanOptionalAction, **options)
         elif isinstance(default, dict):
-            sub.add_argument(name, nargs="+", action=_Mapping, metavar="NAME[=VALUE]", **options)
+            group.add_argument(name, nargs="+", action=_Mapping, metavar="NAME[=VALUE]", **options)
         elif isinstance(default, list):
-            sub.add_argument(name, nargs="*", metavar="X", **options)
+            group.add_argument(name, nargs="*", metavar="X", **options)
         else:
             short = ["-o"] if field.name == "output_dir" else []
-            sub.add_argument(*short, name, metavar="X", type=_scalar, **options)
+            choices = [choice for choice in get_args(kinds[field.name]) if isinstance(choice, str)]
+            group.add_argument(*short, name, metavar="|".join(choices) or "X", type=_optional, **options)
 
 
-def _scalar(text: str) -> Any:
-    """As YAML reads it: numbers are numbers; `1e-3` too, which YAML takes for a string."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+def _optional(text: str) -> str | None:
+    """As it stands: `TrainingArguments` makes numbers of it where it wants them; `null`, as in YAML, is the default of many."""
     return None if text == "null" else text
 
 
@@ -354,8 +359,22 @@ def doctor(args: argparse.Namespace) -> int:
     return 0 if all(check.ok for check in checks) else 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what a misspelt option may have meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell and leave, with exit code 2."""
+        unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        if message.startswith("unrecognized arguments") and unknown:
+            commands = [c for action in self._actions if isinstance(action, argparse._SubParsersAction) for c in action.choices.values()]
+            options = [option for parser in (self, *commands) for action in parser._actions for option in action.option_strings]
+            close = get_close_matches(unknown[0], options, n=1)
+            message += f"; did you mean {close[0]}?" if close else ""
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="multimodal-ser", description="Emotion recognition from speech and its transcript.")
+    parser = _Parser(prog="multimodal-ser", description="Emotion recognition from speech and its transcript.")
     parser.add_argument("--version", action="version", version=f"multimodal-ser {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -404,7 +423,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     listening(sub)
 
-    sub = commands.add_parser("train", help=train.__doc__, description=train.__doc__)
+    usage = "multimodal-ser train DATA [DATA ...] [-o RUN] [--config FILE] [options]"
+    sub = commands.add_parser("train", help=train.__doc__, description=train.__doc__, usage=usage)
     sub.set_defaults(function=train, output=None)
     sub.add_argument("--config", metavar="FILE", help="YAML file of the options below; those of the command line take precedence")
     sub.add_argument("--verbose", action="store_true", help="show what the libraries below log")

@@ -152,7 +152,8 @@ def predict_iter(
         model: the classifier.
         items: recordings, or dicts with "audio", "text" and "context" (each may be missing); any iterable, also one without end.
         sampling_rate: of arrays, Hz.
-        modalities: "auto": all that is there (of a model that was trained on one modality: that one); "audio": no Whisper, no text; "text": the words alone; "both": an error where one is missing.
+        modalities: "auto": all that is there (of a model that was trained on one modality: that one); "audio": no Whisper, no text;
+            "text": the words alone; "both": an error where one is missing.
         language: of the speech ("de", "german"); None: Whisper detects it.
         label_set: "native" (the model's own labels), "ekman", ...
         channels: "mix", or "split": a prediction a channel.

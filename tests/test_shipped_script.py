@@ -77,9 +77,10 @@ def test_it_runs_and_resumes(handful, encoder, whisper_weights, tmp_path):
     assert torch.all(classifier.model.audio_branch.hidden_std > 0) and classifier.model.audio_branch.hidden_mean.abs().max() > 0
     digest = hashlib.sha256((tmp_path / "checkpoint" / "model.safetensors").read_bytes()).hexdigest()
     again = subprocess.run(
-        [*map(str, command), "--stages", "fusion"], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+        [*map(str, command), "--stages", "audio", "fusion"], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
     assert again.returncode == 0, again.stderr[-2000:]
+    assert "resumed at step 2 of 2" in again.stderr
     assert hashlib.sha256((tmp_path / "checkpoint" / "model.safetensors").read_bytes()).hexdigest() == digest
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -515,3 +516,22 @@ def test_gpu_agrees_with_cpu(audio, text):
         expected = model(**batch).logits.softmax(-1)
         got = model.to("cuda")(**batch.to("cuda")).logits.softmax(-1).cpu()
     torch.testing.assert_close(got, expected, atol=2e-3, rtol=0)
+
+
+def test_silence_at_both_ends_is_cut_where_the_processor_says_so(tmp_path):
+    model = tiny_model()
+    speech = synthetic_speech(1.0)
+    padded = np.concatenate([np.zeros(12_000, np.float32), speech, np.zeros(9_600, np.float32)])
+    before = model.predict(padded, sampling_rate=16_000).probabilities
+    model.processor.trim_silence_db = 40.0
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path, whisper=None)
+    assert loaded.processor.trim_silence_db == 40.0
+    cut = loaded.processor(audio=[padded], sampling_rate=16_000)["audio_attention_mask"].sum().item()
+    assert len(speech) - 3200 <= cut <= len(speech) + 640
+    after = loaded.predict(padded, sampling_rate=16_000).probabilities
+    assert after != before
+    silent = loaded.processor(audio=[np.zeros(16_000, np.float32), padded[:4000]], sampling_rate=16_000)["audio_attention_mask"]
+    assert silent.sum(1).tolist() == [16_000, 4_000]  # nothing to go by, or too little left
+    with pytest.raises(ValueError, match="trim_silence_db: expected more than 0"):
+        type(model.processor)(model.processor.feature_extractor, model.processor.tokenizer, trim_silence_db=0)

@@ -7,23 +7,18 @@ states on the same crop: feature distillation with an L1 and a cosine term, as D
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from data import SAMPLING_RATE, Clip
-from state import load_state, save_state
-from torch import nn
-from torch.nn import functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2Model, WhisperFeatureExtractor, WhisperModel
 from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
 from multimodal_ser.model.modeling_whisper_audio_encoder import WhisperAudioEncoder
+from multimodal_ser.training.distillation import Teacher, distil
 
-CROP = 3 * SAMPLING_RATE  # samples; longer than most clips' words, short enough for 16 of them a step
 SHIFT = 2  # teacher frames: the centre of a student frame lies 520 samples in, that of Whisper's at 0; 520 / 320 is nearly 2
 LAYERS = 3
 
@@ -59,111 +54,12 @@ def new_student(teacher: WhisperAudioEncoder) -> Wav2Vec2Model:
     return student
 
 
-class Distillation(nn.Module):
-    """The student, and one linear map from each of its hidden states to the teacher's."""
-
-    def __init__(self, student: Wav2Vec2Model):
-        super().__init__()
-        self.student = student
-        self.maps = nn.ModuleList([nn.Linear(512, 512) for _ in range(LAYERS + 1)])
-        for linear in self.maps:
-            nn.init.eye_(linear.weight)
-            nn.init.zeros_(linear.bias)
-
-    def forward(self, waveforms: torch.Tensor, targets: list[torch.Tensor]) -> tuple[torch.Tensor, list[float]]:
-        """waveforms (B, S), targets (B, T, 512) a layer -> loss, and the cosine similarity of each layer."""
-        states = self.student(waveforms, output_hidden_states=True).hidden_states
-        loss, cosines = waveforms.new_zeros(()), []
-        for state, linear, target in zip(states, self.maps, targets, strict=True):
-            predicted, target = linear(state).float(), target[:, SHIFT : SHIFT + state.shape[1]].float()
-            cosine = F.cosine_similarity(predicted, target, dim=-1).mean()
-            loss = loss + F.l1_loss(predicted, target) + 0.5 * (1 - cosine)
-            cosines.append(round(cosine.item(), 3))
-        return loss, cosines
-
-
-class Crops:
-    """Three-second crops of all clips laid end to end; crop i of a seed is always the same."""
-
-    def __init__(self, clips: list[Clip]):
-        self.waveforms = [clip.waveform / max(np.abs(clip.waveform).max(), 1e-4) * 0.5 for clip in clips]
-
-    def batch(self, step: int, size: int) -> np.ndarray:
-        generator = np.random.default_rng([20261123, step])
-        crops = np.zeros((size, CROP), np.float32)
-        for crop in crops:
-            at = -int(generator.integers(0, SAMPLING_RATE))
-            while at < CROP:
-                waveform = self.waveforms[generator.integers(len(self.waveforms))]
-                piece = waveform[max(0, -at) : CROP - at]
-                crop[max(0, at) : max(0, at) + len(piece)] = piece
-                at += len(waveform)
-            crop *= 10 ** (generator.uniform(-3, 3) / 20)
-        return crops
-
-
-class Teacher:
-    """Whisper's hidden states, without what belongs to the frame's place in the crop, each feature of unit variance."""
-
-    def __init__(self, folder: str):
-        self.extractor = WhisperFeatureExtractor.from_pretrained(folder)
-        whisper = WhisperModel.from_pretrained(folder, dtype=torch.float32)
-        self.encoder = WhisperAudioEncoder.from_whisper(whisper, LAYERS).eval()
-        self.mean: list[torch.Tensor] = []
-        self.scale: list[torch.Tensor] = []
-
-    @torch.no_grad()
-    def states(self, crops: np.ndarray) -> list[torch.Tensor]:
-        features = self.extractor(list(crops), sampling_rate=SAMPLING_RATE, padding="longest", return_tensors="pt").input_features
-        with torch.autocast("cpu", torch.bfloat16):
-            states = list(self.encoder(features, output_hidden_states=True).hidden_states)
-        states[0] = states[0] - self.encoder.embed_positions.weight[: states[0].shape[1]]  # the convolutions' output alone
-        return [state.float() for state in states]
-
-    def measure(self, crops: Crops, batches: int) -> None:
-        """Mean at each frame index and layer, standard deviation of each feature around it, over `batches` of crops."""
-        for layer in zip(*(self.states(crops.batch(1_000_000 + i, 16)) for i in range(batches)), strict=True):
-            stacked = torch.cat(layer)
-            self.mean.append(stacked.mean(0))
-            self.scale.append((stacked - stacked.mean(0)).square().mean((0, 1)).sqrt().clamp_min(1e-4))
-
-    def targets(self, crops: np.ndarray) -> list[torch.Tensor]:
-        return [(state - mean) / scale for state, mean, scale in zip(self.states(crops), self.mean, self.scale, strict=True)]
-
-
-def distil(clips: list[Clip], whisper: str, folder: Path, steps: int, batch_size: int = 16) -> None:
+def train_audio(clips: list[Clip], whisper: str, folder: Path, steps: int) -> None:
     """Train for `steps`, resuming from `folder`; write the student there as a transformers model."""
     torch.manual_seed(0)
-    crops, teacher = Crops(clips), Teacher(whisper)
-    model = Distillation(new_student(teacher.encoder))
-    front = [p for n, p in model.named_parameters() if "feature_extractor" in n or "feature_projection" in n or "pos_conv" in n]
-    rest = [p for p in model.parameters() if all(p is not q for q in front)]
-    optimizer = torch.optim.AdamW([{"params": front, "lr": 1e-3}, {"params": rest, "lr": 3e-4}], betas=(0.9, 0.98), weight_decay=0.01)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    start = load_state(folder / "state.safetensors", model, optimizer)
-    print(f"distillation: {sum(p.numel() for p in model.student.parameters()) / 1e6:.1f} M parameters, step {start} of {steps}", flush=True)
-    if start < steps:
-        teacher.measure(crops, min(24, steps))
-    began = time.monotonic()
-    for step in range(start, steps):
-        factor = min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        batch = crops.batch(step, batch_size)
-        waveforms = torch.from_numpy((batch - batch.mean(1, keepdims=True)) / np.sqrt(batch.var(1, keepdims=True) + 1e-7))
-        targets = teacher.targets(batch)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, cosines = model(waveforms, targets)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if (step + 1) % 25 == 0:
-            speed = (time.monotonic() - began) / (step + 1 - start)
-            print(
-                json.dumps({"step": step + 1, "loss": round(loss.item(), 4), "cosine": cosines, "seconds_a_step": round(speed, 3)}),
-                flush=True,
-            )
-        if (step + 1) % 200 == 0 or step + 1 == steps:
-            save_state(folder / "state.safetensors", step + 1, model, optimizer)
-    model.student.save_pretrained(folder)
+    encoder = WhisperAudioEncoder.from_whisper(WhisperModel.from_pretrained(whisper, dtype=torch.float32), LAYERS)
+    teacher = Teacher(encoder, WhisperFeatureExtractor.from_pretrained(whisper), layers=range(LAYERS + 1))
+    distil(
+        new_student(encoder), teacher, [clip.waveform for clip in clips], folder, steps=steps, batch_size=16, seconds=3.0, shift=SHIFT,
+        learning_rate=3e-4, front_learning_rate=1e-3, warmup_steps=100, seed=20261123,
+    )  # fmt: skip

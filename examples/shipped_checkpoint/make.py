@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from audio_branch import distil
+from audio_branch import train_audio
 from data import read_clips
 from fusion import train_fusion
 from text_branch import train_text
@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_flush_denormal(True)
     if "audio" in args.stages:
-        distil(read_clips(args.data), args.whisper, args.output_dir / "audio", args.distillation_steps)
+        train_audio(read_clips(args.data), args.whisper, args.output_dir / "audio", args.distillation_steps)
     if "text" in args.stages:
         train_text(args.data, args.text_encoder, args.output_dir / "text")
     if "fusion" in args.stages:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,11 +16,18 @@ from typing import Any, Literal
 from multimodal_ser.errors import InputError
 
 PARTS = ("audio_front", "audio", "text", "fusion", "head")
-"""What can be frozen: the audio encoder's convolutions, each encoder (with the text's layer sum), all between encoders and head, the head."""
+"""What can be frozen: the audio encoder's convolutions, each encoder (the text's with its layer sum), all above them, the head."""
 
 DIMENSIONS = ("arousal", "valence", "dominance")
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
+
+ELSEWHERE = {
+    "label_smoothing": "label_smoothing_factor", "audio_mask_spans": "audio_mask_spans", "class_weights": "class_weights",
+    "dimensions": "dimensions", "id2label": "labels", "label2id": "labels", "num_labels": "labels", "audio_config": "audio_model",
+    "text_config": "text_model", "trained_modalities": "modalities", "transcriber": "whisper",
+}  # fmt: skip
+"""Fields of the model's configuration that have an option of their own."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -39,10 +48,10 @@ class TrainingArguments:
 
     Example:
         >>> from multimodal_ser.training import TrainingArguments
-        >>> TrainingArguments(data=["clips"], freeze=["audio", "text", "fusion", "head"])
+        >>> TrainingArguments(data=["clips"], bf16=True, fp16=True)
         Traceback (most recent call last):
         ...
-        multimodal_ser.errors.InputError: freeze: expected something left to train, got everything frozen; leave "head" out, set lora_rank=8, or unfreeze_epoch
+        multimodal_ser.errors.InputError: fp16: expected one kind of mixed precision, got bf16 too; choose one
     """
 
     # what is learned from
@@ -58,10 +67,13 @@ class TrainingArguments:
     validation_speakers: list[str] = _option([], "hold out these speakers instead")
     test_speakers: list[str] = _option([], "keep these speakers out of training and selection, and score them once at the end")
     allow_leak: bool = _option(False, "accept a split column that puts one speaker on both sides")
-    max_duration: float = _option(30.0, "s; of longer recordings a part: a random one in training, the first in validation")
+    max_duration: float = _option(30.0, "s; of longer recordings a part: the first, or a random one in epochs without embedding cache")
+    trim_silence_db: float | None = _option(
+        None, "cut from both ends of a clip what is so many dB below its loudest moment, in training and in use; 40 is a good start"
+    )
     context_turns: int = _option(0, "how many previous turns of a dialogue are read before the current one")
     transcribe: bool = _option(False, "let Whisper write the texts that rows lack")
-    whisper: str | None = _option(None, "which Whisper: a name or a path (default: whatever is found)")
+    whisper: str | None = _option(None, "which Whisper transcribes: a name or a path (default: whatever is found)")
     unlabelled: str | None = _option(None, "folder or manifest of recordings without labels, which the model that is started from labels")
     pseudo_label_threshold: float = _option(0.9, "least confidence from which on such a label is learned from")
     pair_matched: float = _option(0.0, "share of the audio-only rows that are given the words of a text-only row of the same emotion")
@@ -148,15 +160,15 @@ class TrainingArguments:
     resume_from_checkpoint: bool = _option(False, "go on where the run in output_dir was stopped")
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            setattr(self, field.name, _checked(field.name, self.kinds()[field.name], getattr(self, field.name)))
+        for name, kind in self.kinds().items():
+            setattr(self, name, _checked(name, kind, getattr(self, name)))
         for rule in _RULES:
             rule(self)
 
     @classmethod
     def kinds(cls) -> dict[str, Any]:
         """The type of each field."""
-        return _kinds(cls)
+        return typing.get_type_hints(cls)
 
     @property
     def metric(self) -> str:
@@ -205,121 +217,120 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return fields
 
 
-_HINTS: dict[type, dict[str, Any]] = {}
-
-
-def _kinds(cls: type) -> dict[str, Any]:
-    if cls not in _HINTS:
-        _HINTS[cls] = typing.get_type_hints(cls)
-    return _HINTS[cls]
-
-
 def _checked(name: str, kind: Any, value: Any) -> Any:
-    """The value, converted where nothing is lost; YAML reads `1e-3` as a string."""
+    """The value, converted where nothing is lost; the command line gives numbers as strings, and YAML reads `1e-3` as one."""
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _checked(name, next(option for option in options if option is not type(None)), value)
     if origin is Literal:
         value = "none" if value is None and "none" in options else value
         if value not in options:
-            close = get_close_matches(str(value), options, n=1)
+            close = get_close_matches(str(value).lower(), options, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
             raise InputError(name, expected=f"one of {', '.join(options)}", got=repr(value), remedy=remedy)
         return value
     if origin is list:
-        if isinstance(value, str) or not isinstance(value, Sequence):
+        if isinstance(value, str | Path) or not isinstance(value, Sequence):
             value = [] if value is None else [value]
         return [_checked(name, options[0], item) for item in value]
     if origin is dict:
-        if isinstance(value, str):
-            value = [value]
-        if isinstance(value, Sequence):
-            value = {str(item): {} for item in value}
-        if not isinstance(value, Mapping):
-            raise InputError(name, expected="a mapping or a list of names", got=type(value).__name__, remedy="see docs/training.md")
-        return dict(value)
+        return _mapping(name, value)
     try:
-        if kind is bool and not isinstance(value, bool):
+        if isinstance(value, bool) != (kind is bool):
             raise ValueError
-        if kind is int and (isinstance(value, bool) or int(value) != float(value)):
+        if kind is int and not isinstance(value, int):
+            value = float(value)
+            if not value.is_integer():
+                raise ValueError
+        if kind is float and not math.isfinite(float(value)):
             raise ValueError
-        if kind is str and not isinstance(value, str | Path):
-            return str(value) if isinstance(value, int) and not isinstance(value, bool) else _refuse()
+        if kind is str and not isinstance(value, str | Path | int):
+            raise ValueError
         return kind(value)
     except (TypeError, ValueError) as error:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[kind]
         raise InputError(name, expected=wanted, got=repr(value), remedy="correct it") from error
 
 
-def _refuse() -> Any:
-    raise ValueError
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    """Names to what they stand for; a list of names gives each no options. In plain types, as YAML keeps them."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, Sequence):
+        value = {str(item): {} for item in value}
+    if value is not None and not isinstance(value, Mapping):
+        raise InputError(name, expected="a mapping or a list of names", got=type(value).__name__, remedy="write NAME or NAME=VALUE")
+    try:
+        return json.loads(json.dumps(dict(value or {}), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(name, expected="numbers, strings and lists of them", got=repr(value), remedy="convert it") from error
 
 
 def _contradiction(what: str, expected: str, got: str, remedy: str) -> InputError:
     return InputError(what, expected=expected, got=got, remedy=remedy)
 
 
+def _given(args: TrainingArguments, *names: str) -> list[str]:
+    """Those of the options that are not as they would be unasked."""
+    defaults = {field.name: field for field in dataclasses.fields(args) if field.name in names}
+    unasked = {name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory() for name, f in defaults.items()}
+    return [name for name in names if getattr(args, name) != unasked[name]]
+
+
 def _ranges(args: TrainingArguments) -> None:
-    shares = [
-        "validation_share",
-        "lora_dropout",
-        "label_smoothing_factor",
-        "ema_decay",
-        "pseudo_label_threshold",
-        "pair_matched",
-        "pair_mismatched",
-    ]
-    for name in shares:
+    shares = (
+        "validation_share lora_dropout label_smoothing_factor ema_decay pseudo_label_threshold pair_matched pair_mismatched adam_beta1 "
+        "adam_beta2"
+    )
+    for name in shares.split():
         value = getattr(args, name)
-        if not 0 <= value <= 1 or (value == 1 and name in ("validation_share", "ema_decay", "lora_dropout")):
-            raise _contradiction(name, "a share from 0 to 1", str(value), "0 turns it off")
+        whole = name in ("label_smoothing_factor", "pseudo_label_threshold", "pair_matched", "pair_mismatched")
+        if not 0 <= value <= 1 or (value == 1 and not whole):
+            raise _contradiction(name, f"a share from 0 to 1{'' if whole else ', below 1'}", f"{value:g}", "correct it")
     positive = (
         "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps learning_rate max_duration "
-        "layer_decay logging_steps save_total_limit adam_epsilon lora_alpha"
+        "layer_decay logging_steps save_total_limit adam_epsilon lora_alpha batch_seconds audio_learning_rate text_learning_rate "
+        "fusion_learning_rate head_learning_rate lora_learning_rate audio_layers trim_silence_db"
     )
     for name in positive.split():
-        if not getattr(args, name) > 0:
-            raise _contradiction(name, "more than 0", str(getattr(args, name)), "raise it")
-    optional = (
-        "batch_seconds audio_learning_rate text_learning_rate fusion_learning_rate head_learning_rate lora_learning_rate audio_layers"
-    )
-    for name in optional.split():
         value = getattr(args, name)
         if value is not None and not value > 0:
-            raise _contradiction(name, "more than 0", str(value), "raise it, or leave it out for the default")
+            raise _contradiction(name, "more than 0", f"{value:g}", "raise it, or leave it out for the default")
     not_negative = (
-        "context_turns audio_mask_spans freeze_audio_layers freeze_text_layers lora_rank mixup_alpha augmentation_variants warmup_steps weight_decay "
-        "max_grad_norm early_stopping_patience dataloader_num_workers save_steps seed"
+        "context_turns audio_mask_spans freeze_audio_layers freeze_text_layers lora_rank mixup_alpha augmentation_variants warmup_steps "
+        "weight_decay max_grad_norm early_stopping_patience dataloader_num_workers save_steps"
     )
     for name in not_negative.split():
         if not getattr(args, name) >= 0:
-            raise _contradiction(name, "0 or more", str(getattr(args, name)), "0 turns it off")
+            raise _contradiction(name, "0 or more", f"{getattr(args, name):g}", "0 turns it off")
+    for name, seeds in (("seed", [args.seed]), ("seeds", args.seeds)):
+        if min(seeds, default=0) < 0 or len(set(seeds)) != len(seeds):
+            raise _contradiction(name, "whole numbers from 0, each once", ", ".join(map(str, seeds)), "correct them")
+    if args.layer_decay > 1:
+        raise _contradiction("layer_decay", "a factor up to 1", f"{args.layer_decay:g}", "0.8 lets each layer learn slower than the next")
     if args.max_steps == 0 or args.max_steps < -1:
         raise _contradiction("max_steps", "a number of steps, or -1 for none", str(args.max_steps), "set it to -1, or raise it")
-    if len(set(args.seeds)) != len(args.seeds):
-        raise _contradiction("seeds", "different ones", str(args.seeds), "leave the second of each out")
     if not args.data:
         raise _contradiction("data", "at least one manifest or folder", "none", "name a folder with a folder per emotion")
-    if args.labels and (len(set(args.labels)) < 2 or len(set(args.labels)) != len(args.labels)):
+    if args.labels and (len(args.labels) < 2 or len({name.strip().lower() for name in args.labels}) != len(args.labels)):
         raise _contradiction("labels", "at least two different names", ", ".join(args.labels), "name the classes to tell apart")
 
 
 def _something_to_train(args: TrainingArguments) -> None:
+    args.freeze = [] if args.freeze == ["none"] else args.freeze
     for name in args.freeze:
         if name not in PARTS:
             close = get_close_matches(name, PARTS, n=1)
-            raise _contradiction(
-                "freeze", f"parts: {', '.join(PARTS)}", repr(name), f"did you mean {close[0]!r}?" if close else "correct it"
-            )
-    frozen = set(args.freeze)
-    if {"audio", "text", "fusion", "head"} <= frozen and not args.lora_rank and args.unfreeze_epoch is None:
-        remedy = 'leave "head" out, set lora_rank=8, or unfreeze_epoch'
-        raise _contradiction("freeze", "something left to train", "everything frozen", remedy)
+            remedy = f"did you mean {close[0]!r}?" if close else "correct it"
+            raise _contradiction("freeze", f"some of {', '.join(PARTS)}, or none", repr(name), remedy)
+    frozen, other = set(args.freeze), {"audio": "text", "text": "audio"}.get(args.modalities)
+    if {"audio", "text", "fusion", "head"} - {other} <= frozen and not args.lora_rank and args.unfreeze_epoch is None:
+        got = "everything frozen" + (f" that learns from {args.modalities} alone" if other and other not in frozen else "")
+        raise _contradiction("freeze", "something left to train", got, 'leave "head" out, set lora_rank=8, or unfreeze_epoch')
     if args.unfreeze_epoch is not None:
         if not frozen - {"audio_front"} and not args.freeze_audio_layers and not args.freeze_text_layers:
-            raise _contradiction(
-                "unfreeze_epoch", "something frozen before it", "nothing frozen", "name parts with freeze, or leave it out"
-            )
+            remedy = "name parts with freeze, or leave it out"
+            raise _contradiction("unfreeze_epoch", "something frozen before it", "nothing frozen", remedy)
         if not 0 < args.unfreeze_epoch < args.num_train_epochs:
             expected = f"an epoch after the first, before the end (1 to {args.num_train_epochs - 1})"
             raise _contradiction("unfreeze_epoch", expected, str(args.unfreeze_epoch), "set it so, or leave it out")
@@ -327,20 +338,30 @@ def _something_to_train(args: TrainingArguments) -> None:
         if layers and branch in frozen:
             remedy = f'leave "{branch}" out of freeze, or freeze_{branch}_layers'
             raise _contradiction(f"freeze_{branch}_layers", "a branch that is trained", f"the whole {branch} branch frozen", remedy)
+    still = frozen if args.unfreeze_epoch is None else set()
+    for part in ("audio", "text", "fusion", "head"):
+        if part in still and _given(args, f"{part}_learning_rate"):
+            remedy = f'leave "{part}" out of freeze, or the rate out'
+            raise _contradiction(f"{part}_learning_rate", "a part that is trained", f"{part} frozen", remedy)
+    if args.layer_decay != 1 and {"audio", "text"} <= still:
+        raise _contradiction("layer_decay", "an encoder that is trained", "both frozen", "leave one out of freeze, or layer_decay out")
     if args.new_head and "head" in frozen:
         raise _contradiction("freeze", "a new head to be trained", "head frozen", 'leave "head" out, or new_head')
 
 
 def _lora(args: TrainingArguments) -> None:
     if not args.lora_rank:
-        given = [name for name in ("lora_dropout", "lora_learning_rate") if getattr(args, name)]
+        given = _given(args, "lora_alpha", "lora_dropout", "lora_learning_rate", "lora_branches")
         if given:
             raise _contradiction(given[0], "adapters to act on", "lora_rank 0", "set lora_rank=8, or leave it out")
         return
-    for branch in ("audio", "text"):
+    for branch, other in (("audio", "text"), ("text", "audio")):
         if args.lora_branches in ("both", branch) and branch not in args.freeze:
             remedy = f'add "{branch}" to freeze, or set lora_rank to 0'
             raise _contradiction("lora_rank", "adapters in frozen branches", f"a {branch} branch that is trained itself", remedy)
+        if args.lora_branches == branch and args.modalities == other:
+            got = f"{branch}, with modalities {other}"
+            raise _contradiction("lora_branches", "a branch that is learned from", got, f"set it to {other}")
     if args.unfreeze_epoch is not None:
         raise _contradiction("unfreeze_epoch", "no adapters", f"lora_rank {args.lora_rank}", "choose one of the two")
 
@@ -348,9 +369,8 @@ def _lora(args: TrainingArguments) -> None:
 def _selection(args: TrainingArguments) -> None:
     without = not args.validation_share and not args.validation_speakers
     if without and args.early_stopping_patience:
-        raise _contradiction(
-            "early_stopping_patience", "validation data to watch", "validation_share 0", "hold speakers out, or set it to 0"
-        )
+        remedy = "hold speakers out, or set it to 0"
+        raise _contradiction("early_stopping_patience", "validation data to watch", "validation_share 0", remedy)
     if args.early_stopping_patience and not args.save_best_model:
         raise _contradiction("early_stopping_patience", "the best epoch kept", "save_best_model false", "set save_best_model, or it to 0")
     both = sorted(set(args.validation_speakers) & set(args.test_speakers))
@@ -359,19 +379,20 @@ def _selection(args: TrainingArguments) -> None:
 
 
 def _targets(args: TrainingArguments) -> None:
-    unknown = [name for name in args.dimensions if name not in DIMENSIONS]
+    unknown = [name for name in args.dimensions if name not in DIMENSIONS or args.dimensions.count(name) > 1]
     if unknown:
-        raise _contradiction("dimensions", f"some of {', '.join(DIMENSIONS)}", repr(unknown[0]), "correct it")
+        close = get_close_matches(unknown[0].lower(), DIMENSIONS, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close and close[0] != unknown[0] else "name each once"
+        raise _contradiction("dimensions", f"some of {', '.join(DIMENSIONS)}", repr(unknown[0]), remedy)
     if args.emotions:
         if args.metric_for_best_model == "ccc" and not args.dimensions:
-            raise _contradiction(
-                "metric_for_best_model", "a figure of the emotions", "ccc without dimensions", "name dimensions, or use ua"
-            )
+            remedy = "name dimensions, or use ua"
+            raise _contradiction("metric_for_best_model", "a figure of the emotions", "ccc without dimensions", remedy)
         return
     if not args.dimensions:
         raise _contradiction("emotions", "something to learn", "neither emotions nor dimensions", "name dimensions, such as arousal")
-    acting = ["mixup_alpha", "balanced_sampling", "labels", "new_head", "pair_matched", "pair_mismatched", "unlabelled"]
-    named = [name for name in acting if getattr(args, name)] + ["class_weights"] * (args.class_weights != "none")
+    acting = "mixup_alpha balanced_sampling labels new_head pair_matched pair_mismatched unlabelled class_weights label_smoothing_factor"
+    named = _given(args, *acting.split())
     if named:
         raise _contradiction(named[0], "emotions that it acts on", "dimensions alone", "leave it out, or learn the emotions too")
     if args.metric_for_best_model not in ("auto", "ccc", "loss"):
@@ -382,14 +403,21 @@ def _targets(args: TrainingArguments) -> None:
 
 
 def _modalities(args: TrainingArguments) -> None:
-    if args.modalities == "text":
-        named = [name for name in ("audio_model", "augmentation_variants", "noise_dir", "room_dir", "transcribe") if getattr(args, name)]
-        if named:
-            raise _contradiction(named[0], "recordings that are listened to", "modalities text", "leave it out, or the modalities")
-    if args.modalities == "audio":
-        named = [n for n in ("text_model", "context_turns", "transcribe", "pair_matched", "pair_mismatched") if getattr(args, n)]
-        if named:
-            raise _contradiction(named[0], "texts that are read", "modalities audio", "leave it out, or the modalities")
+    needs = {
+        "text": (
+            "audio_model augmentation_variants noise_dir room_dir transcribe unlabelled batch_seconds trim_silence_db",
+            "recordings that are heard",
+        ),
+        "audio": ("text_model context_turns transcribe", "texts that are read"),
+    }
+    names, wanted = needs.get(args.modalities, ("", ""))
+    named = _given(args, *names.split())
+    if named:
+        raise _contradiction(named[0], wanted, f"modalities {args.modalities}", "leave it out, or the modalities")
+    pairing = _given(args, "pair_matched", "pair_mismatched")
+    if pairing and args.modalities != "auto":
+        expected = "rows of one modality, to be paired"
+        raise _contradiction(pairing[0], expected, f"modalities {args.modalities}", "leave it out, or the modalities")
     if args.pair_matched + args.pair_mismatched > 1:
         got = f"{args.pair_matched} and {args.pair_mismatched}"
         raise _contradiction("pair_matched and pair_mismatched", "shares that sum to 1 at most", got, "lower them")
@@ -400,6 +428,18 @@ def _model(args: TrainingArguments) -> None:
         raise _contradiction("model", "a checkpoint, or encoders", "model, audio_model and text_model", "leave out what is not meant")
     if args.audio_layers and not args.audio_model:
         raise _contradiction("audio_layers", "an audio_model to cut", "none", "name audio_model, or leave it out")
+    if not args.model_config:
+        return
+    from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig
+
+    known = list(MultimodalEmotionConfig.__dataclass_fields__)
+    for name in args.model_config:
+        if name in ELSEWHERE:
+            raise _contradiction("model_config", "fields that no option sets", name, f"use {ELSEWHERE[name]}")
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else "see the documentation of MultimodalEmotionConfig"
+            raise _contradiction("model_config", "fields of MultimodalEmotionConfig", repr(name), remedy)
 
 
 def _precision(args: TrainingArguments) -> None:
@@ -408,20 +448,36 @@ def _precision(args: TrainingArguments) -> None:
     if args.fp16 and args.use_cpu:
         raise _contradiction("fp16", "a GPU", "use_cpu", "use bf16")
     if args.batch_seconds is not None and args.batch_seconds < args.max_duration:
-        raise _contradiction(
-            "batch_seconds", f"room for the longest clip, max_duration {args.max_duration:g} s", f"{args.batch_seconds:g}",
-            "raise it, or lower max_duration",
-        )  # fmt: skip
+        expected, remedy = f"room for the longest clip, max_duration {args.max_duration:g} s", "raise it, or lower max_duration"
+        raise _contradiction("batch_seconds", expected, f"{args.batch_seconds:g}", remedy)
 
 
 def _augmentation(args: TrainingArguments) -> None:
-    if args.augmentation_variants and not args.augmentation:
-        raise _contradiction("augmentation_variants", "augmentations to make versions with", "none", "name some, or set it to 0")
     for name, needs in (("noise_dir", "noise"), ("room_dir", "room")):
         if getattr(args, name) and needs not in args.augmentation:
             raise _contradiction(name, f"the augmentation {needs!r}", "none", f"add {needs!r} to augmentation, or leave it out")
-    if args.cache_dir and not args.embedding_cache:
-        raise _contradiction("cache_dir", "embedding_cache", "embedding_cache false", "leave one of them out")
+    if args.augmentation_variants and not args.augmentation:
+        raise _contradiction("augmentation_variants", "augmentations to make versions with", "none", "name some, or set it to 0")
+    if args.augmentation_variants == 1:
+        got = "1, the clip as it is"
+        raise _contradiction("augmentation_variants", "2 or more versions, or 0", got, "raise it, or leave augmentation out")
+    if not args.augmentation:
+        return
+    from multimodal_ser.training.augmentation import Augmenter
+
+    Augmenter(args.augmentation)  # refuses unknown names and options
+    for name in args.augmentation:
+        if args.modalities == ("audio" if name == "words" else "text"):
+            wanted = "texts that are read" if name == "words" else "recordings that are heard"
+            raise _contradiction(f"augmentation {name!r}", wanted, f"modalities {args.modalities}", "leave it out, or the modalities")
+
+
+def _idle(args: TrainingArguments) -> None:
+    needs = {"cache_dir": "embedding_cache", "cache_dtype": "embedding_cache", "torch_compile_backend": "torch_compile",
+             "whisper": "transcribe", "pseudo_label_threshold": "unlabelled"}  # fmt: skip
+    for name in _given(args, *needs):
+        if not getattr(args, needs[name]):
+            raise _contradiction(name, f"{needs[name]} beside it", "none", f"set {needs[name]}, or leave it out")
     if args.class_weights == "balanced" and args.balanced_sampling:
         raise _contradiction("balanced_sampling", "one way to balance", "class_weights balanced too", "choose one")
 
@@ -430,9 +486,11 @@ def _trackers(args: TrainingArguments) -> None:
     args.report_to = [] if args.report_to == ["none"] else args.report_to
     for name in args.report_to:
         if name not in TRACKERS:
-            raise _contradiction("report_to", f"some of {', '.join(TRACKERS)}, or none", repr(name), "correct it")
+            close = get_close_matches(name.lower(), TRACKERS, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else "correct it"
+            raise _contradiction("report_to", f"some of {', '.join(TRACKERS)}, or none", repr(name), remedy)
 
 
 _RULES = (
-    _ranges, _something_to_train, _lora, _selection, _targets, _modalities, _model, _precision, _augmentation, _trackers,
+    _ranges, _something_to_train, _lora, _selection, _targets, _modalities, _model, _precision, _augmentation, _idle, _trackers,
 )  # fmt: skip

@@ -52,7 +52,6 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "time_mask": {"probability": 0.3, "masks": 2, "duration": (0.05, 0.2), "max_share": 0.1},
     "spec_augment": {"probability": 1.0, "time_masks": 2, "time_width": (0, 40), "max_share": 0.2, "frequency_masks": 2,
                      "frequency_width": (0, 15)},
-    "hidden_time_mask": {"probability": 1.0, "masks": 2, "width": (2, 15), "max_share": 0.2},
     "words": {"probability": 0.5, "dropped": 0.05, "swapped": 0.02, "misheard": 0.08},
 }  # fmt: skip
 """Every augmentation with its options' defaults: (low, high) is a range that is drawn from evenly, a list what one is chosen from."""
@@ -95,8 +94,7 @@ class Augmenter:
       cannot encode are left out, "mulaw" needs none. telephone: 300 to 3400 Hz, 8 kHz, 8 bits (mu-law, ITU-T G.711).
     - gain: by `gain` dB. clipping: cut off at a `share` of the peak. time_mask: `masks` silences of `duration` s.
     - spec_augment: of log-mel features, `time_masks` of `time_width` frames, `frequency_masks` of `frequency_width` bands, filled with the
-      mean (Park et al. 2019, https://arxiv.org/abs/1904.08779; no time warp). hidden_time_mask: `masks` of `width` frames of hidden states.
-      `max_share`: a mask over time covers at most this share of the clip.
+      mean (Park et al. 2019, https://arxiv.org/abs/1904.08779; no time warp); a mask over time covers at most `max_share` of the clip.
     - words: `dropped`, `swapped`, `misheard`, shares of the words; see `misrecognised`.
 
     Args:
@@ -155,8 +153,8 @@ class Augmenter:
 
     @property
     def has_features(self) -> bool:
-        """Whether `spectrogram` or `hidden_states` does anything."""
-        return "spec_augment" in self.options or "hidden_time_mask" in self.options
+        """Whether `spectrogram` does anything."""
+        return "spec_augment" in self.options
 
     def waveform(self, waveform: np.ndarray, *, draw: int, clip: str) -> np.ndarray:
         """A disturbed copy.
@@ -174,11 +172,15 @@ class Augmenter:
         """
         import torchaudio.functional
 
-        fine = isinstance(waveform, np.ndarray) and waveform.ndim == 1 and len(waveform) > 0 and waveform.dtype.kind == "f"
-        signal = torch.from_numpy(waveform.astype(np.float32)) if fine else torch.zeros(0)
-        if not fine or not torch.isfinite(signal).all():
-            got = "NaN or infinity" if fine else f"{getattr(waveform, 'dtype', type(waveform).__name__)} {np.shape(waveform)}"
+        flat = isinstance(waveform, np.ndarray) and waveform.ndim == 1 and len(waveform) > 0 and waveform.dtype.kind == "f"
+        if not flat or not np.abs(waveform).max() < 1e6:  # nor is NaN
+            got = (
+                "NaN, infinity or beyond any scale"
+                if flat
+                else f"{getattr(waveform, 'dtype', type(waveform).__name__)} {np.shape(waveform)}"
+            )
             raise InputError(clip, expected="a waveform, (S,) finite floats", got=got, remedy="load_audio gives one")
+        signal = torch.from_numpy(waveform.astype(np.float32))
         for name in self.waveform_names:
             generator = self._drawn(name, draw, clip)
             if generator is not None:
@@ -206,17 +208,6 @@ class Augmenter:
             masked[start:end] = mean
         return masked
 
-    def hidden_states(self, states: torch.Tensor, *, draw: int, clip: str, fill: torch.Tensor | None = None) -> torch.Tensor:
-        """Masks over time: states (layers, T, Da), without padding -> (layers, T, Da); masked frames are `fill` (layers, Da), or zeros."""
-        _, frames, _ = states.shape
-        generator = self._drawn("hidden_time_mask", draw, clip)
-        if generator is None:
-            return states
-        options, masked = self.options["hidden_time_mask"], states.clone()
-        for start, end in _spans(generator, frames, options["masks"], options["width"], options["max_share"]):
-            masked[:, start:end] = 0 if fill is None else fill[:, None].to(masked)
-        return masked
-
     def fingerprint(self) -> str:
         """A hash of everything that decides what `waveform` does: options, seed, the content of the folders, versions of the libraries."""
         if self._fingerprint is None:
@@ -227,11 +218,9 @@ class Augmenter:
         return self._fingerprint
 
     def _drawn(self, name: str, draw: int, clip: str) -> np.random.Generator | None:
-        if name not in self.options:
-            return None  # as where it passes this clip over
         key = f"{self.seed} {int(draw)} {name} {clip}".encode("utf-8", "surrogateescape")
         generator = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:16], "little"))
-        return generator if generator.random() < self.options[name]["probability"] else None
+        return generator if name in self.options and generator.random() < self.options[name]["probability"] else None
 
 
 def write_listening_examples(
@@ -281,7 +270,6 @@ def write_listening_examples(
 
 
 def _checked(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """All options of what is asked for, in the order of `AUGMENTATIONS`."""
     for name, options in given.items():
         _known("augmentation", name, AUGMENTATIONS)
         if options is not None and not isinstance(options, Mapping):
@@ -355,7 +343,6 @@ class _Folder:
             return None
 
     def content(self) -> list[tuple[str, str]]:
-        """Name and hash of each file."""
         return [(path.relative_to(self.folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.paths]
 
 
@@ -428,11 +415,11 @@ class _Effects:
         return signal + gain * torch.nn.functional.pad(signal, (delay, 0))[: len(signal)]
 
     def noise(self, signal: torch.Tensor) -> torch.Tensor:
+        snr = self.uniform("snr")
         if not signal.square().sum() > 0:
             return signal
-        snr = torch.tensor([self.uniform("snr")])
         noise = self.coloured(len(signal)) if self.folder is None else self.excerpt(self.folder.draw(self.generator), len(signal))
-        return self.functional.add_noise(signal[None], torch.from_numpy(noise)[None], snr)[0]
+        return self.functional.add_noise(signal[None], torch.from_numpy(noise)[None], snr=torch.tensor([snr]))[0]
 
     def coloured(self, size: int) -> np.ndarray:
         """Noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) an octave, from 20 Hz up."""
@@ -471,8 +458,7 @@ class _Effects:
         sent = (32767 * self.resampled(sent, SAMPLING_RATE / rate)).round().clamp(-32768, 32767).to(torch.int16)
         file = io.BytesIO()
         with av.open(file, "w", format=container) as out:
-            stream = out.add_stream(encoder, rate=rate, layout="mono", options=settings)
-            stream.bit_rate = int(self.generator.choice(bits))
+            stream = out.add_stream(encoder, rate=rate, layout="mono", bit_rate=int(self.generator.choice(bits)), options=settings)
             frame = av.AudioFrame.from_ndarray(sent[None].numpy(), format="s16", layout="mono")
             frame.sample_rate = rate
             for packet in [*stream.encode(frame), *stream.encode(None)]:

@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,19 @@ class Clip:
 
 
 def examine(
-    rows: Sequence[ManifestRow], *, context_turns: int = 0, on_progress: Callable[[int, int], None] | None = None
+    rows: Sequence[ManifestRow],
+    *,
+    context_turns: int = 0,
+    among: Sequence[ManifestRow] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Clip], list[InputError]]:
     """Decode every recording once: those that cannot be used are told by name now, not in the middle of a night's run.
+
+    Args:
+        rows: of a manifest.
+        context_turns: how many turns before each of its dialogue are its context.
+        among: the rows that these turns are looked for among, such as those that nobody annotated too; None: `rows`.
+        on_progress: called with (done, all) recordings.
 
     Returns:
         The rows that can be used, in order, and an error for each of the others.
@@ -61,7 +72,7 @@ def examine(
             if on_progress is not None:
                 on_progress(done, len(paths))
     clips, errors, told = [], [], set()
-    before = _contexts(rows, context_turns)
+    before = _contexts(rows, rows if among is None else among, context_turns)
     for index, row in enumerate(rows):
         if row.path is None:
             clips.append(Clip(row, hashlib.sha256((row.text or "").encode()).hexdigest(), 0.0, before[index]))
@@ -92,19 +103,30 @@ def _examined(path: Path) -> tuple[str, float] | InputError:
         return InputError(str(path), expected="a file that can be read", got=error.strerror or "an error", remedy="check it")
 
 
-def _contexts(rows: Sequence[ManifestRow], turns: int) -> list[tuple[str, ...]]:
-    """The texts of the `turns` rows before each in its dialogue."""
-    contexts: list[tuple[str, ...]] = [()] * len(rows)
-    dialogues: dict[tuple[str | None, str | None, str], list[int]] = {}
-    if turns:
-        for index, row in enumerate(rows):
-            if row.dialogue is not None:
-                dialogues.setdefault((row.split, row.language, row.dialogue), []).append(index)
-    for members in dialogues.values():
-        members.sort(key=lambda i: (rows[i].turn is None, rows[i].turn or 0, i))
-        for place, index in enumerate(members):
-            contexts[index] = tuple(text for i in members[max(0, place - turns) : place] if (text := rows[i].text))
+def _contexts(rows: Sequence[ManifestRow], among: Sequence[ManifestRow], turns: int) -> list[tuple[str, ...]]:
+    """The texts of the `turns` turns before each row in its dialogue."""
+    if not turns:
+        return [()] * len(rows)
+    dialogues: dict[tuple, list[ManifestRow]] = {}
+    for row in among:
+        if row.dialogue is not None:
+            dialogues.setdefault(_dialogue(row), []).append(row)
+    places: dict[tuple, dict[str, int]] = {}
+    for name, members in dialogues.items():
+        if all(row.turn is not None for row in members):
+            members.sort(key=lambda row: row.turn or 0)
+        places[name] = {row.place: at for at, row in enumerate(members)}
+    contexts = []
+    for row in rows:
+        at = places.get(_dialogue(row), {}).get(row.place, 0)
+        before = dialogues[_dialogue(row)][max(0, at - turns) : at] if at else []
+        contexts.append(tuple(turn.text for turn in before if turn.text))
     return contexts
+
+
+def _dialogue(row: ManifestRow) -> tuple:
+    """What the turns of one dialogue have in common; other tables, splits and languages have dialogues of the same name."""
+    return row.folder, row.place.rpartition(", ")[0], row.split, row.language, row.dialogue
 
 
 def admitted(emotion: str, labels: Sequence[str], corpus: str | None = None) -> tuple[bool, ...]:
@@ -229,20 +251,26 @@ class ClipData:
     def __len__(self) -> int:
         return len(self.clips)
 
-    @property
+    @cached_property
     def durations(self) -> tuple[float, ...]:
         """S of audio of each row, as it is heard."""
         return tuple(min(clip.duration, self.args.max_duration) if self.use_audio else 0.0 for clip in self.clips)
 
     def draw(self, index: int, epoch: int) -> int:
-        """Which version of a clip an epoch hears: 0 is the clip as it is."""
+        """Which version of a clip an epoch hears and reads: 0 is the clip as it is."""
         if not self.training:
             return 0
         if self.args.augmentation_variants:
-            name = hashlib.sha256(self.clips[index].row.name.encode()).digest()[:8]
+            name = hashlib.sha256(self.clips[index].row.name.encode("utf-8", "surrogateescape")).digest()[:8]
             generator = np.random.default_rng([self.seed, epoch, int.from_bytes(name, "little")])
             return int(generator.integers(self.args.augmentation_variants))
-        return 0 if self.audio_cache is not None else epoch + 1
+        return epoch + 1
+
+    def heard(self, draw: int) -> int:
+        """The version of the recording that version `draw` of a clip has; where what it is made of is kept, only a few are told apart."""
+        endless = self.audio_cache is not None and not self.args.augmentation_variants
+        same = bool(self.args.augmentation_variants) and not (self.augmenter is not None and self.augmenter.has_waveform)
+        return 0 if endless or same else draw
 
     def waveform(self, index: int, draw: int) -> np.ndarray:
         """(S,) at 16 kHz: the part that is meant, at most `max_duration` of it, disturbed as version `draw` is."""
@@ -305,7 +333,7 @@ class ClipData:
         return batch
 
     def _audio(self, rows: list[int | None], epoch: int) -> dict[str, torch.Tensor]:
-        draws = [0 if row is None else self.draw(row, epoch) for row in rows]
+        draws = [0 if row is None else self.heard(self.draw(row, epoch)) for row in rows]
         if self.audio_cache is not None:
             states = [None if r is None else self.audio_cache.get(self.audio_key(r, d)) for r, d in zip(rows, draws, strict=True)]
             hidden_states, mask = padded(states, dim=1)

@@ -126,7 +126,12 @@ class Loop:
         self.bare = self.model
         if args.torch_compile:
             self.model.compile(backend=args.torch_compile_backend)
+        weights = [(weight, weight.requires_grad) for group in self.groups for weight in group["params"]]
+        for weight, _ in weights:  # processes average the gradients of those weights alone that ask for one here: also later ones have to
+            weight.requires_grad_(True)
         self.model, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        for weight, asks in weights:
+            weight.requires_grad_(asks)
         self.average = MovingAverage(self.averaged, args.ema_decay) if args.ema_decay else None
         self.accelerator.register_for_checkpointing(self.scheduler)
         self.accelerator.register_save_state_pre_hook(self._save_weights)
@@ -179,7 +184,7 @@ class Loop:
             )
         )  # fmt: skip
         waiting: list[torch.Tensor] = []
-        for step, parts in zip(steps, passes, strict=True):
+        for done, (step, parts) in enumerate(zip(steps, passes, strict=True), 1):
             whole = self.source.weight(step)
             loss_of_step = torch.zeros((), device=accelerator.device)
             for index, rows in enumerate(parts):
@@ -203,7 +208,8 @@ class Loop:
                 self.average.update(progress.step)
             waiting.append(loss_of_step)
             bar.update()
-            save_now = args.save_steps and progress.step % args.save_steps == 0 and progress.step_in_epoch < len(self.source.plan(epoch))
+            # After an epoch's last step, which may be the run's, the checkpoint waits until it is judged: going on would skip that.
+            save_now = args.save_steps and progress.step % args.save_steps == 0 and done < len(steps)
             if progress.step % args.logging_steps == 0 or save_now:
                 self._take(waiting, epoch, bar)
             if save_now:
@@ -238,7 +244,7 @@ class Loop:
         try:
             scores = self.evaluate(epoch)
             figure = scores[args.metric] * (-1 if args.metric == "loss" else 1)
-            if progress.best is None or figure > progress.best:
+            if progress.best is None or math.isnan(progress.best) or figure > progress.best:
                 progress.best, progress.best_epoch, progress.waited = figure, epoch, 0
                 if args.save_best_model and self.keep is not None:
                     self.keep()

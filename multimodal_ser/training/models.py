@@ -2,26 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.data import ClipData, admitted
 
 if TYPE_CHECKING:
+    from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
 STATISTICS_CLIPS = 2000
 """Clips that the mean and deviation of a new audio branch's hidden states are measured on, at most."""
 
 
-def build_model(args: TrainingArguments, labels: Sequence[str], class_weights: list[float] | None = None) -> MultimodalEmotionClassifier:
+@contextmanager
+def _reading(args: TrainingArguments) -> Iterator[None]:
+    """What goes wrong while weights are read is told in one line, whichever library says it."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, StrictDataclassError, SafetensorError) as error:
+        named = [name for name in ("model", "audio_model", "text_model", "model_config") if getattr(args, name)]
+        line = " ".join(str(error).split())
+        expected, remedy = "a checkpoint that can be read, and options that fit it", "check the name and the options"
+        raise InputError(", ".join(named) or "model", expected=expected, got=line[:400], remedy=remedy) from error
+
+
+def starting_config(args: TrainingArguments) -> MultimodalEmotionConfig:
+    """The configuration of the checkpoint that a run starts from, read before any recording is.
+
+    Raises:
+        InputError: a checkpoint or an encoder that is not there, or `model_config` that does not fit.
+    """
+    from transformers import AutoConfig
+
+    from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT, MultimodalEmotionClassifier
+
+    source = args.model or str(SHIPPED_CHECKPOINT)
+    folder = Path(source)
+    local = folder.exists() or folder.is_absolute() or source.startswith(".")
+    if local and not (folder / "config.json").is_file():
+        best = folder / "best"
+        remedy = f"did you mean {best}?" if (best / "config.json").is_file() else "check the path"
+        raise InputError("model", expected="a folder with a checkpoint", got=f"{source} without config.json", remedy=remedy)
+    with _reading(args):
+        kind = MultimodalEmotionClassifier.config_class
+        found = kind.get_config_dict(source)[0].get("model_type")
+        if found != kind.model_type:
+            remedy = "start from it with audio_model or text_model"
+            raise InputError("model", expected=f"a checkpoint of {kind.model_type}", got=f"one of {found}", remedy=remedy)
+        config = kind.from_pretrained(source)
+        changed = type(config).from_dict(config.to_dict() | args.model_config)
+        changed.validate()
+        for encoder in (args.audio_model, args.text_model):
+            if encoder:
+                AutoConfig.from_pretrained(encoder)
+    return config
+
+
+def build_model(
+    args: TrainingArguments,
+    labels: Sequence[str],
+    class_weights: list[float] | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> MultimodalEmotionClassifier:
     """The model, untrained where the data asks for more than the checkpoint knows.
 
     A head for other labels starts with the rows of the old one that mean the same ("happy" is happiness), the others at random.
+
+    Args:
+        args: of the run.
+        labels: the classes.
+        class_weights: one a class.
+        say: told with what the head starts.
 
     Raises:
         InputError: a checkpoint that cannot be read, or fields that do not fit.
@@ -29,21 +92,27 @@ def build_model(args: TrainingArguments, labels: Sequence[str], class_weights: l
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
     fields: dict[str, Any] = {"label_smoothing": args.label_smoothing_factor, "audio_mask_spans": args.audio_mask_spans}
-    fields |= {"dimensions": list(args.dimensions), "class_weights": class_weights} | args.model_config
+    fields |= {"dimensions": list(args.dimensions)} | args.model_config
     whisper = "auto" if args.whisper is None else args.whisper
-    try:
+    with _reading(args):
         base = MultimodalEmotionClassifier.from_pretrained(args.model, whisper=whisper)
         if args.audio_model or args.text_model:
-            return _on_encoders(args, base, labels, fields)
-        model = MultimodalEmotionClassifier.from_pretrained(args.model, labels=list(labels), whisper=whisper, **fields)
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError) as error:
-        what = "audio_model, text_model" if args.audio_model or args.text_model else "model"
-        line = " ".join(str(error).split())
-        raise InputError(what, expected="trained weights that fit", got=line[:400], remedy="check the name and the options") from error
-    if not args.new_head:
-        _carry_over(base, model)
+            model = _on_encoders(args, base, labels, fields)
+        else:
+            model = MultimodalEmotionClassifier.from_pretrained(args.model, labels=list(labels), whisper=whisper, **fields)
+    if args.trim_silence_db is not None:
+        model.processor.trim_silence_db = args.trim_silence_db  # it is saved with the model, which hears in use what it heard here
+    model.config.class_weights = class_weights  # not among the fields: those of the old classes are left behind when labels are set
+    known = [] if args.new_head or args.audio_model or args.text_model else _carry_over(base, model)
+    if not args.emotions:
+        model.config.temperature = dict(base.config.temperature)  # the emotion head stays as it is
+        return model.train()
+    new = [label for label in labels if label not in known]
+    started = [f"{', '.join(known)} from the checkpoint's"] * bool(known) + [f"{', '.join(new)} at random"] * bool(new)
+    say(f"the head starts with {'; '.join(started)}")
+    left = sorted(set(base.config.dimensions) - set(args.dimensions))
+    if left:
+        say(f"the checkpoint's {', '.join(left)} is given up: nothing here is learned of it (dimensions)")
     return model.train()
 
 
@@ -71,7 +140,7 @@ def _on_encoders(args: TrainingArguments, base: Any, labels: Sequence[str], fiel
         if not args.text_model:
             model.model.text_branch.layer_weights.copy_(base.model.text_branch.layer_weights)
     model.transcriber = base._whisper
-    return model.train()
+    return model
 
 
 @torch.no_grad()
@@ -118,7 +187,7 @@ def measure_statistics(model: Any, data: ClipData, device: torch.device) -> None
 
 @torch.no_grad()
 def audio_states(model: Any, data: ClipData, versions: Sequence[tuple[int, int]], device: torch.device) -> list[torch.Tensor]:
-    """Hidden states (layers + 1, T, Da) of clips' versions (row, draw), without padding, on the CPU; read from the cache where it has them."""
+    """Hidden states (layers + 1, T, Da) of clips' versions (row, draw), without padding, on the CPU; from the cache where it has them."""
     if data.audio_cache is not None and all(data.audio_key(*version) in data.audio_cache for version in versions):
         return [data.audio_cache.get(data.audio_key(*version)).float() for version in versions]
     waveforms = [data.waveform(*version) for version in versions]

@@ -80,7 +80,7 @@ class Freezing:
         if part in args.freeze:
             return False
         below = {"audio": args.freeze_audio_layers, "text": args.freeze_text_layers}.get(part, 0)
-        return not below or (layer is not None and layer >= below)
+        return not below or name == TEXT_LAYER_SUM or (layer is not None and layer >= below)
 
     def ever_trained(self) -> dict[str, nn.Parameter]:
         """The weights that are trained at some time, by name."""
@@ -121,7 +121,7 @@ def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArgum
         if ".lora_" in name:
             rate = args.lora_learning_rate or args.learning_rate
         elif part in depth:
-            layer = layer_of(name)
+            layer = depth[part] - 1 if name == TEXT_LAYER_SUM else layer_of(name)
             rate *= args.layer_decay ** (depth[part] - (0 if layer is None else layer + 1))
         decay = args.weight_decay if weights[name].dim() > 1 else 0.0
         group = groups.setdefault((part, rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
@@ -160,7 +160,10 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
             )  # fmt: skip
         adapted += names
     config = LoraConfig(r=args.lora_rank, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, target_modules=adapted)
+    asked = [(weight, weight.requires_grad) for weight in model.parameters()]
     inject_adapter_in_model(config, model)
+    for weight, was in asked:  # peft freezes all that is no adapter, the fusion and the head too
+        weight.requires_grad_(was)
     return adapted
 
 

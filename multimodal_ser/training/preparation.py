@@ -8,12 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.corpora import ManifestRow, read_manifest, split_rows
 from multimodal_ser.corpora.folders import RECORDINGS
+from multimodal_ser.corpora.manifest import SUFFIXES
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LabelError, canonical_emotion
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.data import Clip, admitted, examine, with_class
+from multimodal_ser.transcription import WhisperNotFoundError
+from multimodal_ser.transcription.transcriber import language_code
 
 SAID_OFTEN = 10
 """Times that each sentence of a corpus is said, on average, from which on its words tell nothing of the emotion."""
@@ -33,6 +40,7 @@ class Prepared:
         use_audio, use_text: what the model is given.
         errors: rows that could not be used, and why.
         notes: what was told.
+        transcriber: the Whisper that wrote the texts which rows lacked; None: none did.
     """
 
     labels: tuple[str, ...]
@@ -44,87 +52,176 @@ class Prepared:
     use_text: bool
     errors: tuple[InputError, ...]
     notes: tuple[str, ...]
+    transcriber: str | None = None
 
 
 def prepare_data(
-    args: TrainingArguments, say: Callable[[str], None] = print, on_progress: Callable[[int, int], None] | None = None
+    args: TrainingArguments,
+    say: Callable[[str], None] = print,
+    on_progress: Callable[[int, int], None] | None = None,
+    errors: list[InputError] | None = None,
+    languages: Sequence[str] | None = None,
 ) -> Prepared:
     """Read, check and divide the data of a run.
 
     Args:
         args: of the run.
         say: where messages go.
-        on_progress: called with (done, all) while recordings are checked.
+        on_progress: called with (done, all) while recordings are transcribed, and while they are checked.
+        errors: is given what is wrong with rows, also where nothing is left to learn from.
+        languages: ISO 639-1 codes that the text branch reads; texts in others are left out, as prediction does. None: all.
 
     Raises:
         InputError: nothing to learn from: no usable row, fewer than two classes, a leaking split, unknown speakers.
     """
     notes: list[str] = []
+    errors = [] if errors is None else errors
 
     def tell(message: str) -> None:
         notes.append(message)
         say(message)
 
-    rows, errors = _read(args, tell)
-    rows = _for_modalities(args, rows, tell)
-    rows = _annotated(args, rows, tell)
-    clips, unusable = examine(rows, context_turns=args.context_turns, on_progress=on_progress)
+    rows, transcriber = _read(args, errors, tell, on_progress)
+    rows = _readable(rows, languages, tell)
+    chosen = _annotated(args, _for_modalities(args, rows, tell), tell)
+    clips, unusable = examine(chosen, context_turns=args.context_turns, among=rows, on_progress=on_progress)
     errors += unusable
     labels = tuple(args.labels or label_names(row for clip in clips if (row := clip.row).emotion or row.votes))
     if args.emotions:
         clips, without = with_class(clips, labels) if labels else (clips, [])
         errors += without
     _report(errors, tell)
-    if args.pseudo_label_threshold and args.unlabelled:
-        pseudo = _pseudo_labelled(args, labels, tell)
-    else:
-        pseudo = []
-    _enough(args, clips, labels)
+    _enough(args, clips, labels, len(chosen))
     split = split_rows(
         [clip.row for clip in clips], validation_share=args.validation_share, seed=args.seed,
         validation_speakers=tuple(args.validation_speakers), test_speakers=tuple(args.test_speakers), allow_leak=args.allow_leak,
     )  # fmt: skip
-    train = [clips[i] for i in split.train] + pseudo
-    _every_class(args, train, labels)
-    prepared = Prepared(
-        labels, tuple(train), tuple(clips[i] for i in split.validation), tuple(clips[i] for i in split.test), split.protocol,
-        any(clip.row.path for clip in train), any(clip.row.text for clip in train), tuple(errors), (),
-    )  # fmt: skip
-    _describe(args, prepared, clips, tell)
+    train = [clips[i] for i in split.train]
+    use_audio, use_text = any(clip.row.path for clip in train), any(clip.row.text for clip in train)
+    held_out = [[clips[i] for i in part] for part in (split.validation, split.test)]
+    validation, test = ([clip for clip in part if (use_audio and clip.row.path) or (use_text and clip.row.text)] for part in held_out)
+    _describe(args, clips, labels, tell)
+    tested = f", {len(test)} to test on" if test else ""
+    tell(f"split: {len(train)} to learn from, {len(validation)} to select on{tested} ({split.protocol})")
     for note in split.notes:
         tell(note)
-    if args.early_stopping_patience and not prepared.validation:
-        raise InputError(
-            "early_stopping_patience", expected="validation data to watch", got=f"none ({split.protocol})",
-            remedy="give more clips or validation_speakers, or set it to 0",
-        )  # fmt: skip
-    return replace(prepared, notes=tuple(notes))
+    silent = sum(map(len, held_out)) - len(validation) - len(test)
+    if silent:
+        tell(f"{silent} clips that are held out have nothing of what is learned from, and are left out")
+    tell(f"learned from: {' and '.join(name for name, used in (('the voice', use_audio), ('the words', use_text)) if used)}")
+    if args.unlabelled:
+        train += _pseudo_labelled(args, labels, use_text, [*validation, *test], tell)
+    _every_class(args, train, labels)
+    _pairable(args, train)
+    _selectable(args, validation, split.protocol)
+    return Prepared(
+        labels, tuple(train), tuple(validation), tuple(test), split.protocol, use_audio, use_text, tuple(errors), tuple(notes), transcriber
+    )  # fmt: skip
 
 
-def _read(args: TrainingArguments, tell: Callable[[str], None]) -> tuple[list[ManifestRow], list[InputError]]:
+def _read(
+    args: TrainingArguments, errors: list[InputError], tell: Callable[[str], None], on_progress: Callable[[int, int], None] | None
+) -> tuple[list[ManifestRow], str | None]:
+    """All rows, with the texts that there are to be, and the name of the Whisper that wrote any."""
     rows: list[ManifestRow] = []
-    errors: list[InputError] = []
+    transcriber = None
     for source in args.data:
         manifest = read_manifest(source)
-        tell(f"{source}: {len(manifest.rows)} rows")
+        tell(f"{source}: {len(manifest.rows)} row{'s' * (len(manifest.rows) != 1)}")
         errors += manifest.errors
         kept = list(manifest.rows)
-        spoken = [row for row in kept if row.path is not None and row.text]
-        sentences = {row.text for row in spoken}
-        if args.modalities == "auto" and spoken and len(spoken) >= SAID_OFTEN * len(sentences):
+        if args.transcribe:
+            kept, name = _transcribed(args, kept, errors, tell, on_progress)
+            transcriber = name or transcriber
+        rows += _spontaneous(kept, str(source), tell) if args.modalities == "auto" else kept
+    return rows, transcriber if any(row.path is not None and row.text for row in rows) else None
+
+
+def _spontaneous(rows: list[ManifestRow], source: str, tell: Callable[[str], None]) -> list[ManifestRow]:
+    """Without the words of corpora in which the same few sentences are said in every emotion."""
+    fixed = set()
+    for corpus in dict.fromkeys(row.corpus for row in rows):
+        spoken = [row for row in rows if row.corpus == corpus and row.path is not None and row.text]
+        sentences = {_plain(row.text or "") for row in spoken}
+        if spoken and len(spoken) >= SAID_OFTEN * len(sentences):
+            fixed.add(corpus)
             tell(
-                f"{source}: {len(spoken)} recordings of {len(sentences)} sentences: the words tell nothing of the emotion, so the recordings "
-                "alone are learned from (modalities both: the words too)"
+                f"{source}{f' ({corpus})' if corpus else ''}: {len(spoken)} recordings of {len(sentences)} "
+                f"sentence{'s' * (len(sentences) != 1)}: the words tell nothing of the emotion, so the recordings alone are learned from "
+                "(modalities both: the words too)"
             )
-            kept = [replace(row, text=None) if row.path is not None else row for row in kept]
-        rows += kept
-    return rows, errors
+    return [replace(row, text=None) if row.corpus in fixed and row.path is not None else row for row in rows]
+
+
+def _plain(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())
+
+
+def _transcribed(
+    args: TrainingArguments,
+    rows: list[ManifestRow],
+    errors: list[InputError],
+    tell: Callable[[str], None],
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[list[ManifestRow], str | None]:
+    from multimodal_ser.audio import AudioError
+    from multimodal_ser.transcription import WhisperTranscriber
+
+    wanted = [i for i, row in enumerate(rows) if row.path is not None and not row.text and (args.context_turns or _annotates(args, row))]
+    if not wanted:
+        return rows, None
+    transcriber = WhisperTranscriber(args.whisper)
+    tell(f"Whisper {transcriber.name} writes the texts of {len(wanted)} recordings")
+    rows, silent, decoded = list(rows), 0, None
+    for done, index in enumerate(wanted, 1):
+        row = rows[index]
+        try:
+            if decoded is None or decoded[0] != row.path:
+                decoded = row.path, load_audio(str(row.path))
+            part = decoded[1][round((row.start or 0) * SAMPLING_RATE) : None if row.end is None else round(row.end * SAMPLING_RATE)]
+            if len(part) >= SAMPLING_RATE // 40:
+                heard: Any = transcriber.transcribe(part, sampling_rate=SAMPLING_RATE, language=row.language)
+                rows[index] = replace(row, text=heard.text or None, language=row.language or heard.language)
+        except AudioError:
+            pass  # it is told with the others that cannot be used
+        except WhisperNotFoundError:
+            raise
+        except InputError as error:
+            errors.append(error.named(f"{row.place or row.name}, {error.what}"))
+        silent += not rows[index].text
+        if on_progress is not None:
+            on_progress(done, len(wanted))
+    if silent:
+        tell(f"in {silent} of them no words were heard")
+    return rows, transcriber.name
+
+
+def _readable(rows: list[ManifestRow], languages: Sequence[str] | None, tell: Callable[[str], None]) -> list[ManifestRow]:
+    """Without texts in languages that the text branch does not read."""
+    if languages is None:
+        return rows
+    unread = Counter(row.language for row in rows if row.text and row.language and code_of(row.language) not in languages)
+    if not unread:
+        return rows
+    told = ", ".join(f"{name} ({count})" for name, count in sorted(unread.items()) if name)
+    tell(
+        f"texts left out, for the text branch reads {', '.join(languages)}: {told} "
+        "(train it, with text out of freeze, or name a text_model that reads them)"
+    )
+    kept = [replace(row, text=None) if row.language in unread else row for row in rows]
+    return [row for row in kept if row.path is not None or row.text]
+
+
+def code_of(language: str) -> str | None:
+    """Of "German" or "de-AT": "de"."""
+    try:
+        return language_code(language.replace("_", "-").split("-")[0])
+    except InputError:
+        return language
 
 
 def _for_modalities(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
     """Leave out of each row what is not learned from, and rows of which nothing is left."""
-    if args.transcribe:
-        rows = _transcribed(args, rows, tell)
     if args.modalities == "audio":
         kept = [replace(row, text=None) for row in rows if row.path is not None]
     elif args.modalities == "text":
@@ -136,45 +233,24 @@ def _for_modalities(args: TrainingArguments, rows: list[ManifestRow], tell: Call
     if len(kept) < len(rows):
         tell(f"{len(rows) - len(kept)} rows have not what modalities {args.modalities} asks for and are left out")
     if not kept:
-        raise InputError("data", expected=f"rows for modalities {args.modalities}", got="none", remedy="use modalities auto, or other data")
+        what = "anything that can be learned from" if args.modalities == "auto" else f"what modalities {args.modalities} asks for"
+        raise InputError("data", expected=f"rows with {what}", got="none", remedy="use other data, or modalities auto")
     return kept
 
 
-def _transcribed(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
-    from multimodal_ser.audio import SAMPLING_RATE, load_audio
-    from multimodal_ser.transcription import WhisperTranscriber
-
-    transcriber = WhisperTranscriber(args.whisper)
-    wanted = [i for i, row in enumerate(rows) if row.path is not None and not row.text]
-    tell(f"{transcriber.name} writes the texts of {len(wanted)} recordings")
-    rows = list(rows)
-    for index in wanted:
-        row = rows[index]
-        assert row.path is not None
-        try:
-            waveform = load_audio(row.path)
-        except InputError:
-            continue  # it is told with the others that cannot be used
-        part = slice(round((row.start or 0) * SAMPLING_RATE), None if row.end is None else round(row.end * SAMPLING_RATE))
-        if len(waveform[part]) >= SAMPLING_RATE // 40:
-            text = transcriber.transcribe(waveform[part], sampling_rate=SAMPLING_RATE, language=row.language).text
-            rows[index] = replace(row, text=text or None)
-    return rows
+def _annotates(args: TrainingArguments, row: ManifestRow) -> bool:
+    known = any(getattr(row, name) is not None for name in args.dimensions)
+    return known or (args.emotions and bool(row.emotion or row.votes))
 
 
 def _annotated(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
-    def useful(row: ManifestRow) -> bool:
-        known = any(getattr(row, name) is not None for name in args.dimensions)
-        return known or (args.emotions and bool(row.emotion or row.votes))
-
-    kept = [row for row in rows if useful(row)]
+    kept = [row for row in rows if _annotates(args, row)]
     if len(kept) < len(rows):
         tell(f"{len(rows) - len(kept)} rows have no annotation and are left out (unlabelled=... learns from recordings without)")
     if not kept:
         what = "an emotion" if args.emotions else ", ".join(args.dimensions)
-        raise InputError(
-            "data", expected=f"rows annotated with {what}", got="none", remedy="fill the column in, or use a folder per emotion"
-        )
+        remedy = "fill the column in, or use a folder per emotion"
+        raise InputError("data", expected=f"rows annotated with {what}", got="none", remedy=remedy)
     return kept
 
 
@@ -202,25 +278,28 @@ def _report(errors: Sequence[InputError], tell: Callable[[str], None]) -> None:
     for error in errors[:SHOWN]:
         tell(f"left out: {error}")
     if len(errors) > SHOWN:
-        tell(f"left out: {len(errors) - SHOWN} more; errors.txt in the run folder names them")
+        tell(f"left out: {len(errors) - SHOWN} more (errors.txt in the run folder)")
 
 
-def _enough(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str]) -> None:
+def _enough(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], rows: int) -> None:
     layout = "a folder with a folder per emotion (clips/happy/*.wav, clips/sad/*.wav), or a manifest with a column emotion"
     if not clips:
-        raise InputError("data", expected="at least one row that can be used", got="none", remedy=f"give {layout}")
+        raise InputError("data", expected="at least one row that can be used", got=f"none of {rows}", remedy=f"give {layout}")
     if args.emotions and len(labels) < 2:
         got = f"{len(clips)} clip{'s' * (len(clips) > 1)} of one class, {labels[0]!r}" if labels else "rows without an emotion"
-        raise InputError("data", expected="clips of at least two emotions", got=got, remedy=f"add clips of another one: {layout}")
+        remedy = f"add clips of another one: {layout}" if labels else "learn the dimensions alone with emotions=False (--no-emotions)"
+        raise InputError("data", expected="clips of at least two emotions", got=got, remedy=remedy)
+
+
+def _classes(clip: Clip, labels: Sequence[str]) -> list[str]:
+    """The classes that a clip's annotation admits; of votes all that have one."""
+    named = clip.row.votes or ([clip.row.emotion] if clip.row.emotion else [])
+    found = [admitted(name, labels, clip.row.corpus) for name in named]
+    return [label for place, label in enumerate(labels) if any(row[place] for row in found)]
 
 
 def _every_class(args: TrainingArguments, train: Sequence[Clip], labels: Sequence[str]) -> None:
-    if not args.emotions:
-        return
-    there: set[str] = set()
-    for clip in train:
-        for name in clip.row.votes or ([clip.row.emotion] if clip.row.emotion else []):
-            there |= {label for label, yes in zip(labels, admitted(name, labels, clip.row.corpus), strict=True) if yes}
+    there = {label for clip in train for label in _classes(clip, labels)} if args.emotions else set(labels)
     absent = [label for label in labels if label not in there]
     if absent:
         raise InputError(
@@ -229,32 +308,73 @@ def _every_class(args: TrainingArguments, train: Sequence[Clip], labels: Sequenc
         )  # fmt: skip
 
 
-def _describe(args: TrainingArguments, prepared: Prepared, clips: Sequence[Clip], tell: Callable[[str], None]) -> None:
-    counts = Counter(clip.row.emotion or "by votes" for clip in clips if clip.row.emotion or clip.row.votes)
+def _pairable(args: TrainingArguments, train: Sequence[Clip]) -> None:
+    heard, read = (any(bool(c.row.path) is has and bool(c.row.text) is not has for c in train) for has in (True, False))
+    if args.pair_matched + args.pair_mismatched and not (heard and read):
+        got = "no recordings without words" if not heard else "no words without recordings"
+        name = "pair_matched" if args.pair_matched else "pair_mismatched"
+        raise InputError(name, expected="rows of either modality alone, to be paired", got=got, remedy="add some, or set it to 0")
+
+
+def _selectable(args: TrainingArguments, validation: Sequence[Clip], protocol: str) -> None:
+    """What is to choose the best epoch has to be annotated in the rows that it is chosen on."""
+    if not validation:
+        if args.early_stopping_patience:
+            remedy, got = "give more clips or validation_speakers, or set it to 0", f"none ({protocol})"
+            raise InputError("early_stopping_patience", expected="validation data to watch", got=got, remedy=remedy)
+        return
+    wanted = "an emotion" if args.metric not in ("ccc", "loss") else ", ".join(args.dimensions) if args.metric == "ccc" else ""
+    emotion = any(clip.row.emotion or clip.row.votes for clip in validation)
+    dimension = any(getattr(clip.row, name) is not None for clip in validation for name in args.dimensions)
+    if wanted and not (dimension if args.metric == "ccc" else emotion):
+        expected, remedy = f"validation rows annotated with {wanted}", "hold out other speakers, or choose by loss"
+        raise InputError("metric_for_best_model", expected=f"{expected}, for {args.metric}", got="none", remedy=remedy)
+
+
+def _describe(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], tell: Callable[[str], None]) -> None:
+    """How much there is of what, and of whom."""
+    if args.emotions:
+        classes = [_classes(clip, labels) for clip in clips]
+        counts = Counter(found[0] for found in classes if len(found) == 1)
+        several = sum(len(found) > 1 for found in classes)
+        shown = [f"{label} {counts[label]}" for label in labels] + [f"several admissible {several}"] * bool(several)
+        tell(f"classes: {', '.join(shown)}")
+        for label, names in zip(labels, _merged(clips, labels), strict=True):
+            if len(names) > 1:
+                tell(f"{', '.join(names)} are one class, {label} (labels keeps those apart that it names)")
     speakers = {clip.row.speaker for clip in clips if clip.row.speaker}
     minutes = sum(clip.duration for clip in clips) / 60
-    if counts and len(counts) <= 20:
-        tell("classes: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     known = f"{len(speakers)} speaker{'s' * (len(speakers) != 1)}" if speakers else "speakers not known"
-    tell(f"{len(clips)} clips, {minutes:.1f} min, {known}")
-    sizes = f"{len(prepared.train)} to learn from, {len(prepared.validation)} to select on"
-    tell(f"split: {sizes}{f', {len(prepared.test)} to test on' if prepared.test else ''} ({prepared.protocol})")
-    what = " and ".join(name for name, used in (("the voice", prepared.use_audio), ("the words", prepared.use_text)) if used)
-    tell(f"learned from: {what}")
+    tell(f"{len(clips)} clip{'s' * (len(clips) != 1)}, {minutes:.1f} min, {known}")
     cut = sum(clip.duration > args.max_duration for clip in clips)
     if cut:
-        tell(f"{cut} recordings are longer than {args.max_duration:g} s: a part of them is heard (max_duration; start and end choose one)")
+        kept = args.embedding_cache and "audio" in args.freeze and args.unfreeze_epoch is None and not args.lora_rank
+        part = "the first part of each" if kept else "in each epoch another part of each"
+        tell(f"{cut} recordings are longer than {args.max_duration:g} s: {part} is heard (max_duration; start and end choose one)")
 
 
-def _pseudo_labelled(args: TrainingArguments, labels: Sequence[str], tell: Callable[[str], None]) -> list[Clip]:
+def _merged(clips: Sequence[Clip], labels: Sequence[str]) -> list[list[str]]:
+    """The names by which each class is annotated, whatever their case."""
+    found: list[dict[str, None]] = [{} for _ in labels]
+    written = {(name, clip.row.corpus) for clip in clips for name in clip.row.votes or (clip.row.emotion or "").split("|") if name}
+    for name, corpus in sorted(written, key=lambda pair: (pair[0], pair[1] or "")):
+        cells = [place for place, yes in enumerate(admitted(name, labels, corpus)) if yes]
+        if len(cells) == 1:
+            found[cells[0]][name.strip().lower()] = None
+    return [list(names) for names in found]
+
+
+def _pseudo_labelled(
+    args: TrainingArguments, labels: Sequence[str], use_text: bool, held_out: Sequence[Clip], tell: Callable[[str], None]
+) -> list[Clip]:
     """Recordings without labels that the model that is started from is sure of (Lee 2013, pseudo-label; hard labels, one round)."""
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
     assert args.unlabelled is not None
     source = Path(args.unlabelled)
-    if source.is_dir():
+    if source.is_dir() and not any((source / f"manifest{suffix}").is_file() for suffix in SUFFIXES):
         paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in RECORDINGS and not path.name.startswith("."))
-        rows = [ManifestRow(path=path, place=str(path)) for path in paths]
+        rows = [ManifestRow(path=path, place=str(path), folder=source) for path in paths]
     else:
         rows = [row for row in read_manifest(source).rows if row.path is not None]
     if not rows:
@@ -266,22 +386,32 @@ def _pseudo_labelled(args: TrainingArguments, labels: Sequence[str], tell: Calla
             "unlabelled", expected="a model that knows the classes", got=f"one without {', '.join(unknown)}",
             remedy="train without unlabelled first, then again with --model RUN/best",
         )  # fmt: skip
-    if args.modalities == "audio":
-        rows = [replace(row, text=None) for row in rows]
-    items = [{"audio": str(row.path), "text": row.text} for row in rows]
-    chosen, unreadable = [], 0
-    for row, outcome in zip(rows, classifier.predict_iter(items, on_error="skip"), strict=True):
-        if isinstance(outcome, Exception):
-            unreadable += 1
-        elif outcome.confidence >= args.pseudo_label_threshold and _has(labels, outcome.label):
-            chosen.append(replace(row, emotion=outcome.label, votes=None))
-    clips, errors = examine(chosen)
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(Counter(clip.row.emotion or "" for clip in clips).items()))
+    clips, unreadable = examine(rows if use_text else [replace(row, text=None) for row in rows])
+    contents, speakers = {clip.content for clip in held_out}, {clip.row.speaker for clip in held_out} - {None}
+    others = [clip for clip in clips if clip.content not in contents and clip.row.speaker not in speakers]
+    if not args.use_cpu and torch.cuda.is_available():
+        classifier.to("cuda")
+    items = ({"audio": _part(clip), "text": clip.row.text} for clip in others)
+    options: dict[str, Any] = {"on_error": "skip", "sampling_rate": SAMPLING_RATE, "progress": not args.disable_tqdm and len(others) > 50}
+    chosen = []
+    for clip, outcome in zip(others, classifier.predict_iter(items, total=len(others), **options), strict=True):
+        if not isinstance(outcome, Exception) and outcome.confidence >= args.pseudo_label_threshold and _has(labels, outcome.label):
+            chosen.append(replace(clip, row=replace(clip.row, emotion=outcome.label, votes=None)))
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(Counter(clip.row.emotion or "" for clip in chosen).items()))
+    sure = f"{len(chosen)} are labelled with at least {args.pseudo_label_threshold:g}"
     tell(
-        f"unlabelled: of {len(rows)} recordings {len(clips)} are labelled with at least {args.pseudo_label_threshold:g}: {counts or 'none'}"
-        + (f"; {unreadable + len(errors)} cannot be read" if unreadable + len(errors) else "")
+        f"unlabelled: of {len(rows)} recordings {sure}: {counts or 'none'}"
+        + (f"; {len(unreadable)} cannot be read" if unreadable else "")
+        + (f"; {len(clips) - len(others)} are held out, or of speakers who are" if len(others) < len(clips) else "")
     )
-    return clips
+    return chosen
+
+
+def _part(clip: Clip) -> np.ndarray:
+    """What is meant of its recording."""
+    assert clip.row.path is not None
+    start = round((clip.row.start or 0.0) * SAMPLING_RATE)
+    return load_audio(clip.row.path)[start : start + round(clip.duration * SAMPLING_RATE)]
 
 
 def _has(labels: Sequence[str], name: str) -> bool:

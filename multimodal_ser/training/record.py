@@ -1,13 +1,16 @@
-"""What a run leaves behind: with what it was made, on what, how it went, and what it answered on the validation set."""
+"""What a run leaves behind: with what it was made, on what, how it went, and what it answered; and that a folder holds one run."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,20 +21,29 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser._version import __version__
-from multimodal_ser.training.data import Clip
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import LabelError
+from multimodal_ser.training.arguments import TrainingArguments, read_yaml
+from multimodal_ser.training.data import Clip, admitted
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "peft", "numpy", "soundfile", "av", "soxr")
+
+NOT_COMPARED = frozenset(
+    ["resume_from_checkpoint", "dataloader_num_workers", "disable_tqdm", "report_to", "run_name", "use_cpu", "output_dir", "logging_steps",
+     "save_total_limit", "cache_dir"]
+)  # fmt: skip
+"""Options that may differ when a run goes on: they do not change what is learned."""
 
 
 def environment() -> dict[str, Any]:
     """Versions, git commit of the library (None: installed without one), command and machine."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return {
         "multimodal_ser": __version__, "git": git_commit(), "python": platform.python_version(), "packages": versions,
         "command": command, "platform": platform.platform(), "processors": os.cpu_count(),
@@ -54,33 +66,125 @@ def git_commit() -> str | None:
 
 
 def data_hash(clips: Sequence[Clip]) -> str:
-    """sha256 over what is learned from: content, part, text and annotation of each row, in any order."""
+    """sha256 over what is learned from: content, part, text, side and annotation of each row, in any order."""
     lines = sorted(
         repr((c.content, c.row.start, c.row.end, c.row.text, c.row.emotion, sorted((c.row.votes or {}).items()), c.row.speaker, c.context))
-        + repr((c.row.arousal, c.row.valence, c.row.dominance))
+        + repr((c.row.arousal, c.row.valence, c.row.dominance, c.row.corpus, c.row.split))
         for c in clips
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all."""
+    """Whole or not at all; numbers that are none (a figure of nothing) become null."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
 
 
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_predictions(path: Path, clips: Sequence[Clip], labels: Sequence[str], probabilities: np.ndarray, dimensions: Any = None) -> None:
-    """A line a clip: its name, what was annotated, what was predicted, the probabilities (N, C); neither audio nor words."""
-    names = [f"p_{label}" for label in labels]
-    regressed = [] if dimensions is None else list(dimensions)
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    """A line a clip: its name, what was annotated, what was predicted, the probabilities (N, C); neither audio nor words.
+
+    Args:
+        path: of the CSV.
+        clips: N.
+        labels: C; annotations are given by these names, several admissible ones joined by a bar, votes as manifests have them.
+        probabilities: (N, C).
+        dimensions: (N,) predicted for each name; what was annotated stands before it.
+    """
+    regressed = {} if dimensions is None else dict(dimensions)
+    columns = ["name", "speaker", "emotion", "prediction", *(f"p_{label}" for label in labels)]
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["name", "speaker", "emotion", "prediction", *names, *regressed])
+        writer.writerow([*columns, *(column for name in regressed for column in (name, f"predicted_{name}"))])
         for index, clip in enumerate(clips):
             row = probabilities[index]
-            cells = [f"{value:.6f}" for value in row] + [f"{dimensions[name][index]:.4f}" for name in regressed]
-            writer.writerow([clip.row.name, clip.row.speaker or "", clip.row.emotion or "", labels[int(row.argmax())], *cells])
+            cells = [f"{value:.6f}" for value in row]
+            for name, values in regressed.items():
+                known = getattr(clip.row, name)
+                cells += ["" if known is None else f"{known:g}", f"{values[index]:.4f}"]
+            writer.writerow([clip.row.name, clip.row.speaker or "", _annotation(clip, labels), labels[int(row.argmax())], *cells])
+
+
+def _annotation(clip: Clip, labels: Sequence[str]) -> str:
+    def classes(name: str) -> str:
+        try:
+            chosen = admitted(name, labels, clip.row.corpus)
+        except LabelError:  # of a model that does not learn emotions
+            return name
+        return "|".join(label for label, yes in zip(labels, chosen, strict=True) if yes)
+
+    if clip.row.votes:
+        return "|".join(f"{classes(name)}:{votes:g}" for name, votes in clip.row.votes.items())
+    return classes(clip.row.emotion) if clip.row.emotion else ""
+
+
+def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
+    """A folder holds one run: it is gone on with only if that was asked for, and only with the options that it began with.
+
+    Raises:
+        InputError: what stands against it, and the remedy.
+    """
+    stored = folder / "arguments.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise InputError("output_dir", expected="a folder", got=f"the file {folder}", remedy="name another")
+    if not stored.exists():
+        if (folder / "checkpoints").exists():
+            got = f"{folder}, which holds checkpoints without arguments.yaml"
+            raise InputError("output_dir", expected="a folder without a run", got=got, remedy="name another")
+        return
+    if not args.resume_from_checkpoint:
+        remedy = "add --resume-from-checkpoint to go on with it, or name another"
+        raise InputError("output_dir", expected="a folder without a run", got=f"{folder}, which holds one", remedy=remedy)
+    before, now = read_yaml(stored), dataclasses.asdict(args)
+    free = NOT_COMPARED | ({"seeds"} if before.get("seeds") and args.seeds else set())
+    changed = [name for name in now if name not in free and before.get(name, now[name]) != now[name]]
+    if changed:
+        got = ", ".join(f"{name} {now[name]!r} instead of {before[name]!r}" for name in changed)
+        remedy = "give the same, or another output_dir"
+        raise InputError("resume_from_checkpoint", expected="the options that the run began with", got=got, remedy=remedy)
+
+
+def refuse_other_data(folder: Path, found: str) -> None:
+    """What a run goes on with has to be what it began with.
+
+    Raises:
+        InputError: it is not.
+    """
+    path = folder / "data.json"
+    if (folder / "arguments.yaml").exists() and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["data_hash"]
+        if before != found:
+            remedy = "bring them back, or begin anew in another output_dir"
+            raise InputError("data", expected="what the run began with", got="other recordings or annotations", remedy=remedy)
+
+
+def write_arguments(folder: Path, args: TrainingArguments) -> None:
+    """From now on the folder holds this run."""
+    unfinished = folder / "arguments.unfinished"
+    args.to_yaml(unfinished)
+    os.replace(unfinished, folder / "arguments.yaml")
+
+
+def make_folder(folder: Path) -> None:
+    """Make it where it is not there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = f"{folder} ({error.strerror})"
+        raise InputError("output_dir", expected="a folder that can be written", got=got, remedy="name another") from error
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

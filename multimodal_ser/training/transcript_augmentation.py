@@ -79,7 +79,7 @@ def _cased(word: str, like: str) -> str:
 
 
 def _heard_as(word: str, others: list[str], generator: np.random.Generator) -> str:
-    alike = sorted({other for other in others if other.lower() != word.lower() and _look_alike(word, other)})
+    alike = sorted(other for other in set(others) if other.lower() != word.lower() and _look_alike(word, other))
     if alike and generator.random() < 0.5:
         return _cased(alike[generator.integers(len(alike))], word)
     return _misspelt(word, generator)

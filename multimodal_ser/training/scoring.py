@@ -1,0 +1,109 @@
+"""What a model's answers are worth, while it is trained and at the end: figures, probabilities and dimensions of a part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from multimodal_ser.metrics import concordance_correlation, scores
+from multimodal_ser.training.data import ClipData
+
+
+@torch.no_grad()
+def evaluate(model: Any, data: ClipData, accelerator: Any) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
+    """Measure a model, which is left in evaluation mode; every process takes every n-th batch, all get the whole result.
+
+    Args:
+        model: a `MultimodalEmotionClassifier`, as it is or prepared by the accelerator.
+        data: N clips, at least one.
+        accelerator: of the process.
+
+    Returns:
+        Figures (loss; accuracy, ua, macro_f1, weighted_f1 where emotions are annotated; ccc, and ccc_NAME of each dimension),
+        probabilities (N, C), and (N,) each dimension, in the order of the clips.
+    """
+    from accelerate.utils import gather_object
+
+    args, size = data.args, data.args.per_device_eval_batch_size
+    order = sorted(range(len(data)), key=lambda i: (data.durations[i], i))
+    batches = [order[at : at + size] for at in range(0, len(order), size)][accelerator.process_index :: accelerator.num_processes]
+    bare = accelerator.unwrap_model(model, keep_torch_compile=False)
+    bare.eval()
+    found: list[Any] = []
+    for rows in batches:
+        batch = {name: value.to(accelerator.device) for name, value in data.batch(rows).items()}
+        with accelerator.autocast():
+            output = bare(**batch)
+        weight = weight_of(data, rows, bare.config.class_weights)
+        dimensions = None if output.dimensions is None else output.dimensions.float().cpu()
+        probabilities = output.logits.float().softmax(-1).cpu()
+        loss = 0.0 if output.loss is None else float(output.loss) * weight
+        found += [(row, probabilities[i], None if dimensions is None else dimensions[i]) for i, row in enumerate(rows)]
+        found.append((-1, loss, weight))
+    found = gather_object(found)
+    losses = [item for item in found if item[0] < 0]
+    ordered = sorted((item for item in found if item[0] >= 0), key=lambda item: item[0])
+    probabilities = np.stack([item[1].numpy() for item in ordered])
+    regressed = {name: np.array([float(item[2][k]) for item in ordered]) for k, name in enumerate(args.dimensions)}
+    figures: dict[str, float] = {"loss": sum(item[1] for item in losses) / max(sum(item[2] for item in losses), 1e-12)}
+    if args.emotions:
+        references, predictions = compared(data.targets.classes, probabilities)
+        if len(references):
+            figures |= scores(references, predictions, probabilities.shape[1])
+    if regressed:
+        figures |= _concordances(regressed, data.targets.dimensions.numpy())
+    return figures, probabilities, regressed
+
+
+def _concordances(regressed: dict[str, np.ndarray], annotated: np.ndarray) -> dict[str, float]:
+    """Of each dimension, and their mean; 0 where nothing follows from so few or so equal annotations."""
+    each: dict[str, float] = {}
+    for k, (name, predicted) in enumerate(regressed.items()):
+        known = ~np.isnan(annotated[:, k])
+        if known.sum() > 1:
+            value = concordance_correlation(annotated[known, k], predicted[known])
+            each[f"ccc_{name}"] = value if np.isfinite(value) else 0.0
+    return each | {"ccc": float(np.mean(list(each.values()))) if each else 0.0}
+
+
+def weight_of(data: ClipData, rows: Sequence[int], class_weights: Sequence[float] | None) -> float:
+    """What `emotion_loss` divides the sum over these rows by; where nothing but dimensions is annotated, their number."""
+    classes = data.targets.classes[list(rows)]
+    weights = torch.ones(classes.shape[1]) if class_weights is None else torch.tensor(list(class_weights))
+    if classes.dtype == torch.bool:
+        each = (classes * weights).sum(1) / classes.sum(1).clamp_min(1)
+    else:
+        each = (classes * weights).sum(1)
+    total = float(each.sum())
+    return total if total > 0 else float(len(rows))
+
+
+def compared(classes: torch.Tensor, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """References and predictions of the rows that have a class.
+
+    Where several are admitted, the reference is the predicted one if it is among them; of votes it is the most frequent.
+
+    Args:
+        classes: (N, C), bool or the shares of the votes.
+        probabilities: (N, C).
+
+    Returns:
+        Two (M,) arrays of class indices.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from multimodal_ser.training.scoring import compared
+        >>> admitted = torch.tensor([[True, True], [True, False], [False, False]])
+        >>> compared(admitted, np.array([[0.1, 0.9], [0.1, 0.9], [0.5, 0.5]]))
+        (array([1, 0]), array([1, 1]))
+    """
+    predictions = probabilities.argmax(1)
+    references = classes.float().argmax(1).numpy()
+    if classes.dtype == torch.bool:
+        admitted = classes.numpy()[np.arange(len(predictions)), predictions]
+        references = np.where(admitted, predictions, references)
+    known = classes.float().sum(1).numpy() > 0
+    return references[known], predictions[known]
