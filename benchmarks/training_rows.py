@@ -164,7 +164,7 @@ def kills(work: Path) -> dict[str, Any]:
     manifest, model = synthetic_clips(work / "clips"), tiny_checkpoint(work / "model")
     options = [
         manifest, "--model", model, "--lora-rank", 4, "--lora-branches", "text", "--ema-decay", 0.99, "--augmentation", "speed", "noise",
-        "words", "--augmentation-variants", 3, "--cache-dir", work / "embeddings", "--num-train-epochs", 120, "--save-steps", 2,
+        "words", "--augmentation-variants", 3, "--cache-dir", work / "embeddings", "--num-train-epochs", 300, "--save-steps", 2,
         "--logging-steps", 3, "--per-device-train-batch-size", 8, "--use-cpu", "--mixup-alpha", 0.2,
     ]  # fmt: skip
     wiped(work / "embeddings")

@@ -19,10 +19,10 @@ from multimodal_ser.training.parameters import Freezing, parameter_groups
 from multimodal_ser.training.preparation import label_names
 
 
-def main(data: str, output_dir: str, model: str | None, epochs: int, batch_size: int, learning_rate: float) -> None:
+def main(data: str, output_dir: str, model: str | None, epochs: int, batch_size: int) -> None:
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     set_seed(42)
-    args = TrainingArguments(data=[data], num_train_epochs=epochs, learning_rate=learning_rate)  # what is frozen, and how fast what learns
+    args = TrainingArguments(data=[data], num_train_epochs=epochs, learning_rate=1e-3)  # what is frozen, and how fast what learns
 
     manifest = read_manifest(data)
     clips, errors = examine([row for row in manifest.rows if row.label])  # decodes each recording once: bad ones are named now
@@ -31,6 +31,8 @@ def main(data: str, output_dir: str, model: str | None, epochs: int, batch_size:
     accelerator.print(*manifest.errors, *errors, split.protocol, *split.notes, sep="\n")
 
     classifier = MultimodalEmotionClassifier.from_pretrained(model, labels=labels)
+    given = {"audio": any(clip.row.path for clip in clips), "text": any(clip.row.text for clip in clips)}
+    classifier.config.trained_modalities = [name for name, there in given.items() if there]  # what `predict` will use
     everything = ClipData(clips, Targets.of(clips, labels, ()), classifier.processor, args, seed=42, training=False)
     train, validation = everything.only(split.train, training=True), everything.only(split.validation)
     first, processes = accelerator.process_index, accelerator.num_processes
@@ -74,5 +76,4 @@ if __name__ == "__main__":
     parser.add_argument("--model", help="checkpoint to start from (default: the one that ships in the package)")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
     main(**vars(parser.parse_args()))

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multimodal_ser.training.arguments import TrainingArguments
     from multimodal_ser.training.augmentation import Augmenter
+    from multimodal_ser.training.distillation import Crops, Distillation, Teacher, distil
     from multimodal_ser.training.loop import Loop
     from multimodal_ser.training.run import TrainingResult, train
 
-_HOMES = {"TrainingArguments": "arguments", "Augmenter": "augmentation", "Loop": "loop", "train": "run", "TrainingResult": "run"}
+_HOMES = {
+    "TrainingArguments": "arguments", "Augmenter": "augmentation", "Loop": "loop", "train": "run", "TrainingResult": "run",
+    "distil": "distillation", "Teacher": "distillation", "Distillation": "distillation", "Crops": "distillation",
+}  # fmt: skip
 
 __all__ = list(_HOMES)
 

@@ -102,6 +102,12 @@ class TrainingArguments:
     balanced_sampling: bool = _option(False, "draw every class equally often")
     label_smoothing_factor: float = _option(0.1, "share of the target that is spread over all classes")
     audio_mask_spans: int = _option(2, "spans of each clip's frames that are hidden, anew each time; 0: none")
+    voice_shift: float = _option(
+        0.0, "share of the clips that are heard as if another speaker of the training data had said them (needs the embedding cache)"
+    )
+    speaker_mean_share: float = _option(
+        0.0, "share of the clips that are heard against their speaker's mean, so that predict(speaker=...) helps (likewise)"
+    )
     mixup_alpha: float = _option(0.0, "mix fused vectors of two rows and their losses, shares drawn from Beta(alpha, alpha); 0: off")
     augmentation: dict[str, Any] = _option({}, "names of augmentations, or a mapping from names to their options")
     augmentation_variants: int = _option(
@@ -280,7 +286,7 @@ def _given(args: TrainingArguments, *names: str) -> list[str]:
 def _ranges(args: TrainingArguments) -> None:
     shares = (
         "validation_share lora_dropout label_smoothing_factor ema_decay pseudo_label_threshold pair_matched pair_mismatched adam_beta1 "
-        "adam_beta2"
+        "adam_beta2 voice_shift speaker_mean_share"
     )
     for name in shares.split():
         value = getattr(args, name)
@@ -453,6 +459,13 @@ def _precision(args: TrainingArguments) -> None:
 
 
 def _augmentation(args: TrainingArguments) -> None:
+    if args.voice_shift + args.speaker_mean_share > 1:
+        got = f"{args.voice_shift:g} and {args.speaker_mean_share:g}"
+        raise _contradiction("voice_shift and speaker_mean_share", "shares that sum to 1 at most", got, "lower them")
+    for name in _given(args, "voice_shift", "speaker_mean_share"):
+        if getattr(args, name) and ("audio" not in args.freeze or not args.embedding_cache or args.modalities == "text"):
+            remedy = 'keep "audio" in freeze and embedding_cache on, or set it to 0'
+            raise _contradiction(name, "a frozen audio branch whose output is kept", "none", remedy)
     for name, needs in (("noise_dir", "noise"), ("room_dir", "room")):
         if getattr(args, name) and needs not in args.augmentation:
             raise _contradiction(name, f"the augmentation {needs!r}", "none", f"add {needs!r} to augmentation, or leave it out")

@@ -51,8 +51,7 @@ def cache_audio(model: Any, parts: Sequence[ClipData], folder: Path, accelerator
             say(f"the frozen audio branch hears {len(items) // len(draws)} clips{times} once; what it makes of them is kept for the epochs")
 
         def heard(versions: list[tuple[int, int]], data: ClipData = data) -> list[torch.Tensor]:
-            with accelerator.autocast():
-                return audio_states(model, data, versions, accelerator.device)
+            return audio_states(model, data, versions, accelerator.device, accelerator.autocast())
 
         def key(item: tuple[int, int], data: ClipData = data) -> str:
             return data.audio_key(*item)
@@ -84,7 +83,10 @@ def cache_text(model: Any, parts: Sequence[ClipData], folder: Path, accelerator:
         def key(item: tuple[tuple[str, ...], str], data: ClipData = data) -> str:
             return data.text_key(*item)
 
-        _fill(cache, _texts(data), key, read, lambda item: float(sum(map(len, item[0])) + len(item[1])), data, accelerator)
+        texts = _texts(data)
+        if data.training and cache.missing(key(item) for item in texts):
+            say(f"the frozen text branch reads {len(texts)} texts once; what it makes of them is kept for the epochs")
+        _fill(cache, texts, key, read, lambda item: float(sum(map(len, item[0])) + len(item[1])), data, accelerator)
 
 
 def _fill(

@@ -27,6 +27,7 @@ from multimodal_ser.training.batching import PairMaker
 if TYPE_CHECKING:
     from multimodal_ser.training.augmentation import Augmenter
     from multimodal_ser.training.embedding_cache import EmbeddingCache
+    from multimodal_ser.training.voices import Voices
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ class ClipData:
         training: whether clips are disturbed, cut at random, and paired.
         augmenter: what disturbs them.
         audio_cache, text_cache: where the hidden states of frozen branches are read from.
+        voices: what makes clips sound like other speakers.
     """
 
     clips: list[Clip]
@@ -238,6 +240,7 @@ class ClipData:
     augmenter: Augmenter | None = None
     audio_cache: EmbeddingCache | None = None
     text_cache: EmbeddingCache | None = None
+    voices: Voices | None = None
     pairs: PairMaker | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -337,7 +340,11 @@ class ClipData:
         if self.audio_cache is not None:
             states = [None if r is None else self.audio_cache.get(self.audio_key(r, d)) for r, d in zip(rows, draws, strict=True)]
             hidden_states, mask = padded(states, dim=1)
-            return {"audio_hidden_states": hidden_states, "audio_attention_mask": mask}
+            means = None
+            if self.voices is not None:
+                hidden_states, means = self.voices.apply(hidden_states, mask, rows, epoch)
+            batch = {"audio_hidden_states": hidden_states, "audio_attention_mask": mask}
+            return batch if means is None else batch | {"speaker_mean": means}
         waveforms = [None if row is None else self.waveform(row, draw) for row, draw in zip(rows, draws, strict=True)]
         inputs = dict(self.processor(audio=waveforms, sampling_rate=SAMPLING_RATE))
         features = inputs.get("input_features")

@@ -244,7 +244,8 @@ class Loop:
         try:
             scores = self.evaluate(epoch)
             figure = scores[args.metric] * (-1 if args.metric == "loss" else 1)
-            if progress.best is None or math.isnan(progress.best) or figure > progress.best:
+            figure = -math.inf if math.isnan(figure) else figure  # anything is better
+            if progress.best is None or figure > progress.best:
                 progress.best, progress.best_epoch, progress.waited = figure, epoch, 0
                 if args.save_best_model and self.keep is not None:
                     self.keep()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,8 +186,13 @@ def measure_statistics(model: Any, data: ClipData, device: torch.device) -> None
 
 
 @torch.no_grad()
-def audio_states(model: Any, data: ClipData, versions: Sequence[tuple[int, int]], device: torch.device) -> list[torch.Tensor]:
-    """Hidden states (layers + 1, T, Da) of clips' versions (row, draw), without padding, on the CPU; from the cache where it has them."""
+def audio_states(
+    model: Any, data: ClipData, versions: Sequence[tuple[int, int]], device: torch.device, autocast: Any = None
+) -> list[torch.Tensor]:
+    """Hidden states (layers + 1, T, Da) of clips' versions (row, draw), without padding, on the CPU; from the cache where it has them.
+
+    Only the encoder runs within `autocast`: waveforms and spectrograms in half precision would sound of it.
+    """
     if data.audio_cache is not None and all(data.audio_key(*version) in data.audio_cache for version in versions):
         return [data.audio_cache.get(data.audio_key(*version)).float() for version in versions]
     waveforms = [data.waveform(*version) for version in versions]
@@ -196,7 +201,8 @@ def audio_states(model: Any, data: ClipData, versions: Sequence[tuple[int, int]]
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        hidden_states, frames = model.model.get_audio_features(inputs, batch["audio_attention_mask"])
+        with autocast or nullcontext():
+            hidden_states, frames = model.model.get_audio_features(inputs, batch["audio_attention_mask"])
     finally:
         for module, mode in modes:
             module.training = mode

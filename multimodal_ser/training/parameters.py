@@ -18,11 +18,15 @@ TEXT_LAYER_SUM = "model.text_branch.layer_weights"
 HEAD = ("classifier.", "regressor.", "norm.")
 FRONT = re.compile(r"^(feature_extractor|conv\d)\.")
 LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
+ABOVE = re.compile(r"^(layer_norm|final_norm|(encoder\.)?final_layer_norm)\.")
 
 ATTENTION_PROJECTIONS = frozenset(
     ["q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "query_proj", "value_proj", "linear_q", "linear_v", "c_attn", "q", "v"]
 )
 """What the encoders of transformers call the projections to queries and values, which the LoRA paper adapts (https://arxiv.org/abs/2106.09685)."""
+
+WAVLM_PROJECTIONS = frozenset(["intermediate_dense", "output_dense"])
+"""WavLM's attention reads the weights of its projections and never calls them: what lies beside them would learn nothing."""
 
 
 def part_of(name: str) -> str:
@@ -38,6 +42,11 @@ def layer_of(name: str) -> int | None:
     """The encoder layer a weight lies in; None: below the first."""
     found = LAYER.search(name.removeprefix(AUDIO).removeprefix(TEXT))
     return int(found.group(1)) if found else None
+
+
+def _is_above(name: str) -> bool:
+    """Whether a weight lies above all layers of its encoder: a last norm (Whisper, ModernBERT, T5), the layer sum."""
+    return name == TEXT_LAYER_SUM or bool(ABOVE.match(name.removeprefix(AUDIO).removeprefix(TEXT)))
 
 
 class Freezing:
@@ -80,7 +89,7 @@ class Freezing:
         if part in args.freeze:
             return False
         below = {"audio": args.freeze_audio_layers, "text": args.freeze_text_layers}.get(part, 0)
-        return not below or name == TEXT_LAYER_SUM or (layer is not None and layer >= below)
+        return not below or _is_above(name) or (layer is not None and layer >= below)
 
     def ever_trained(self) -> dict[str, nn.Parameter]:
         """The weights that are trained at some time, by name."""
@@ -121,7 +130,7 @@ def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArgum
         if ".lora_" in name:
             rate = args.lora_learning_rate or args.learning_rate
         elif part in depth:
-            layer = depth[part] - 1 if name == TEXT_LAYER_SUM else layer_of(name)
+            layer = depth[part] - 1 if _is_above(name) else layer_of(name)
             rate *= args.layer_decay ** (depth[part] - (0 if layer is None else layer + 1))
         decay = args.weight_decay if weights[name].dim() > 1 else 0.0
         group = groups.setdefault((part, rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
@@ -131,6 +140,8 @@ def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArgum
 
 def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
     """Put low-rank adapters beside the queries and values of the encoders' attention (https://arxiv.org/abs/2106.09685).
+
+    In WavLM they lie in the feed-forward blocks.
 
     Returns:
         The names of the adapted modules.
@@ -149,9 +160,12 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
     for branch, prefix in branches.items():
         if args.lora_branches not in ("both", branch):
             continue
+        # CODEPATH: WavLM, by its type; its attention is torch's.
+        encoder: Any = model.get_submodule(prefix.removesuffix("."))
+        projections = WAVLM_PROJECTIONS if encoder.config.model_type == "wavlm" else ATTENTION_PROJECTIONS
         names = [
             name for name, module in model.named_modules()
-            if name.startswith(prefix) and name.rsplit(".", 1)[-1] in ATTENTION_PROJECTIONS and isinstance(module, nn.Linear)
+            if name.startswith(prefix) and name.rsplit(".", 1)[-1] in projections and isinstance(module, nn.Linear)
         ]  # fmt: skip
         if not names:
             raise InputError(
@@ -159,12 +173,16 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
                 got="none of them", remedy=f"fine-tune the {branch} branch itself: leave it out of freeze",
             )  # fmt: skip
         adapted += names
-    config = LoraConfig(r=args.lora_rank, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, target_modules=adapted)
+    config = LoraConfig(target_modules=adapted, **_low_rank(args))
     asked = [(weight, weight.requires_grad) for weight in model.parameters()]
     inject_adapter_in_model(config, model)
     for weight, was in asked:  # peft freezes all that is no adapter, the fusion and the head too
         weight.requires_grad_(was)
     return adapted
+
+
+def _low_rank(args: TrainingArguments) -> dict[str, Any]:
+    return {"r": args.lora_rank, "lora_alpha": args.lora_alpha, "lora_dropout": args.lora_dropout}
 
 
 def merged(model: Any) -> Any:
@@ -192,10 +210,7 @@ def save_adapter(model: Any, folder: str, names: Iterable[str], args: TrainingAr
     from safetensors.torch import save_file
 
     adapted = sorted({name.split(".lora_")[0] for name, _ in model.named_parameters() if ".lora_" in name})
-    config = LoraConfig(
-        r=args.lora_rank, lora_alpha=args.lora_alpha, lora_dropout=args.lora_dropout, target_modules=adapted,
-        base_model_name_or_path=base, inference_mode=True,
-    )  # fmt: skip
+    config = LoraConfig(target_modules=adapted, base_model_name_or_path=base, inference_mode=True, **_low_rank(args))
     config.save_pretrained(folder)
     trained = set(names)
     kept = {name: tensor for name, tensor in model.state_dict().items() if name in trained or name.endswith(("hidden_mean", "hidden_std"))}

@@ -345,7 +345,11 @@ def _describe(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[s
     speakers = {clip.row.speaker for clip in clips if clip.row.speaker}
     minutes = sum(clip.duration for clip in clips) / 60
     known = f"{len(speakers)} speaker{'s' * (len(speakers) != 1)}" if speakers else "speakers not known"
-    tell(f"{len(clips)} clip{'s' * (len(clips) != 1)}, {minutes:.1f} min, {known}")
+    heard = sum(clip.row.path is not None for clip in clips)
+    sizes = [f"{heard} clip{'s' * (heard != 1)}, {minutes:.1f} min"] * bool(heard) + [f"{len(clips) - heard} texts alone"] * (
+        heard < len(clips)
+    )
+    tell(f"{', '.join(sizes)}, {known}")
     cut = sum(clip.duration > args.max_duration for clip in clips)
     if cut:
         kept = args.embedding_cache and "audio" in args.freeze and args.unfreeze_epoch is None and not args.lora_rank

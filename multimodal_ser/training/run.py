@@ -40,6 +40,7 @@ from multimodal_ser.training.record import (
     write_predictions,
 )
 from multimodal_ser.training.scoring import evaluate, weight_of
+from multimodal_ser.training.voices import Voices
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,9 @@ class _Run:
 
                 tqdm.write(f"multimodal-ser: {message}", file=sys.stderr)
 
+    def _bar(self, what: str) -> Callable[[int, int], None]:
+        return progress_bar(what, self.args.disable_tqdm or not self.accelerator.is_main_process)
+
     def result(self) -> TrainingResult:
         """Do it."""
         args, accelerator, folder = self.args, self.accelerator, self.folder
@@ -192,6 +196,8 @@ class _Run:
             if prepared.use_text and freezing.is_frozen("text"):
                 cache_text(model, parts, self.cache, accelerator, self.say)
             accelerator.wait_for_everyone()
+        if args.voice_shift or args.speaker_mean_share:
+            train_data.voices = Voices(train_data)
         if prepared.use_audio and needs_statistics(model):
             measure_statistics(model, train_data, accelerator.device)
         trained = self._trained(freezing, prepared)
@@ -211,12 +217,12 @@ class _Run:
         loop = Loop(
             model, _Source(train_data, self._planner(train_data), model.config.class_weights), args, accelerator, folder,
             parameter_groups(model, trained, args), seed=self.seed, begin_epoch=begin,
-            evaluate=(lambda epoch: evaluate(loop.model, validation, accelerator)[0]) if len(validation) else None,
+            evaluate=(lambda epoch: evaluate(loop.model, validation, accelerator, self._bar("validation"))[0]) if len(validation) else None,
             keep=keep, averaged=trained, say=self.say,
         )  # fmt: skip
         size = f"{counts['trained'] / 1e6:.2f} M of {counts['all'] / 1e6:.2f} M parameters"
-        epochs = f"{args.num_train_epochs} epoch{'s' * (args.num_train_epochs > 1)}, {loop.total_steps} steps"
-        self.say(f"{size} are trained, {epochs}, on {accelerator.device.type}")
+        epochs = f"{args.num_train_epochs} epoch{'s' * (args.num_train_epochs > 1)}, " if args.max_steps < 0 else ""
+        self.say(f"{size} are trained, {epochs}{loop.total_steps} steps, on {accelerator.device.type}")
         self._begin(prepared)
         try:
             progress = loop.run()
@@ -225,13 +231,12 @@ class _Run:
             raise
         if progress.stopped:
             self.say(f"stopped early: {progress.stopped}")
-        return self._finish(prepared, validation, test, counts, progress, time.monotonic() - began)
+        return self._finish(prepared, validation, test, counts, progress, began)
 
     def _prepare(self, languages: Sequence[str] | None) -> Prepared:
         errors: list[InputError] = []
-        hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
         try:
-            return prepare_data(self.args, self.say, progress_bar("recordings", hidden), errors, languages)
+            return prepare_data(self.args, self.say, self._bar("recordings"), errors, languages)
         finally:
             if errors and self.accelerator.is_main_process:
                 make_folder(self.folder)
@@ -367,7 +372,7 @@ class _Run:
         accelerator.wait_for_everyone()
 
     def _finish(
-        self, prepared: Prepared, validation: ClipData, test: ClipData, counts: dict[str, int], progress: Any, seconds: float
+        self, prepared: Prepared, validation: ClipData, test: ClipData, counts: dict[str, int], progress: Any, began: float
     ) -> TrainingResult:
         """Measure the best model, as it will be loaded: without caches, in whose half precision it would be a little another."""
         from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
@@ -381,11 +386,12 @@ class _Run:
             figures[name] = {}
             if len(data):
                 uncached = replace(data, audio_cache=None, text_cache=None)
-                figures[name], probabilities, regressed = evaluate(best, uncached, accelerator)
+                figures[name], probabilities, regressed = evaluate(best, uncached, accelerator, self._bar(name))
                 chosen = f", epoch {best_epoch}" if best_epoch else ""
                 self.say(f"{name} ({len(data)} clips{chosen}): {_shown(figures[name])}")
                 if accelerator.is_main_process:
                     write_predictions(folder / f"{name}_predictions.csv", data.clips, best.labels, probabilities, regressed or None)
+        seconds = time.monotonic() - began
         if accelerator.is_main_process:
             self._draw(progress.history)
             summary = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,16 @@ from multimodal_ser.training.data import ClipData
 
 
 @torch.no_grad()
-def evaluate(model: Any, data: ClipData, accelerator: Any) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
+def evaluate(
+    model: Any, data: ClipData, accelerator: Any, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
     """Measure a model, which is left in evaluation mode; every process takes every n-th batch, all get the whole result.
 
     Args:
         model: a `MultimodalEmotionClassifier`, as it is or prepared by the accelerator.
         data: N clips, at least one.
         accelerator: of the process.
+        on_progress: called with (done, all) batches of this process.
 
     Returns:
         Figures (loss; accuracy, ua, macro_f1, weighted_f1 where emotions are annotated; ccc, and ccc_NAME of each dimension),
@@ -33,7 +36,7 @@ def evaluate(model: Any, data: ClipData, accelerator: Any) -> tuple[dict[str, fl
     bare = accelerator.unwrap_model(model, keep_torch_compile=False)
     bare.eval()
     found: list[Any] = []
-    for rows in batches:
+    for done, rows in enumerate(batches, 1):
         batch = {name: value.to(accelerator.device) for name, value in data.batch(rows).items()}
         with accelerator.autocast():
             output = bare(**batch)
@@ -43,6 +46,8 @@ def evaluate(model: Any, data: ClipData, accelerator: Any) -> tuple[dict[str, fl
         loss = 0.0 if output.loss is None else float(output.loss) * weight
         found += [(row, probabilities[i], None if dimensions is None else dimensions[i]) for i, row in enumerate(rows)]
         found.append((-1, loss, weight))
+        if on_progress is not None:
+            on_progress(done, len(batches))
     found = gather_object(found)
     losses = [item for item in found if item[0] < 0]
     ordered = sorted((item for item in found if item[0] >= 0), key=lambda item: item[0])
