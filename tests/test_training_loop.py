@@ -79,8 +79,7 @@ def still_model(audio="wav2vec2", text="bert", **fields):
 
 @pytest.fixture(scope="module")
 def still_checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("still")
-    still_model().save_pretrained(folder)
+    still_model().save_pretrained(folder := tmp_path_factory.mktemp("still"))
     return folder
 
 
@@ -336,9 +335,8 @@ def test_max_steps_and_save_total_limit(manifest, tmp_path):
     args = arguments(manifest, max_steps=5, num_train_epochs=9, per_device_train_batch_size=4, save_steps=1, save_total_limit=3)
     judged = []
     loop = loop_of(still_model(), args, tmp_path, count=12, evaluate=lambda epoch: judged.append(epoch) or {"ua": epoch})
-    assert loop.total_steps == 5
-    progress = loop.run()
-    assert (progress.step, progress.epoch, judged) == (5, 2, [0, 1])  # three steps, then two of the next epoch
+    assert loop.run().step == 5
+    assert (loop.progress.epoch, judged) == (2, [0, 1])  # three steps, then two of the next epoch
     assert sorted(path.name for path in loop.checkpoints.iterdir()) == [f"step-0000000{step}" for step in (3, 4, 5)]
     assert [line["step"] for line in log_of(tmp_path) if "loss" in line] == [1, 2, 3, 4, 5]
 

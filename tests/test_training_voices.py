@@ -96,9 +96,10 @@ def test_it_needs_speakers_and_a_cache(manifest, tmp_path):
     lines = [line.rpartition(",")[0] for line in manifest.read_text().splitlines()]
     nobody = manifest.with_name("nobody.csv")
     nobody.write_text("\n".join(lines))
+    tiny_model().save_pretrained(tmp_path / "model")
+    args = TrainingArguments(data=[str(nobody)], model=str(tmp_path / "model"), output_dir=str(tmp_path / "run"), voice_shift=0.5)
     with pytest.raises(InputError, match="expected clips of at least two speakers, got none known"):
-        tiny_model().save_pretrained(tmp_path / "model")
-        train(TrainingArguments(data=[str(nobody)], model=str(tmp_path / "model"), output_dir=str(tmp_path / "run"), voice_shift=0.5))
+        train(args)
     for wrong in ({"freeze": ["text"]}, {"embedding_cache": False}):
         with pytest.raises(InputError, match="voice_shift: expected a frozen audio branch"):
             TrainingArguments(data=["x"], voice_shift=0.5, **wrong)

@@ -290,7 +290,7 @@ def _ranges(args: TrainingArguments) -> None:
     )
     for name in shares.split():
         value = getattr(args, name)
-        whole = name in ("label_smoothing_factor", "pseudo_label_threshold", "pair_matched", "pair_mismatched")
+        whole = not name.startswith(("validation", "lora", "ema", "adam"))
         if not 0 <= value <= 1 or (value == 1 and not whole):
             raise _contradiction(name, f"a share from 0 to 1{'' if whole else ', below 1'}", f"{value:g}", "correct it")
     positive = (
