@@ -93,7 +93,7 @@ def prepare_data(
     _report(errors, tell)
     _enough(args, clips, labels, len(chosen))
     split = split_rows(
-        [clip.row for clip in clips], validation_share=args.validation_share, seed=args.seed,
+        [_by_class(clip, labels) for clip in clips], validation_share=args.validation_share, seed=args.seed,
         validation_speakers=tuple(args.validation_speakers), test_speakers=tuple(args.test_speakers), allow_leak=args.allow_leak,
     )  # fmt: skip
     train = [clips[i] for i in split.train]
@@ -296,6 +296,17 @@ def _classes(clip: Clip, labels: Sequence[str]) -> list[str]:
     named = clip.row.votes or ([clip.row.emotion] if clip.row.emotion else [])
     found = [admitted(name, labels, clip.row.corpus) for name in named]
     return [label for place, label in enumerate(labels) if any(row[place] for row in found)]
+
+
+def _by_class(clip: Clip, labels: Sequence[str]) -> ManifestRow:
+    """The row by the name of its class, so that what is held out is chosen by classes, whatever they are called."""
+    if clip.row.label is None or not labels:
+        return clip.row
+    try:
+        cells = admitted(clip.row.label, labels, clip.row.corpus)
+    except LabelError:  # of dimensions alone
+        return clip.row
+    return replace(clip.row, emotion=labels[cells.index(True)], votes=None) if sum(cells) == 1 else clip.row
 
 
 def _every_class(args: TrainingArguments, train: Sequence[Clip], labels: Sequence[str]) -> None:

@@ -186,7 +186,9 @@ class _Run:
         freezing = Freezing(model, args)
         freezing.apply(0)
         if args.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # transformers 5.23 has a new name for it and warns of the old one
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         model.to(accelerator.device)
         train_data, validation, test = self._data(prepared, model, labels, augmenter)
         if args.embedding_cache:

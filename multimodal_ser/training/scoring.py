@@ -75,15 +75,19 @@ def _concordances(regressed: dict[str, np.ndarray], annotated: np.ndarray) -> di
 
 
 def weight_of(data: ClipData, rows: Sequence[int], class_weights: Sequence[float] | None) -> float:
-    """What `emotion_loss` divides the sum over these rows by; where nothing but dimensions is annotated, their number."""
-    classes = data.targets.classes[list(rows)]
+    """What the loss of these rows is divided by.
+
+    The weights of those with an emotion, as `emotion_loss` has it, and the number of those that have dimensions alone.
+    """
+    chosen = list(rows)
+    classes = data.targets.classes[chosen]
     weights = torch.ones(classes.shape[1]) if class_weights is None else torch.tensor(list(class_weights))
     if classes.dtype == torch.bool:
         each = (classes * weights).sum(1) / classes.sum(1).clamp_min(1)
     else:
         each = (classes * weights).sum(1)
-    total = float(each.sum())
-    return total if total > 0 else float(len(rows))
+    regressed = ~data.targets.dimensions[chosen].isnan().all(1) if data.targets.dimensions.shape[1] else torch.zeros(len(chosen))
+    return float(torch.where(classes.float().sum(1) > 0, each, regressed.to(each)).sum())
 
 
 def compared(classes: torch.Tensor, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
