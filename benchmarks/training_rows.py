@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -268,25 +269,25 @@ def cached(work: Path) -> dict[str, Any]:
 
 RECIPE = [
     "--modalities", "audio", "--trim-silence-db", 40, "--audio-layers", 4, "--model-config", "fusion_layers=0", "fusion_dropout=0.3",
-    "--per-device-train-batch-size", 32, "--learning-rate", 2e-3, "--warmup-steps", 0.3, "--ema-decay", 0.98, "--no-save-best-model",
+    "pooling_norm=false", "--per-device-train-batch-size", 32, "--learning-rate", 2e-3, "--warmup-steps", 0.3, "--ema-decay", 0.98, "--no-save-best-model",
     "--augmentation", "speed", "--bf16",
 ]  # fmt: skip
 """No fusion layers: there is nothing to fuse with. What is kept is the moving average after the last epoch: which of fourteen epochs is the
 best on 120 validation clips is mostly chance."""
 FROZEN = [*RECIPE, "--num-train-epochs", 14, "--augmentation-variants", 4, "--voice-shift", 0.5]
-LORA = [*RECIPE, "--num-train-epochs", 8, "--lora-rank", 8, "--lora-branches", "audio"]
-FULL = [*RECIPE, "--num-train-epochs", 8, "--freeze", "text", "--audio-learning-rate", 5e-5, "--layer-decay", 0.8]
+LORA = [*RECIPE, "--num-train-epochs", 6, "--lora-rank", 8, "--lora-branches", "audio"]
+FULL = [*RECIPE, "--num-train-epochs", 6, "--freeze", "text", "--audio-learning-rate", 5e-5, "--layer-decay", 0.8]
 
 
-def folds(work: Path, recipe: list[Any], seeds: list[int], **more: Any) -> dict[str, Any]:
-    """EmoBox's folds 1 to 5 of RAVDESS: four actors to test on, two of the other sixteen to select on."""
+def folds(work: Path, recipe: list[Any], seeds: list[int], numbers: Sequence[int] = (1, 2, 3, 4, 5)) -> dict[str, Any]:
+    """EmoBox's folds of RAVDESS: four actors to test on, two of the other sixteen to select on."""
     from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS
 
     manifest = data() / "ravdess" / "manifest.csv"
     actors = sorted({row["speaker"] for row in csv.DictReader(open(manifest, newline="", encoding="utf-8"))})  # noqa: SIM115
     options = ["--audio-model", whisper(), *recipe, "--use-cpu", "--seeds", *seeds]
     table, summaries = {}, []
-    for fold in range(1, 6):
+    for fold in numbers:
         test = [f"ravdess_{actor}" for actor in EMOBOX_RAVDESS_FOLDS[fold]]
         rest = [actor for actor in actors if actor not in test]
         validation = [next(a for a in rest[fold:] if int(a[-2:]) % 2 == odd) for odd in (0, 1)]  # a woman and a man
@@ -320,8 +321,8 @@ def ravdess_frozen(work: Path) -> dict[str, Any]:
 
 
 def ravdess_lora(work: Path) -> dict[str, Any]:
-    """The same with low-rank adapters in the encoder: under 2 % of the parameters, adapter under 5 MB, merged equals unmerged."""
-    result = folds(work, LORA, [1])
+    """Folds 1 and 2 with low-rank adapters in the encoder: under 2 % of the parameters, adapter under 5 MB, merged equals unmerged."""
+    result = folds(work, LORA, [1], (1, 2))
     run = work / "fold-1" / "seed-1" / "best"
     size = sum(path.stat().st_size for path in (run / "adapter").iterdir())
     difference = merged_difference(run)
@@ -351,8 +352,8 @@ def merged_difference(best: Path) -> float:
 
 
 def ravdess_full(work: Path) -> dict[str, Any]:
-    """The same with the encoder fine-tuned end to end."""
-    return folds(work, FULL, [1]) | {"passed": True}
+    """Folds 1 and 2 with the encoder fine-tuned end to end."""
+    return folds(work, FULL, [1], (1, 2)) | {"passed": True}
 
 
 def few_clips(work: Path) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         fusion_dropout: dropout inside the fusion and before the heads.
         audio_projection_kernel: frames that the residual convolution behind the audio projection sees; odd, 1 is none.
         pooling_heads: heads of the attentive statistics pooling; divides D.
+        pooling_norm: whether frames and tokens are normalised before they are pooled.
         modality_dropout: in training, the share of rows with both modalities that lose one of them, either with equal chance.
         audio_mask_spans: in training, how many spans of each clip's frames are hidden, each at most an eighth of the clip long.
         label_smoothing: 0..1, share of the target spread over all classes.
@@ -121,6 +122,7 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     fusion_dropout: float | int = 0.1
     audio_projection_kernel: int = 5
     pooling_heads: int = 4
+    pooling_norm: bool = True
     modality_dropout: float | int = 0.2
     audio_mask_spans: int = 0
     label_smoothing: float | int = 0.0

@@ -168,7 +168,8 @@ class AttentiveStatisticsPooling(nn.Module):
         super().__init__()
         width = config.fusion_hidden_size
         self.num_heads = config.pooling_heads
-        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        # CODEPATH: the shipped checkpoint has the norm; without it how large a frame is counts too.
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps) if config.pooling_norm else nn.Identity()
         self.attention_hidden = nn.Linear(width, width // 2)
         self.attention_scores = nn.Linear(width // 2, self.num_heads)
         self.projection = nn.Linear(2 * width, width)
