@@ -535,3 +535,17 @@ def test_silence_at_both_ends_is_cut_where_the_processor_says_so(tmp_path):
     assert silent.sum(1).tolist() == [16_000, 4_000]  # nothing to go by, or too little left
     with pytest.raises(ValueError, match="trim_silence_db: expected more than 0"):
         type(model.processor)(model.processor.feature_extractor, model.processor.tokenizer, trim_silence_db=0)
+
+
+def test_without_the_norm_before_pooling_it_counts_how_large_frames_are(tmp_path):
+    from multimodal_ser.model.modeling_fusion import AttentiveStatisticsPooling
+
+    states, mask = torch.randn(2, 9, 32), torch.ones(2, 9, dtype=torch.bool)
+    for norm in (True, False):
+        pooling = AttentiveStatisticsPooling(tiny_config(pooling_norm=norm))
+        with torch.no_grad():
+            same = torch.allclose(pooling(states, mask), pooling(3 * states, mask), atol=1e-4)
+        assert same is norm
+    model = tiny_model(pooling_norm=False)
+    model.save_pretrained(tmp_path)
+    assert type(model).from_pretrained(tmp_path, whisper=None).config.pooling_norm is False
