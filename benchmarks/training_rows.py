@@ -379,7 +379,7 @@ def few_clips(work: Path) -> dict[str, Any]:
     test = [row for row in rows if row["speaker"] in unseen]
     predictions = model.predict([str(data() / "ravdess" / row["path"]) for row in test])
     index = {label: i for i, label in enumerate(model.labels)}
-    ua = unweighted_average_recall([index[row["emotion"]] for row in test], [index[p.label] for p in predictions], len(index))
+    ua = unweighted_average_recall([index[row["emotion"]] for row in test], [index[p.label] for p in predictions])
     scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     figures = {
         "clips": counts,
