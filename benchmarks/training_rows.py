@@ -374,7 +374,7 @@ def few_clips(work: Path) -> dict[str, Any]:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(data() / "ravdess" / row["path"])
     run = wiped(work / "run")
-    done = train(clips, "-o", run)
+    train(clips, "-o", run)
     model = MultimodalEmotionClassifier.from_pretrained(run / "best", whisper=None)
     test = [row for row in rows if row["speaker"] in unseen]
     predictions = model.predict([str(data() / "ravdess" / row["path"]) for row in test])
@@ -387,7 +387,7 @@ def few_clips(work: Path) -> dict[str, Any]:
         "seconds": scores["seconds"],
         "validation": scores["validation"],
     }
-    return {"command": shown("CLIPS"), "figures": figures, "passed": ua > 0.5, "told": done.stderr.splitlines()}
+    return {"command": shown("CLIPS"), "figures": figures, "passed": ua > 0.5}
 
 
 ROWS = {row.__name__: row for row in (processes, kills, cached, few_clips, ravdess_frozen, ravdess_lora, ravdess_full)}
