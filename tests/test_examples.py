@@ -265,6 +265,57 @@ def test_sharded_by_those_layers_it_learns_the_same(audio, tmp_path):
         torch.distributed.destroy_process_group()
 
 
+DOCS = (EXAMPLES.parent / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_a_beginner_is_told_what_the_documentation_shows(tmp_path, monkeypatch, capfd):
+    from multimodal_ser.cli import main
+
+    for speaker, shift in (("ann", 1.2), ("bo", 0.8)):
+        for emotion, pitch in PITCHES.items():
+            (tmp_path / "clips" / speaker / emotion).mkdir(parents=True)
+            for i in range(4):
+                waveform = synthetic_speech(0.7 + i / 5, seed=i, pitch=pitch * shift)
+                sf.write(tmp_path / "clips" / speaker / emotion / f"{i}.wav", waveform, 16_000)
+    (tmp_path / "clips" / "ann" / "happy" / "broken.wav").touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "clips", "-o", "run", "--use-cpu"]) == 0
+    told = [line for line in capfd.readouterr().err.replace(f"{tmp_path}/", "").splitlines() if line.startswith("multimodal-ser: ")]
+    shown = re.search(r"```text\n(multimodal-ser: clips.*?)```", DOCS, re.DOTALL)[1].splitlines()
+    assert told[: len(shown)] == shown
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    table = DOCS[DOCS.index("| file |") : DOCS.index("From Python")]
+    named = {name.rstrip("/") for names in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([\w./]+)`", names)}
+    assert named == left
+
+
+def test_commands_of_the_documentation_contradict_nothing():
+    from multimodal_ser.cli import _parser
+    from multimodal_ser.training import TrainingArguments
+
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^(?:multimodal-ser|accelerate launch .*multimodal_ser\.cli) (train .*)$", DOCS + readme, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        args = vars(_parser().parse_args(command.partition("#")[0].split()))
+        TrainingArguments.from_dict({name: value for name, value in args.items() if name in TrainingArguments.kinds()})
+
+
+def test_options_of_the_documentation_exist_and_have_the_defaults_that_it_says():
+    from multimodal_ser.training import TrainingArguments
+
+    defaults = vars(TrainingArguments(data=["clips"]))
+    table = re.findall(r"^\| `--([a-z-]+)` \| (.*?) \|", DOCS, re.MULTILINE)
+    assert len(table) >= 10
+    for option, said in table:
+        value = defaults[option.replace("-", "_")]
+        assert said == (" ".join(value) if isinstance(value, list) else str(value) if isinstance(value, str) else f"{value:g}"), option
+    launcher = {"multi_gpu", "num_processes", "module", "cpu", "logdir", "help", "config", "output_dir"}
+    named = {name.replace("-", "_") for name in re.findall(r"--([a-z][a-z0-9_-]+)", DOCS)}
+    unknown = {name for name in named if name.removeprefix("no_") not in defaults and name not in launcher}
+    assert not unknown
+
+
 def test_every_example_is_run_here():
     written = Path(__file__).read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.*"):

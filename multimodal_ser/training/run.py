@@ -404,8 +404,8 @@ class _Run:
             if not self.keeps_cache:
                 EmbeddingCache.clear(self.cache)
             write_json(folder / "scores.json", summary)
-        if accelerator.trackers:
-            accelerator.end_training()
+        for tracker in accelerator.trackers:  # not end_training: it would end the process group, which other seeds go on with
+            tracker.finish()
         accelerator.wait_for_everyone()
         self.say(f"done in {_duration(seconds)}; the model: {folder / 'best'} (multimodal-ser predict --model {folder / 'best'} FILE)")
         return TrainingResult(folder / "best", figures["validation"], figures["test"], best_epoch)
@@ -488,6 +488,11 @@ def _accelerator(args: TrainingArguments, folder: Path) -> Any:
     except ValueError as error:
         what, got = precision or "accelerate", " ".join(str(error).split())
         raise InputError(what, expected="a device that can do this", got=got, remedy="leave it out, or use another device") from error
+    if accelerator.distributed_type in ("FSDP", "DEEPSPEED"):
+        raise InputError(
+            "accelerate launch", expected="a whole model on every device", got=str(accelerator.distributed_type.value),
+            remedy="leave the sharding out, or shard with transformers' Trainer (examples/train_with_trainer.py)",
+        )  # fmt: skip
     missing = [name for name in args.report_to if name not in trackers]
     if missing and accelerator.is_main_process:
         print(
