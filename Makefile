@@ -25,7 +25,7 @@ style: $(VENV)/.tests
 
 acceptance: measure bench rows
 
-# Long runs of training (interrupted resumes, folds of RAVDESS ...), each row a JSON in benchmarks/results/acceptance; about two hours.
+# Long runs of training (interrupted resumes, folds of RAVDESS ...), each row a JSON in benchmarks/results/acceptance; hours.
 # Called again, it goes on where it was stopped.
 rows: $(VENV)/.tests
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/acceptance.py

@@ -273,8 +273,8 @@ RECIPE = [
     "--no-save-best-model",
     "--augmentation", "speed", "--bf16",
 ]  # fmt: skip
-"""No fusion layers: there is nothing to fuse with. What is kept is the moving average after the last epoch: which of fourteen epochs is the
-best on 120 validation clips is mostly chance."""
+"""No fusion layers: there is nothing to fuse with. What is kept is the moving average after the last epoch: 120
+validation clips tell little of which of fourteen epochs is the best."""
 FROZEN = [*RECIPE, "--num-train-epochs", 14, "--augmentation-variants", 4, "--voice-shift", 0.5]
 LORA = [*RECIPE, "--num-train-epochs", 6, "--lora-rank", 8, "--lora-branches", "audio"]
 FULL = [*RECIPE, "--num-train-epochs", 6, "--freeze", "text", "--audio-learning-rate", 5e-5, "--layer-decay", 0.8]
