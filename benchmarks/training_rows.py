@@ -268,8 +268,8 @@ def cached(work: Path) -> dict[str, Any]:
 
 
 RECIPE = [
-    "--modalities", "audio", "--trim-silence-db", 40, "--audio-layers", 4, "--model-config", "fusion_layers=0", "fusion_dropout=0.3",
-    "pooling_norm=false", "--per-device-train-batch-size", 32, "--learning-rate", 2e-3, "--warmup-steps", 0.3, "--ema-decay", 0.98,
+    "--modalities", "audio", "--trim-silence-db", 40, "--audio-layers", 4, "--model-config", "fusion_layers=0", "fusion_dropout=0.2",
+    "classifier_dropout=0.4", "pooling_norm=false", "combination=concatenated", "--per-device-train-batch-size", 32, "--learning-rate", 2e-3, "--warmup-steps", 0.3, "--ema-decay", 0.98,
     "--no-save-best-model",
     "--augmentation", "speed", "--bf16",
 ]  # fmt: skip

@@ -79,10 +79,13 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         fusion_layers: N, how many `FusionLayer`s.
         fusion_attention_heads: heads of each cross-attention; divides D.
         fusion_intermediate_size: width inside the feed-forward blocks.
-        fusion_dropout: dropout inside the fusion and before the heads.
+        fusion_dropout: dropout inside the fusion.
+        classifier_dropout: dropout before the heads; None: as `fusion_dropout`.
         audio_projection_kernel: frames that the residual convolution behind the audio projection sees; odd, 1 is none.
         pooling_heads: heads of the attentive statistics pooling; divides D.
         pooling_norm: whether frames and tokens are normalised before they are pooled.
+        combination: "gated": each modality's pooled statistics are projected to D and pass a gate that sees both, the sum is normalised;
+            "concatenated": the statistics of both stand side by side, and the heads are linear in them.
         modality_dropout: in training, the share of rows with both modalities that lose one of them, either with equal chance.
         audio_mask_spans: in training, how many spans of each clip's frames are hidden, each at most an eighth of the clip long.
         label_smoothing: 0..1, share of the target spread over all classes.
@@ -120,9 +123,11 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     fusion_attention_heads: int = 4
     fusion_intermediate_size: int = 1024
     fusion_dropout: float | int = 0.1
+    classifier_dropout: float | int | None = None
     audio_projection_kernel: int = 5
     pooling_heads: int = 4
     pooling_norm: bool = True
+    combination: Literal["gated", "concatenated"] = "gated"
     modality_dropout: float | int = 0.2
     audio_mask_spans: int = 0
     label_smoothing: float | int = 0.0
@@ -156,8 +161,8 @@ class MultimodalEmotionConfig(PreTrainedConfig):
                 raise ValueError(
                     f"{name}: expected a divisor of fusion_hidden_size={width}, got {getattr(self, name)}; choose one, such as 4"
                 )
-        for name in ("modality_dropout", "label_smoothing", "fusion_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
+        for name in ("modality_dropout", "label_smoothing", "fusion_dropout", "classifier_dropout"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
                 raise ValueError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}; 0 turns it off")
         if self.audio_projection_kernel % 2 == 0:
             raise ValueError(

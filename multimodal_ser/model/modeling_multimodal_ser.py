@@ -62,8 +62,8 @@ class MultimodalEmotionOutput(ModelOutput):
         loss: (1,), where labels were given.
         logits: (B, C), outside training divided by the temperature of each row's modality case.
         dimensions: (B, number of dimensions), where the model has that head.
-        embeddings: (B, D), both modalities combined.
-        gates: (B, 2), how far the combination's gates for audio and for text stand open, 0..1.
+        embeddings: (B, D), both modalities combined; with `combination="concatenated"` (B, 4 D).
+        gates: (B, 2), how far the combination's gates for audio and for text stand open, 0..1; None where it has none.
         audio_attentions: with `output_attentions=True`, a tensor (B, heads, T, L) a fusion layer.
         text_attentions: likewise (B, heads, L, T).
     """
@@ -95,11 +95,14 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__(config)
         self.model = MultimodalEmotionModel(config)
-        self.norm = nn.LayerNorm(config.fusion_hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.fusion_dropout)
-        self.classifier = nn.Linear(config.fusion_hidden_size, config.num_labels)
+        gated = config.combination == "gated"
+        width = config.fusion_hidden_size if gated else 4 * config.fusion_hidden_size
+        # CODEPATH: gated vectors are normalised, as in the shipped checkpoint; concatenated statistics are taken as they are.
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps) if gated else nn.Identity()
+        self.dropout = nn.Dropout(config.fusion_dropout if config.classifier_dropout is None else config.classifier_dropout)
+        self.classifier = nn.Linear(width, config.num_labels)
         # CODEPATH: checkpoints with arousal, valence and dominance have names in `dimensions`; the shipped one has none.
-        self.regressor = nn.Linear(config.fusion_hidden_size, len(config.dimensions)) if config.dimensions else None
+        self.regressor = nn.Linear(width, len(config.dimensions)) if config.dimensions else None
         self._processor: MultimodalEmotionProcessor | None = None
         self._processor_source: tuple[str, dict[str, Any]] | None = None
         self._whisper: Any = "auto"

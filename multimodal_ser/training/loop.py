@@ -121,7 +121,7 @@ class Loop:
         self.total_steps = sum(plans) if args.max_steps < 0 else min(sum(plans), args.max_steps)
         warmup = args.warmup_steps if args.warmup_steps >= 1 else args.warmup_steps * self.total_steps
         betas = (args.adam_beta1, args.adam_beta2)
-        optimizer = torch.optim.AdamW(self.groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon)
+        optimizer = torch.optim.AdamW(self.groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
         self.scheduler = get_scheduler(args.lr_scheduler_type, optimizer, math.ceil(warmup), self.total_steps)
         self.bare = self.model
         if args.torch_compile:
