@@ -269,9 +269,8 @@ def cached(work: Path) -> dict[str, Any]:
 
 RECIPE = [
     "--modalities", "audio", "--trim-silence-db", 40, "--audio-layers", 4, "--model-config", "fusion_layers=0", "fusion_dropout=0.2",
-    "classifier_dropout=0.4", "pooling_norm=false", "combination=concatenated", "--per-device-train-batch-size", 32, "--learning-rate", 2e-3, "--warmup-steps", 0.3, "--ema-decay", 0.98,
-    "--no-save-best-model",
-    "--augmentation", "speed", "--bf16",
+    "classifier_dropout=0.4", "pooling_norm=false", "combination=concatenated", "--per-device-train-batch-size", 32,
+    "--learning-rate", 2e-3, "--warmup-steps", 0.3, "--ema-decay", 0.98, "--no-save-best-model", "--augmentation", "speed", "--bf16",
 ]  # fmt: skip
 """No fusion layers: there is nothing to fuse with. What is kept is the moving average after the last epoch: 120
 validation clips tell little of which of fourteen epochs is the best."""

@@ -549,3 +549,35 @@ def test_without_the_norm_before_pooling_it_counts_how_large_frames_are(tmp_path
     model = tiny_model(pooling_norm=False)
     model.save_pretrained(tmp_path)
     assert type(model).from_pretrained(tmp_path, whisper=None).config.pooling_norm is False
+
+
+def test_a_concatenated_head_is_linear_in_the_statistics_of_both_modalities(tmp_path):
+    model = tiny_model(fusion_layers=0, combination="concatenated", classifier_dropout=0.4, pooling_norm=False, dimensions=["arousal"])
+    assert model.classifier.in_features == model.regressor.in_features == 4 * model.config.fusion_hidden_size
+    assert model.dropout.p == 0.4 and isinstance(model.norm, torch.nn.Identity)
+    torch.manual_seed(0)
+    sound, words = torch.randn(2, 8000), torch.tensor([[2, 7, 9, 3], [2, 8, 3, 0]])
+    both = model(input_values=sound, input_ids=words, attention_mask=(words > 0).long())
+    assert both.gates is None and both.embeddings.shape == (2, 4 * model.config.fusion_hidden_size)
+    assert torch.allclose(model.classifier(both.embeddings), both.logits)
+    alone = model(input_values=sound)
+    assert torch.equal(alone.embeddings[0, 64:], alone.embeddings[1, 64:])  # the stand-in of missing words is the same for every row
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path, whisper=None)
+    assert torch.equal(again(input_values=sound).logits, alone.logits)
+    with pytest.raises(Exception, match="combination"):
+        tiny_config(combination="added")
+
+
+def test_the_layer_sum_of_frozen_states_has_the_gradients_of_the_written_out_one():
+    branch = tiny_model().model.audio_branch
+    torch.manual_seed(0)
+    states, mask = torch.randn(2, len(branch.layer_weights), 11, branch.projection.in_features), torch.ones(2, 11, dtype=torch.bool)
+    results = []
+    for asks in (False, True):  # states that ask for a gradient go the written-out way
+        branch.zero_grad()
+        output = branch(states.clone().requires_grad_(asks), mask)
+        output.square().sum().backward()
+        results.append((output.detach(), branch.layer_weights.grad.clone(), branch.projection.weight.grad.clone()))
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
