@@ -148,7 +148,7 @@ def test_a_contradiction_of_the_command_line_touches_no_file(tmp_path, capsys):
 
 WRONG_KINDS = [
     ("learning_rate", "fast", "a number"), ("learning_rate", float("nan"), "a number"), ("max_duration", float("inf"), "a number"), ("learning_rate", True, "a number"),
-    ("learning_rate", None, "a number"), ("learning_rate", [1], "a number"), ("seed", 1.5, "a whole number"), ("seed", "one", "a whole number"), ("seed", True, "a whole number"),
+    ("learning_rate", [1], "a number"), ("seed", 1.5, "a whole number"), ("seed", "one", "a whole number"), ("seed", True, "a whole number"),
     ("seeds", ["a"], "a whole number"), ("bf16", 1, "true or false"), ("bf16", "yes", "true or false"), ("bf16", None, "true or false"), ("model", 1.5, "a string"),
     ("output_dir", None, "a string"), ("labels", [["a"]], "a string"), ("labels", {"a": 1}, "a string"), ("run_name", True, "a string"), ("augmentation", 3, "a mapping or a list"),
     ("model_config", {"fusion_dropout": float("nan")}, "numbers, strings"), ("model_config", {"fusion_dropout": object()}, "numbers, strings"),

@@ -687,7 +687,14 @@ def test_several_seeds(tmp_path, tiny, manifest, monkeypatch, capsys):
 
     monkeypatch.setattr(module, "evaluate", counted)
     args = arguments(
-        manifest, tmp_path / "run", model=tiny, seeds=[3, 1], num_train_epochs=2, test_speakers=["s4", "s5"], validation_speakers=["s0"]
+        manifest,
+        tmp_path / "run",
+        model=tiny,
+        seeds=[3, 1],
+        num_train_epochs=2,
+        test_speakers=["s4", "s5"],
+        validation_speakers=["s0"],
+        save_best_model=False,
     )
     result = train(args)
     told = capsys.readouterr().err
@@ -809,7 +816,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_gone_on_with_alone(tmp_path, t
         InputError, match=r"output_dir: expected a folder without a run, got \S+run, which holds one; add --resume-from-checkpoint"
     ):
         train(arguments(manifest, run, **common))
-    with pytest.raises(InputError, match=r"lora_rank 4 instead of 0, learning_rate 0\.5 instead of 0\.001"):
+    with pytest.raises(InputError, match=r"lora_rank 4 instead of 0, learning_rate 0\.5 instead of None"):
         train(arguments(manifest, run, resume_from_checkpoint=True, learning_rate=0.5, lora_rank=4, **common))
     with pytest.raises(InputError, match=r"seeds \[1\] instead of"):
         train(arguments(manifest, run, resume_from_checkpoint=True, seeds=[1], **common))
@@ -1108,3 +1115,15 @@ def test_new_encoders_are_standardised_by_what_is_learned_from(tmp_path, tiny, c
 def features(model, waveform):
     batch = model.processor(audio=[waveform], sampling_rate=16_000)
     return {"inputs": batch["input_values"], "audio_attention_mask": batch["audio_attention_mask"]}
+
+
+def test_a_head_that_knows_all_labels_is_trained_gently():
+    from multimodal_ser.training.models import starting_config, usual_rate
+
+    def rate(labels, **fields):
+        args = TrainingArguments(data=["clips"], output_dir="run", **fields)
+        return usual_rate(args, starting_config(args), labels)
+
+    assert rate(["happy", "Anger"]) == 2e-4 and rate(["happy", "urgent"]) == 1e-3
+    assert rate(["happy", "anger"], learning_rate=3e-3) == 3e-3
+    assert rate(["happy", "anger"], new_head=True) == 1e-3

@@ -124,7 +124,9 @@ class TrainingArguments:
     batch_seconds: float | None = _option(None, "instead: seconds of audio a device and pass, padding included")
     per_device_eval_batch_size: int = _option(16, "rows a device in validation")
     gradient_accumulation_steps: int = _option(1, "passes a step")
-    learning_rate: float = _option(1e-3, "highest rate, of fusion and head")
+    learning_rate: float | None = _option(
+        None, "highest rate, of fusion and head (default: 1e-3; 2e-4 where the checkpoint's head knows all labels already)"
+    )
     audio_learning_rate: float | None = _option(None, "of the audio encoder's top layer (default: a twentieth of learning_rate)")
     text_learning_rate: float | None = _option(None, "of the text encoder's top layer (default: a twentieth of learning_rate)")
     fusion_learning_rate: float | None = _option(None, "of what lies between encoders and head (default: learning_rate)")

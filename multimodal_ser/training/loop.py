@@ -49,6 +49,7 @@ class Progress:
         step_in_epoch: of them in this epoch.
         losses: mean loss of each step of this epoch.
         best: validation figure of the best epoch; None: none yet.
+        best_loss: its validation loss, which decides between epochs of the same figure.
         best_epoch: which that was.
         waited: epochs since.
         history: a line an epoch.
@@ -60,6 +61,7 @@ class Progress:
     step_in_epoch: int = 0
     losses: list[float] = field(default_factory=list)
     best: float | None = None
+    best_loss: float = math.inf
     best_epoch: int | None = None
     waited: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -121,7 +123,7 @@ class Loop:
         self.total_steps = sum(plans) if args.max_steps < 0 else min(sum(plans), args.max_steps)
         warmup = args.warmup_steps if args.warmup_steps >= 1 else args.warmup_steps * self.total_steps
         betas = (args.adam_beta1, args.adam_beta2)
-        optimizer = torch.optim.AdamW(self.groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, fused=True)
+        optimizer = torch.optim.AdamW(self.groups, betas=betas, eps=args.adam_epsilon, fused=True)
         self.scheduler = get_scheduler(args.lr_scheduler_type, optimizer, math.ceil(warmup), self.total_steps)
         self.bare = self.model
         if args.torch_compile:
@@ -245,8 +247,11 @@ class Loop:
             scores = self.evaluate(epoch)
             figure = scores[args.metric] * (-1 if args.metric == "loss" else 1)
             figure = -math.inf if math.isnan(figure) else figure  # anything is better
-            if progress.best is None or figure > progress.best:
-                progress.best, progress.best_epoch, progress.waited = figure, epoch, 0
+            loss = scores.get("loss", math.inf)
+            better = progress.best is None or figure > progress.best
+            if better or (figure == progress.best and loss < progress.best_loss):  # few clips: many epochs have the same figure
+                progress.best, progress.best_loss, progress.best_epoch = figure, loss, epoch
+                progress.waited = 0 if better else progress.waited + 1
                 if args.save_best_model and self.keep is not None:
                     self.keep()
             else:

@@ -118,17 +118,18 @@ def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArgum
     """Groups for AdamW: a rate a part, falling from layer to layer in the encoders; no weight decay for biases, norms, single numbers."""
     weights = dict(model.named_parameters())
     depth = {branch: 1 + max([layer_of(n) or 0 for n in weights if part_of(n) == branch], default=0) for branch in ("audio", "text")}
+    usual = args.learning_rate or 1e-3
     rates = {
-        "audio": args.audio_learning_rate or args.learning_rate / 20,
-        "text": args.text_learning_rate or args.learning_rate / 20,
-        "fusion": args.fusion_learning_rate or args.learning_rate,
-        "head": args.head_learning_rate or args.learning_rate,
+        "audio": args.audio_learning_rate or usual / 20,
+        "text": args.text_learning_rate or usual / 20,
+        "fusion": args.fusion_learning_rate or usual,
+        "head": args.head_learning_rate or usual,
     }
     groups: dict[tuple[str, float, float], dict[str, Any]] = {}
     for name in names:
         part, rate = part_of(name), rates[part_of(name)]
         if ".lora_" in name:
-            rate = args.lora_learning_rate or args.learning_rate
+            rate = args.lora_learning_rate or usual
         elif part in depth:
             layer = depth[part] - 1 if _is_above(name) else layer_of(name)
             rate *= args.layer_decay ** (depth[part] - (0 if layer is None else layer + 1))

@@ -23,7 +23,7 @@ from multimodal_ser.training.caching import cache_audio, cache_text, progress_ba
 from multimodal_ser.training.data import Clip, ClipData, Targets
 from multimodal_ser.training.embedding_cache import EmbeddingCache
 from multimodal_ser.training.loop import Loop
-from multimodal_ser.training.models import build_model, measure_statistics, needs_statistics, starting_config
+from multimodal_ser.training.models import build_model, measure_statistics, needs_statistics, starting_config, usual_rate
 from multimodal_ser.training.parameters import Freezing, add_adapters, merged, parameter_groups, part_of, save_adapter
 from multimodal_ser.training.preparation import Prepared, code_of, prepare_data
 from multimodal_ser.training.record import (
@@ -178,6 +178,7 @@ class _Run:
         if (folder / "arguments.yaml").exists() and (folder / "scores.json").exists():
             return self._done_before()
         labels = list(prepared.labels) if args.emotions else [config.id2label[i] for i in range(config.num_labels)]
+        args = replace(args, learning_rate=usual_rate(args, config, labels))
         _seed_everything(self.seed)
         model = build_model(args, labels, self._class_weights(prepared), self.say)
         self._describe(model, prepared)
