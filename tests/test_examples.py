@@ -309,6 +309,9 @@ def test_options_of_the_documentation_exist_and_have_the_defaults_that_it_says()
     assert len(table) >= 10
     for option, said in table:
         value = defaults[option.replace("-", "_")]
+        if value is None:
+            assert said == "by the head" and option == "learning-rate"
+            continue
         assert said == (" ".join(value) if isinstance(value, list) else str(value) if isinstance(value, str) else f"{value:g}"), option
     launcher = {"multi_gpu", "num_processes", "module", "cpu", "logdir", "help", "config", "output_dir"}
     named = {name.replace("-", "_") for name in re.findall(r"--([a-z][a-z0-9_-]+)", DOCS)}
