@@ -47,10 +47,18 @@ class Track:
     windows: int = 0  # that the recording was cut into, whether or not all of them ran through the model
     probabilities: np.ndarray | None = None  # (C,), weighted sum
     weight: float = 0.0
+    logits: list[tuple[float, np.ndarray]] = field(default_factory=list)  # weight and (C,) of each window
     transcripts: list[tuple[float, Transcript]] = field(default_factory=list)  # start in s
     used: set[str] = field(default_factory=set)
     voiced: bool = False  # whether anybody speaks, as far as that was looked at
     notes: dict[str, None] = field(default_factory=dict)
+
+    def add(self, probabilities: np.ndarray, logits: np.ndarray, weight: float) -> None:
+        """Take in what a window came to: (C,) each, and how much it counts."""
+        weighted = probabilities * weight
+        self.probabilities = weighted if self.probabilities is None else self.probabilities + weighted
+        self.weight += weight
+        self.logits.append((weight, logits))
 
 
 @dataclass(eq=False)

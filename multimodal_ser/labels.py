@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -63,14 +63,17 @@ class LabelSet:
         name: what it is asked for by.
         labels: its labels.
         mapping: from each of `EMOTIONS` that has a place in it; the others are in the way.
+        dropped: each of `EMOTIONS` that has none, and why.
     """
 
     name: str
     labels: tuple[str, ...]
     mapping: Mapping[str, str]
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 EKMAN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+QUADRANTS = ("high-arousal-positive", "high-arousal-negative", "low-arousal-negative", "low-arousal-positive")
 
 LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
     {
@@ -82,6 +85,10 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
             "iemocap4",
             ("anger", "happiness", "neutral", "sadness"),
             {"anger": "anger", "happiness": "happiness", "neutral": "neutral", "calm": "neutral", "sadness": "sadness"},
+            {
+                "disgust": "left out where IEMOCAP is scored, not merged", "fear": "left out where IEMOCAP is scored, not merged",
+                "surprise": "left out where IEMOCAP is scored, not merged", "boredom": "none of the four",
+            },
         ),
         # As MELD maps emotion to sentiment (https://aclanthology.org/P19-1050); there surprise is positive or negative, case by case.
         "sentiment": LabelSet(
@@ -91,7 +98,21 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
                 "anger": "negative", "disgust": "negative", "fear": "negative", "sadness": "negative", "boredom": "negative",
                 "neutral": "neutral", "calm": "neutral", "happiness": "positive",
             },
+            {"surprise": "positive or negative, case by case"},
         ),
+        # Russell's circumplex (1980, https://doi.org/10.1037/h0077714); fear, anger and disgust together as in Russell and Barrett (1999,
+        # https://doi.org/10.1037/0022-3514.76.5.805).
+        "quadrants": LabelSet(
+            "quadrants",
+            QUADRANTS,
+            {
+                "happiness": "high-arousal-positive", "anger": "high-arousal-negative", "disgust": "high-arousal-negative",
+                "fear": "high-arousal-negative", "sadness": "low-arousal-negative", "boredom": "low-arousal-negative",
+                "calm": "low-arousal-positive",
+            },
+            {"neutral": "the middle of the circle: in no quadrant", "surprise": "high in arousal, but positive or negative, case by case"},
+        ),
+        "nine": LabelSet("nine", EMOTIONS, {name: name for name in EMOTIONS}),
     }
 )  # fmt: skip
 
@@ -109,14 +130,11 @@ def label_map(labels: Sequence[str], label_set: str) -> dict[str, str]:
     """
     if label_set == "native":
         return {label: label for label in labels}
-    if not isinstance(label_set, str) or label_set not in LABEL_SETS:
-        close = get_close_matches(str(label_set), ["native", *LABEL_SETS], n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
-        raise LabelError("label_set", expected=f"one of native, {', '.join(LABEL_SETS)}", got=repr(label_set), remedy=remedy)
+    mapping = _label_set(label_set).mapping
     mapped, in_the_way = {}, []
     for label in labels:
         try:
-            mapped[label] = LABEL_SETS[label_set].mapping[canonical_emotion(label)]
+            mapped[label] = mapping[canonical_emotion(label)]
         except (LabelError, KeyError):
             in_the_way.append(label)
     if in_the_way:
@@ -127,6 +145,54 @@ def label_map(labels: Sequence[str], label_set: str) -> dict[str, str]:
             remedy="use label_set='native', or a model without these labels",
         )
     return mapped
+
+
+def _label_set(name: str) -> LabelSet:
+    if not isinstance(name, str) or name not in LABEL_SETS:
+        close = get_close_matches(str(name), ["native", *LABEL_SETS], n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        raise LabelError("label_set", expected=f"one of native, {', '.join(LABEL_SETS)}", got=repr(name), remedy=remedy)
+    return LABEL_SETS[name]
+
+
+def in_label_set(emotion: str, label_set: str) -> str | None:
+    """What an annotation is called in a label set; None where it has no place there (`LabelSet.dropped` says why).
+
+    Raises:
+        LabelError: an unknown emotion or label set.
+
+    Example:
+        >>> from multimodal_ser.labels import in_label_set
+        >>> in_label_set("bored", "ekman"), in_label_set("surprise", "sentiment")
+        ('neutral', None)
+    """
+    name = canonical_emotion(emotion)
+    return name if label_set == "native" else _label_set(label_set).mapping.get(name)
+
+
+def quadrant(arousal: float, valence: float, scale: tuple[float, float]) -> str | None:
+    """Where a rating lies in Russell's circumplex (https://doi.org/10.1037/h0077714); None: on an axis, in no quadrant.
+
+    Args:
+        arousal, valence: on the corpus's own scale.
+        scale: its lowest and highest value (`CorpusLabels.scale`).
+
+    Raises:
+        LabelError: a rating off the scale.
+
+    Example:
+        >>> from multimodal_ser.labels import CORPUS_LABELS, quadrant
+        >>> quadrant(4.5, 1.5, CORPUS_LABELS["iemocap"].scale)
+        'high-arousal-negative'
+    """
+    low, high = scale
+    for name, value in (("arousal", arousal), ("valence", valence)):
+        if not low <= value <= high:
+            raise LabelError(name, expected=f"a rating from {low:g} to {high:g}", got=f"{value:g}", remedy="name the corpus's own scale")
+    middle = (low + high) / 2
+    if arousal == middle or valence == middle:
+        return None
+    return f"{'high' if arousal > middle else 'low'}-arousal-{'positive' if valence > middle else 'negative'}"
 
 
 def merge_probabilities(probabilities: Mapping[str, float], label_set: str) -> dict[str, float]:
@@ -156,28 +222,237 @@ class CorpusLabels:
     Args:
         labels: the classes that it tells apart.
         merged: classes that it files under another: "calm" -> "neutral" says that its neutral may be calm.
+        codes: its own labels, as its files write them, and which of the nine they are.
+        dropped: its own labels that are none of the nine, and why: such a row is unlabelled.
+        scale: lowest and highest value of its ratings of arousal and valence, where it has them.
 
     A class that is neither a label nor merged is only absent: no clip of the corpus shows it.
     """
 
     labels: tuple[str, ...]
     merged: Mapping[str, str]
+    codes: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    scale: tuple[float, float] | None = None
 
+
+# Whoever acts a neutral sentence may well be calm, and never bored; whoever annotates speech or words that nobody acted files both under
+# neutral, where nothing better is at hand.
+_ACTED = {"calm": "neutral"}
+_FOUND = {"calm": "neutral", "boredom": "neutral"}
 
 CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
     {
         # https://doi.org/10.1371/journal.pone.0196391: calm and neutral are told apart; nobody is bored
-        "ravdess": CorpusLabels(("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), {}),
-        # https://www.isca-archive.org/interspeech_2005/burkhardt05b_interspeech.html: nobody is surprised
-        "emodb": CorpusLabels(("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"), {"calm": "neutral"}),
+        "ravdess": CorpusLabels(
+            ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), {},
+            {
+                "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness", "05": "anger", "06": "fear", "07": "disgust",
+                "08": "surprise",
+            },
+        ),
+        # https://www.isca-archive.org/interspeech_2005/burkhardt05b_interspeech.html: nobody is surprised; letters of the German words
+        "emodb": CorpusLabels(
+            ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"), _ACTED,
+            {"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral"},
+        ),
         # https://arxiv.org/abs/2404.06292: nobody is disgusted or bored
-        "nemo": CorpusLabels(("anger", "fear", "happiness", "neutral", "sadness", "surprise"), {"calm": "neutral"}),
+        "nemo": CorpusLabels(
+            ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), _ACTED,
+            {
+                "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
+                "surprised": "surprise",
+            },
+        ),
+        # https://doi.org/10.1109/TAFFC.2014.2336244: nobody is surprised or bored. The emotion that was acted, not the one that was heard
+        "crema_d": CorpusLabels(
+            ("anger", "disgust", "fear", "happiness", "neutral", "sadness"), _ACTED,
+            {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"},
+        ),
+        # https://doi.org/10.5683/SP2/E8H2MF: its surprise is a pleasant one
+        "tess": CorpusLabels(
+            EKMAN, _ACTED,
+            {
+                "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral", "ps": "surprise",
+                "sad": "sadness",
+            },
+        ),
+        # http://kahlan.eps.surrey.ac.uk/savee/
+        "savee": CorpusLabels(
+            EKMAN, _ACTED,
+            {
+                "a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise",
+            },
+        ),
+        # https://doi.org/10.1007/s10579-008-9076-6; excitement joins happiness, as wherever IEMOCAP is scored in four classes
+        "iemocap": CorpusLabels(
+            EKMAN, _FOUND,
+            {
+                "ang": "anger", "hap": "happiness", "exc": "happiness", "neu": "neutral", "sad": "sadness", "fea": "fear",
+                "sur": "surprise", "dis": "disgust",
+            },
+            {
+                "fru": "frustration: its annotators told it from anger, and nobody scores the two together",
+                "oth": "something else", "xxx": "the annotators did not agree",
+            },
+            (1, 5),
+        ),
         # texts: what shows none of the six is neutral. https://arxiv.org/abs/2005.00547, https://aclanthology.org/I17-1099, https://aclanthology.org/P19-1050
-        "goemotions": CorpusLabels(EKMAN, {"calm": "neutral", "boredom": "neutral"}),
-        "dailydialog": CorpusLabels(EKMAN, {"calm": "neutral", "boredom": "neutral"}),
-        "meld": CorpusLabels(EKMAN, {"calm": "neutral", "boredom": "neutral"}),
+        # GoEmotions' 27, grouped as its authors group them (ekman_mapping.json)
+        "goemotions": CorpusLabels(
+            EKMAN, _FOUND,
+            {
+                **dict.fromkeys(("anger", "annoyance", "disapproval"), "anger"),
+                "disgust": "disgust",
+                **dict.fromkeys(("fear", "nervousness"), "fear"),
+                **dict.fromkeys(
+                    ("joy", "amusement", "approval", "excitement", "gratitude", "love", "optimism", "relief", "pride", "admiration",
+                     "desire", "caring"), "happiness",
+                ),
+                **dict.fromkeys(("sadness", "disappointment", "embarrassment", "grief", "remorse"), "sadness"),
+                **dict.fromkeys(("surprise", "realization", "confusion", "curiosity"), "surprise"),
+                "neutral": "neutral",
+            },
+        ),
+        "dailydialog": CorpusLabels(
+            EKMAN, _FOUND,
+            {
+                "0": "neutral", "1": "anger", "2": "disgust", "3": "fear", "4": "happiness", "5": "sadness", "6": "surprise",
+            },
+        ),
+        "meld": CorpusLabels(
+            EKMAN, _FOUND,
+            {
+                "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral", "sadness": "sadness",
+                "surprise": "surprise",
+            },
+        ),
+        # https://arxiv.org/abs/2105.14762: nobody is afraid, disgusted or bored
+        "esd": CorpusLabels(
+            ("anger", "happiness", "neutral", "sadness", "surprise"), _ACTED,
+            {"Angry": "anger", "Happy": "happiness", "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise"},
+        ),
+        # https://aclanthology.org/L14-1478/: letters of the Italian words
+        "emovo": CorpusLabels(
+            EKMAN, _ACTED,
+            {
+                "rab": "anger", "dis": "disgust", "pau": "fear", "gio": "happiness", "neu": "neutral", "tri": "sadness",
+                "sor": "surprise",
+            },
+        ),
+        # https://doi.org/10.1007/s10579-018-9427-x: radio plays; nobody is disgusted
+        "shemo": CorpusLabels(
+            ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), _FOUND,
+            {"A": "anger", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness", "W": "surprise"},
+        ),
+        # https://arxiv.org/abs/1812.10411: talk shows
+        "urdu": CorpusLabels(
+            ("anger", "happiness", "neutral", "sadness"), _FOUND,
+            {"Angry": "anger", "Happy": "happiness", "Neutral": "neutral", "Sad": "sadness"},
+        ),
+        # nobody is disgusted or bored
+        "casia": CorpusLabels(
+            ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), _ACTED,
+            {
+                "angry": "anger", "fear": "fear", "happy": "happiness", "neutral": "neutral", "sad": "sadness", "surprise": "surprise",
+            },
+        ),
+        # https://doi.org/10.1109/TAFFC.2017.2736999, https://arxiv.org/abs/2509.09791
+        "msp_podcast": CorpusLabels(
+            EKMAN, _FOUND,
+            {"A": "anger", "S": "sadness", "H": "happiness", "U": "surprise", "F": "fear", "D": "disgust", "N": "neutral"},
+            {"C": "contempt: none of the nine", "O": "something else", "X": "the annotators did not agree"},
+            (1, 7),
+        ),
+        # https://aclanthology.org/P18-1208: who is rated 0 for each of the six shows none of them
+        "cmu_mosei": CorpusLabels(
+            EKMAN, _FOUND,
+            {
+                "happy": "happiness", "sad": "sadness", "anger": "anger", "surprise": "surprise", "disgust": "disgust", "fear": "fear",
+                "none of the six": "neutral",
+            },
+        ),
+        # https://www.isca-archive.org/interspeech_2018/james18_interspeech.html: five primary and five secondary emotions
+        "jl_corpus": CorpusLabels(
+            ("anger", "fear", "happiness", "neutral", "sadness"), _ACTED,
+            {
+                "angry": "anger", "sad": "sadness", "neutral": "neutral", "happy": "happiness", "excited": "happiness",
+                "anxious": "fear",
+            },
+            dict.fromkeys(("apologetic", "assertive", "concerned", "encouraging"), "a social attitude: none of the nine"),
+        ),
+        # http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/: nobody is neutral
+        "aesdd": CorpusLabels(
+            ("anger", "disgust", "fear", "happiness", "sadness"), {},
+            {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"},
+        ),
     }
-)
+)  # fmt: skip
+"""What each corpus's labels mean: `corpus_label_table` follows them into a label set."""
+
+
+@dataclass(frozen=True)
+class LabelFate:
+    """What becomes of one of a corpus's own labels.
+
+    Args:
+        code: the label, as the corpus writes it.
+        emotion: which of the nine it is; None: none of them, the row is unlabelled.
+        label: what it is called in the label set; None: it has no place there.
+        remark: what it is merged with, what else may hide in it, or why it is dropped.
+
+    Example:
+        >>> from multimodal_ser.labels import corpus_label_table
+        >>> corpus_label_table("emodb", "sentiment")[1]
+        LabelFate(code='L', emotion='boredom', label='negative', remark='together with W, E, A, T')
+    """
+
+    code: str
+    emotion: str | None
+    label: str | None
+    remark: str
+
+
+def corpus_label_table(corpus: str, label_set: str = "native") -> tuple[LabelFate, ...]:
+    """What happens to each of a corpus's own labels on the way to a label set; "native": to the nine.
+
+    Raises:
+        LabelError: an unknown corpus or label set.
+
+    Example:
+        >>> from multimodal_ser.labels import corpus_label_table
+        >>> for fate in corpus_label_table("iemocap", "iemocap4"):
+        ...     print(fate.code, fate.label, "|", fate.remark)
+        ang anger |
+        hap happiness | together with exc
+        exc happiness | together with hap
+        neu neutral | may be calm or boredom, which the corpus does not tell apart
+        sad sadness |
+        fea None | left out where IEMOCAP is scored, not merged
+        sur None | left out where IEMOCAP is scored, not merged
+        dis None | left out where IEMOCAP is scored, not merged
+        fru None | frustration: its annotators told it from anger, and nobody scores the two together
+        oth None | something else
+        xxx None | the annotators did not agree
+    """
+    if corpus not in CORPUS_LABELS:
+        close = get_close_matches(str(corpus), CORPUS_LABELS, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        raise LabelError("corpus", expected=f"one of {', '.join(CORPUS_LABELS)}", got=repr(corpus), remedy=remedy)
+    labels = CORPUS_LABELS[corpus]
+    dropped = {} if label_set == "native" else _label_set(label_set).dropped
+    places = {code: in_label_set(emotion, label_set) for code, emotion in labels.codes.items()}
+    fates = []
+    for code, emotion in labels.codes.items():
+        if places[code] is None:
+            fates.append(LabelFate(code, emotion, None, dropped[emotion]))
+            continue
+        hidden = [name for name, under in labels.merged.items() if under == emotion]
+        beside = [other for other, place in places.items() if place == places[code] and other != code]
+        remarks = [f"together with {', '.join(beside)}"] if beside else []
+        remarks += [f"may be {' or '.join(hidden)}, which the corpus does not tell apart"] if hidden else []
+        fates.append(LabelFate(code, emotion, places[code], "; ".join(remarks)))
+    return (*fates, *(LabelFate(code, None, None, why) for code, why in labels.dropped.items()))
 
 
 def admissible_classes(emotion: str, corpus: str | None = None, labels: Sequence[str] = EMOTIONS) -> tuple[bool, ...]:

@@ -34,6 +34,9 @@ ROWS_IN_MEMORY = 64
 NOT_FOUND = "no Whisper was found: the words were not heard"
 """The note of a prediction that had to go without."""
 
+UNCERTAIN = "uncertain"
+"""What is shown in place of the label of a prediction that abstains."""
+
 
 @dataclass(frozen=True)
 class EmotionPrediction:
@@ -51,6 +54,9 @@ class EmotionPrediction:
         channel: which channel of the recording, with `channels="split"`.
         source: the recording's path as it was given, where it has one.
         notes: what a reader should know, such as that the words were in a language that the text branch does not read.
+        abstained: whether the confidence is below what was asked for (`abstain_below`); the label is there all the same.
+        conformal_labels: the labels among which the right one is as often as the model was calibrated for, the most probable first;
+            never none. None: the model has no threshold for these modalities and this label set (`multimodal-ser calibrate`).
 
     Example:
         >>> from multimodal_ser.testing import synthetic_speech, tiny_model
@@ -70,6 +76,12 @@ class EmotionPrediction:
     channel: int | None = None
     source: str | None = None
     notes: tuple[str, ...] = ()
+    abstained: bool = False
+    conformal_labels: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        """For people: "joy (0.83)", or "uncertain (joy 0.43)" where it abstains."""
+        return f"{UNCERTAIN} ({self.label} {self.confidence:.2f})" if self.abstained else f"{self.label} ({self.confidence:.2f})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
@@ -78,6 +90,8 @@ class EmotionPrediction:
             "channel": self.channel,
             "label": self.label,
             "confidence": self.confidence,
+            "abstained": self.abstained,
+            "conformal_labels": None if self.conformal_labels is None else list(self.conformal_labels),
             "probabilities": dict(self.probabilities),
             "label_set": self.label_set,
             "modalities": list(self.modalities),
@@ -140,6 +154,7 @@ def predict_iter(
     word_timestamps: bool = False,
     batch_size: int = 8,
     max_duration: float = MAX_DURATION,
+    abstain_below: float | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     progress: bool = False,
     total: int | None = None,
@@ -161,6 +176,7 @@ def predict_iter(
         word_timestamps: whether the transcript has the times of its words.
         batch_size: rows that run through the model together.
         max_duration: longest recording that is taken, s.
+        abstain_below: a prediction of less confidence than this abstains, 0..1 (see `evaluation.calibration.confidence_threshold`).
         on_error: "raise" (the inputs before it have their predictions by then), or "skip": the error takes the input's place.
         progress: show a progress bar on stderr.
         total: number of items, for the progress bar.
@@ -172,8 +188,9 @@ def predict_iter(
         InputError: see `predict`.
     """
     run = _Run(
-        model, sampling_rate, modalities, language, label_set, channels, speaker, word_timestamps, batch_size, max_duration, on_error
-    )
+        model, sampling_rate, modalities, language, label_set, channels, speaker, word_timestamps, batch_size, max_duration, on_error,
+        abstain_below,
+    )  # fmt: skip
     if isinstance(items, str | bytes | os.PathLike | Mapping) or not isinstance(items, Iterable):
         remedy = "give [recording], or call predict"
         raise InputError("predict_iter", expected="an iterable of inputs", got=type(items).__name__, remedy=remedy)
@@ -200,6 +217,7 @@ class _Run:
     batch_size: int
     max_duration: float
     on_error: Literal["raise", "skip"]
+    abstain_below: float | None = None
     deaf: bool = False  # whether Whisper was looked for in vain
 
     def __post_init__(self) -> None:
@@ -219,6 +237,10 @@ class _Run:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, kind) or not float(value) > 0:
                 raise InputError(name, expected=expected, got=repr(value), remedy=remedy)
+        limit = self.abstain_below
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real) or not 0 <= float(limit) <= 1):
+            remedy = "0.6 keeps what is more likely right than not; None keeps all"
+            raise InputError("abstain_below", expected="a confidence from 0 to 1", got=repr(limit), remedy=remedy)
         if self.language is not None and not isinstance(self.language, str):
             expected, remedy = "a code or name, such as 'de' or 'german'", "leave it out, and it is detected"
             raise InputError("language", expected=expected, got=repr(self.language), remedy=remedy)
@@ -342,14 +364,13 @@ class _Run:
         model.eval()
         try:
             with torch.inference_mode():
-                probabilities = model(**inputs).logits.float().softmax(-1).cpu().numpy()
+                logits = model(**inputs).logits.float()
+                probabilities, logits = logits.softmax(-1).cpu().numpy(), logits.cpu().numpy()
         finally:
             model.train(training)
-        for (row, use_audio, use_text), values in zip(batch, probabilities, strict=True):
+        for (row, use_audio, use_text), values, logit in zip(batch, probabilities, logits, strict=True):
             track = row.track
-            weight = self._speech_time(row)
-            track.probabilities = values * weight if track.probabilities is None else track.probabilities + values * weight
-            track.weight += weight
+            track.add(values, logit, self._speech_time(row))
             track.voiced = track.voiced or (use_audio and self._voiced(row))
             track.used |= {name for name, used in (("audio", use_audio), ("text", use_text)) if used}
             if row.transcript is not None:
@@ -411,4 +432,68 @@ class _Run:
             channel=channel,
             source=item.source,
             notes=tuple(track.notes),
+            abstained=self.abstain_below is not None and probabilities[label] < self.abstain_below,
+            conformal_labels=self._conformal_labels(probabilities, track.used),
         )
+
+    def _conformal_labels(self, probabilities: dict[str, float], used: set[str]) -> tuple[str, ...] | None:
+        """The label set that the model was calibrated to give, the most probable first."""
+        stored = self.model.config.conformal.get("both" if len(used) == 2 else next(iter(used)))
+        # a threshold on single labels holds for merged ones too: the merged label is at least as probable as the one that is right
+        merged = stored is not None and stored["method"] == "lac" and stored["label_set"] == "native"
+        if stored is None or not (merged or stored["label_set"] == self.label_set):
+            return None
+        names = sorted(probabilities, key=lambda name: -probabilities[name])
+        scores = nonconformity(np.array([[probabilities[name] for name in names]]), stored["method"])[0]
+        return tuple(name for name, score in zip(names, scores, strict=True) if score <= stored["threshold"]) or (names[0],)
+
+
+class _LogitRun(_Run):
+    def outcome(self, item: Item) -> Any:
+        """Tell also what the prediction was made of."""
+        prediction = super().outcome(item)
+        if isinstance(prediction, InputError):
+            return prediction
+        [track] = item.tracks.values()
+        return prediction, np.stack([logits for _, logits in track.logits]), np.array([weight for weight, _ in track.logits])
+
+
+def predict_logits(
+    model: MultimodalEmotionClassifier,
+    items: Iterable[Any],
+    *,
+    modalities: Modalities = "auto",
+    language: str | None = None,
+    batch_size: int = 8,
+) -> Iterator[tuple[EmotionPrediction, np.ndarray, np.ndarray] | InputError]:
+    """Predict as `predict_iter` does, and tell what each prediction is made of: what calibration is fitted on.
+
+    Yields:
+        For each input the prediction, the logits (W, C) of its W windows, and the weights (W,) of their probabilities; or its error.
+    """
+    run = _LogitRun(model, None, modalities, language, "native", "mix", None, False, batch_size, MAX_DURATION, "skip")
+    return run.outcomes(items, alone=False)
+
+
+def nonconformity(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
+    """How ill each label would fit: label sets hold those whose score is at most a threshold.
+
+    Args:
+        probabilities: (N, C).
+        method: "lac": 1 - the label's probability (Sadinle et al. 2019, https://arxiv.org/abs/1609.00451); "aps": the sum of the
+            probabilities down to the label, the largest first (Romano et al. 2020, https://arxiv.org/abs/2006.02544; not randomised).
+
+    Returns:
+        (N, C), 0..1.
+
+    Example:
+        >>> import numpy as np
+        >>> from multimodal_ser.prediction import nonconformity
+        >>> nonconformity(np.array([[0.25, 0.5, 0.25]]), "aps").tolist()
+        [[0.75, 0.5, 1.0]]
+    """
+    if method == "lac":
+        return 1 - probabilities
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    sums = np.minimum(np.take_along_axis(probabilities, order, 1).cumsum(1), 1.0)
+    return np.take_along_axis(sums, order.argsort(1), 1)

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multimodal_ser.corpora import Manifest, ManifestRow, read_manifest, split_rows
+from multimodal_ser.corpora import Manifest, ManifestRow, check_recordings, read_manifest, split_rows, write_manifest
 from multimodal_ser.corpora.folders import RECORDINGS, read_folder
 from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS
+from multimodal_ser.corpora.tables import columns_option
 from multimodal_ser.errors import InputError
 
 
@@ -172,7 +174,7 @@ def test_a_relative_source_is_read_from_here(folder, monkeypatch):
     [
         ("", "m.csv", "utf-8", "m.csv: expected at least one row, got none"),
         ("path,emotion\n", "m.csv", "utf-8", "at least one row"),
-        ("recording,emotion\na.wav,joy\n", "m.csv", "utf-8", "m.csv: expected a column path or text, got the columns emotion, recording"),
+        ("recording,emotion\na.wav,joy\n", "m.csv", "utf-8", "m.csv: expected a column path or text, got the columns recording, emotion; say which it is: --columns path=recording"),
         ("text\nhello\n", "m.csv", "utf-16", "m.csv: expected a table in UTF-8, got another encoding"),
         ("text\nhello\n", "m.csv", "utf-16-le", "expected a table in UTF-8"),
         ("text\nschön\ngrün\nrot\n", "m.csv", "latin-1", "expected a table in UTF-8"),
@@ -197,7 +199,7 @@ def test_one_row_of_another_encoding_costs_only_itself(tmp_path):
     path.write_bytes("text\nsüß\n".encode() + "grün\n".encode("latin-1") + b"rot\n")
     manifest = read_manifest(path)
     assert [row.text for row in manifest.rows] == ["süß", "rot"]
-    assert errors_of(manifest) == ["manifest.csv, line 3: expected UTF-8, got bytes of another encoding; save the file as UTF-8"]
+    assert errors_of(manifest) == ["manifest.csv, line 3, text: expected UTF-8, got bytes of another encoding; save the file as UTF-8"]
 
 
 def test_a_byte_order_mark_and_semicolons_are_what_spreadsheets_write(folder):
@@ -224,7 +226,7 @@ def test_json_lines(folder):
     first, second = manifest.rows
     assert (first.speaker, first.votes, first.label) == ("7", {"joy": 2.0, "anger": 1.0}, "joy")
     assert (second.text, second.arousal, second.valence, second.place) == ("nur Text: schön", None, 2.0, "m.jsonl, line 4")
-    assert [error.what for error in manifest.errors] == ["m.jsonl, line 2", "m.jsonl, line 3", "m.jsonl, line 5, text", "m.jsonl, line 6", "m.jsonl, line 7, arousal"]  # fmt: skip
+    assert [error.what for error in manifest.errors] == ["m.jsonl, line 2", "m.jsonl, line 3", "m.jsonl, line 5, text", "m.jsonl, line 6, text", "m.jsonl, line 7, arousal"]  # fmt: skip
 
 
 def test_a_json_list_is_read_too(folder):
@@ -639,7 +641,8 @@ ROW = st.builds(
 @given(st.lists(ROW, min_size=1, max_size=40), st.integers(0, 5), st.randoms(use_true_random=False), st.floats(0.05, 0.6))
 @settings(deadline=None, max_examples=300)
 def test_splits_of_any_rows_hold(rows, seed, shuffler, share):
-    split = split_rows(rows, seed=seed, validation_share=share)
+    contents = [None] * len(rows)
+    split = split_rows(rows, seed=seed, validation_share=share, contents=contents)
     parts = [*split.train, *split.validation, *split.test]
     assert split.train and len(set(parts)) == len(parts) and not split.test
     learned, held = [rows[i] for i in split.train], [rows[i] for i in split.validation]
@@ -648,11 +651,39 @@ def test_splits_of_any_rows_hold(rows, seed, shuffler, share):
     assert not {row.text for row in learned} & {row.text for row in held if row.path is None}
     assert not {row.path for row in learned} & {row.path for row in held if row.path is not None and row.speaker is None}
     left_out = [row for index, row in enumerate(rows) if index not in parts]
-    assert all(row.path is None and row.text in {other.text for other in learned} for row in left_out)
+    heard = {row.path for row in learned + held}
+    assert all(row.path in heard or (row.path is None and row.text in {other.text for other in learned}) for row in left_out)
+    assert not {row.path for row in learned if row.path} & {row.path for row in held}
     shuffled = list(rows)
     shuffler.shuffle(shuffled)
-    again = split_rows(shuffled, seed=seed, validation_share=share)
+    again = split_rows(shuffled, seed=seed, validation_share=share, contents=contents)
     assert names(shuffled, again) == names(rows, split) and again.protocol == split.protocol and again.notes == split.notes
+
+
+def test_copies_are_on_one_side(tmp_path):
+    for number, name in enumerate(("a1", "a2", "b1", "b2", "c1", "c2")):
+        soundfile.write(tmp_path / f"{name}.wav", [number / 10] * 800, 16_000)
+    copied = (tmp_path / "a1.wav").read_bytes()
+    (tmp_path / "copy.wav").write_bytes(copied)
+    people = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c", "c2": "c", "copy": "b"}
+    rows = [
+        ManifestRow(path=tmp_path / f"{name}.wav", speaker=who, emotion=("joy", "anger")[name[-1] == "2"], folder=tmp_path)
+        for name, who in people.items()
+    ]
+    none = [None] * len(rows)  # copies of files, byte for byte, are found all the same
+    split = split_rows(rows, test_speakers=["a"], validation_speakers=["c"], contents=none)
+    assert split.test == (0, 1) and split.train == (2, 3) and split.validation == (4, 5)
+    assert split.notes == ("1 clips were left out: they sound the same as others on another side: copy.wav",)
+    contents = ["same" if index in (2, 4) else None for index in range(6)]
+    assert split_rows(rows[:6], test_speakers=["a"], validation_speakers=["c"], contents=contents).train == (3,)
+    column = with_splits(rows, lambda row: "test" if row.speaker == "a" else "train")
+    assert 6 not in split_rows(column, validation_share=0, contents=none).train
+    forced = split_rows(column, validation_share=0, allow_leak=True, contents=none)
+    assert 6 in forced.train and "the split leaks, and scores are too good: 1 clips sound the same" in forced.notes[-1]
+    only = [rows[0], rows[6]]
+    with pytest.raises(InputError, match="only what sounds the same as the test part"):
+        split_rows(only, test_speakers=["a"], validation_share=0, contents=[1, 1])
+    assert split_rows(only, validation_speakers=["a"], contents=[1, 1]).train == (1,)  # rather no validation than nothing to learn from
 
 
 def test_the_same_rows_and_seed_give_the_same_split_in_any_order_and_any_process():
@@ -719,3 +750,179 @@ def test_real_texts(data):
     assert len(dailydialog.rows) == 130300 and dailydialog.errors == ()
     noise = read_manifest(data / "noise" / "manifest_noise.csv")
     assert len(noise.rows) == 23 and noise.errors == () and noise.emotions == {}
+
+
+def test_columns_of_any_name_are_read_with_one_option(tmp_path):
+    """A corpus that nobody named: without the option the error says which option it is."""
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, [0.0] * 800, 16_000)
+    table = tmp_path / "odd.csv"
+    table.write_text("wav_name;emo_code;who\na.wav;joy;Ann\nb.wav;anger;Bo\n")
+    with pytest.raises(InputError, match=r"columns wav_name, emo_code, who; say which it is: --columns path=wav_name emotion=emo_code"):
+        read_manifest(table)
+    rows = read_manifest(table, columns={"path": "wav_name", "emotion": "emo_code", "speaker": "who"}).rows
+    assert [(row.path.name, row.emotion, row.speaker) for row in rows] == [("a.wav", "joy", "Ann"), ("b.wav", "anger", "Bo")]
+    with pytest.raises(InputError, match=r"expected a column 'wave'.*it has wav_name"):
+        read_manifest(table, columns={"path": "wave"})
+    with pytest.raises(InputError, match="did you mean 'emotion'"):
+        read_manifest(table, columns={"emotions": "emo_code"})
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_what_is_written_is_read_back(tmp_path, ending):
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "a.wav", [0.0] * 800, 16_000)
+    rows = [
+        ManifestRow(
+            path=tmp_path / "audio" / "a.wav", id="1", emotion="anger|fear", text='He said "no", twice', sentence="s1", speaker="x", session="Ses01",
+            start=0.0, end=0.04, arousal=1.5, votes={"anger": 2.0, "fear": 1.0}, turn=3, dialogue="d", language="de",
+        ),
+        ManifestRow(text="Äh, ok.", id="2", emotion="neutral", split="train"),
+    ]  # fmt: skip
+    write_manifest(rows, tmp_path / f"table{ending}")
+    manifest = read_manifest(tmp_path / f"table{ending}")
+    assert not manifest.errors and list(manifest.rows) == rows
+    with pytest.raises(InputError, match=r"ends in \.csv"):
+        write_manifest(rows, tmp_path / "table.xlsx")
+
+
+def test_two_rows_with_one_id(tmp_path):
+    table = tmp_path / "manifest.csv"
+    table.write_text("id,text,emotion\nu1,Hello.,joy\nu2,Oh.,anger\nu1,No!,anger\n")
+    manifest = read_manifest(table)
+    assert [row.id for row in manifest.rows] == ["u1", "u2"]
+    assert str(manifest.errors[0]).startswith("manifest.csv, line 4, id: expected an id of its own, got 'u1', as in line 2")
+
+
+def test_ids_that_whole_dialogues_share_name_no_rows(tmp_path):
+    path = table(tmp_path, "id,text\n" + "".join(f"d{n // 5},text {n}\n" for n in range(20)))
+    manifest = read_manifest(path)
+    assert len(manifest.rows) == 20 and not manifest.errors and manifest.ignored == ("id",)
+    assert len(read_manifest(path, columns={"id": "id"}).errors) == 16  # whoever says so is believed
+    two = table(tmp_path, "id,text\n1,a\n1,b\n", "two.csv")
+    assert [row.id for row in read_manifest(two).rows] == ["1"]
+    assert [row.id for row in read_manifest(two, columns={"id": ""}).rows] == [None, None]
+
+
+def test_a_tree_of_folders_with_labels_in_a_table_is_read_with_one_option(tmp_path):
+    tree(tmp_path, "clips/s1/one.wav", "clips/s1/two.flac", "clips/s2/one.wav", "clips/s2/three.wav")
+    table(tmp_path, "name,emo,who\ntwo,joy,s1\nthree.wav,anger,s2\none,joy,s1\ns2/one,joy,s2\nfour,joy,s2\n", "labels.csv")
+    with pytest.raises(
+        InputError, match=r"got folders of other names, and labels.csv; read the table .*labels.csv; .*--columns path=COLUMN"
+    ):
+        read_manifest(tmp_path)
+    columns = {"path": "name", "emotion": "emo", "speaker": "who"}
+    manifest = read_manifest(tmp_path, columns=columns)
+    assert [row.name for row in manifest.rows] == ["clips/s1/two.flac", "clips/s2/three.wav", "clips/s2/one.wav"]
+    assert [row.emotion for row in manifest.rows] == ["joy", "anger", "joy"]
+    assert "line 4, path: expected one recording, got 2 of the name one: clips/s1/one.wav, clips/s2/one.wav" in errors_of(manifest)[0]
+    assert "line 6, path: expected a recording, got no file four" in errors_of(manifest)[1]
+    inner = read_manifest(tmp_path, columns={**columns, "root": "clips/s1"})
+    assert [row.name for row in inner.rows] == ["two.flac", "one.wav"]
+    with pytest.raises(InputError, match=r"columns, root: expected a folder, got no folder .*nowhere"):
+        read_manifest(tmp_path, columns={**columns, "root": "nowhere"})
+    table(tmp_path, "name\n", "more.csv")
+    with pytest.raises(InputError, match=r"expected one table that columns is about, got labels.csv, more.csv"):
+        read_manifest(tmp_path, columns=columns)
+
+
+def test_an_unknown_column_of_emotions_is_pointed_out(folder):
+    manifest = read_manifest(table(folder, "path,felt\naudio/a.wav,happy\naudio/b.wav,sad\n"))
+    assert manifest.rows[0].emotion is None and manifest.ignored == ("felt",)
+    assert manifest.notes == ("manifest.csv has no column of emotions by name, but 'felt' seems to hold some: --columns emotion=felt",)
+    assert read_manifest(table(folder, "path,emotion\naudio/a.wav,happy\n")).notes == ()
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame({"wav name": ["a.wav"], "felt": ["joy"], "n": [1]}).to_parquet(folder / "m.parquet")
+    with pytest.raises(InputError, match="got the columns wav name, felt, n; say which it is: --columns path='wav name' emotion=felt"):
+        read_manifest(folder / "m.parquet")
+
+
+def test_the_option_columns():
+    assert columns_option(["path=wav", "id=", "text=a=b"]) == {"path": "wav", "id": "", "text": "a=b"}
+    for wrong in (["path"], ["=wav"], ["path=a", "path=b"]):
+        with pytest.raises(InputError, match="--columns: expected FIELD=COLUMN, each field once"):
+            columns_option(wrong)
+
+
+def test_a_key_that_one_object_writes_otherwise_is_told(tmp_path):
+    lines = [json.dumps({"text": f"text {n}", "emotion": "joy", "extra": 1}) for n in range(6)]
+    lines += [json.dumps({"text": "typo", "emotoin": "joy"}), json.dumps({"text": "other", "label": "joy"}), json.dumps({"text": "none"})]
+    manifest = read_manifest(table(tmp_path, "\n".join(lines), "m.jsonl"))
+    assert len(manifest.rows) == 7 and [row.text for row in manifest.rows if row.emotion is None] == ["none"]
+    assert [str(error) for error in manifest.errors] == [
+        "m.jsonl, line 7, emotoin: expected the key emotion, got the key emotoin; rename it as in the other rows",
+        "m.jsonl, line 8, label: expected the key emotion, got the key label; rename it as in the other rows",
+    ]
+
+
+def test_one_bad_row_of_every_kind_costs_only_itself(tmp_path):
+    """What `read_manifest` and `check_recordings` find between them: each with line, field and remedy."""
+    for name in ("a", "b", "c", "d"):
+        soundfile.write(tmp_path / f"{name}.wav", [0.1] * 1600, 16_000)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF, or so it says")
+    header = "id,path,emotion,start,end\n"
+    rows = ["1,a.wav,joy,,", "2,missing.wav,joy,,", "3,b.wav,joy,2,1", "4,b.wav,jo\0y,,", "1,b.wav,joy,,", "6,broken.wav,joy,,", "7,b.wav,joy",
+            "8,b.wav,joy,joy,", "9,b.wav,traurig und grün,,", "10,c.wav,anger,0.05,", "11,d.wav,anger,5,"]  # fmt: skip
+    content = (header + "\n".join(rows) + "\n").encode().replace("grün".encode(), "grün".encode("latin-1"))
+    (tmp_path / "manifest.csv").write_bytes(content)
+    manifest = read_manifest(tmp_path)
+    kept, unreadable = check_recordings(manifest.rows)
+    assert [row.id for row in kept] == ["1", "10"]
+    errors = [*manifest.errors, *unreadable]
+    assert [error.what.removeprefix("manifest.csv, ") for error in errors] == [
+        "line 3, path", "line 4, end", "line 5, emotion", "line 6, id", "line 8", "line 9, start", "line 10, emotion", "line 7, path", "line 12, start",
+    ]  # fmt: skip
+    assert all(error.remedy for error in errors) and "leave no cell out (id, path, emotion, start, end)" in str(errors[4])
+    assert "broken.wav" in str(errors[7]) and "which lasts 0.100 s, got 5 s (d.wav)" in str(errors[8])
+
+
+def test_recordings_are_decoded_to_their_end_on_request(tmp_path):
+    soundfile.write(tmp_path / "a.flac", [((n * 7919) % 1000) / 2000 - 0.25 for n in range(160_000)], 16_000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[-20_000:-10_000] = bytes(10_000)
+    (tmp_path / "a.flac").write_bytes(content)
+    rows = [ManifestRow(path=tmp_path / "a.flac"), ManifestRow(text="words alone")]
+    seen = []
+    kept, errors = check_recordings(rows, whole=True, on_progress=lambda done, of: seen.append((done, of)))
+    assert kept == (rows[1],) and errors[0].what == f"{rows[0].name}, path" and seen == [(1, 1)]
+
+
+CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(
+    lambda cell: cell.strip() == cell and cell.lower() not in ("nan", "<na>")
+)
+LINE = CELL.filter(lambda cell: "\n" not in cell)
+NUMBER = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@given(
+    st.lists(
+        st.builds(
+            ManifestRow, text=CELL, speaker=st.none() | LINE, sentence=st.none() | LINE, arousal=st.none() | NUMBER, turn=st.none() | st.integers(0, 99),
+            votes=st.none() | st.dictionaries(LINE, st.floats(0.5, 9), min_size=1, max_size=3),
+        ),
+        min_size=1, max_size=6, unique_by=lambda row: row.text,
+    ),
+    st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]),
+)  # fmt: skip
+@settings(deadline=None, max_examples=150)
+def test_whatever_rows_hold_is_written_and_read_back(tmp_path_factory, rows, ending):
+    path = write_manifest(rows, tmp_path_factory.mktemp("round") / f"m{ending}")
+    manifest = read_manifest(path)
+    assert manifest.errors == () and list(manifest.rows) == rows
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_paths_are_written_from_the_tables_folder_where_they_lie_below_it(tmp_path):
+    rows = [ManifestRow(path=tmp_path / "in" / "a.wav"), ManifestRow(path=tmp_path / "b.wav")]
+    path = write_manifest(rows, tmp_path / "in" / "m.csv")
+    assert path.read_text().splitlines()[1:] == ["a.wav", (tmp_path / "b.wav").as_posix()]
+    assert list(read_manifest(path, check_files=False).rows) == rows
+
+
+def test_what_cannot_be_written_is_told_and_nothing_is_left(tmp_path):
+    with pytest.raises(InputError, match=r"line 7, text: expected UTF-8, got bytes of another encoding"):
+        write_manifest([ManifestRow(text="half a \ud83d", place="m.jsonl, line 7")], tmp_path / "m.csv")
+    (tmp_path / "taken").touch()
+    with pytest.raises(InputError, match="expected a file that can be written"):
+        write_manifest([ManifestRow(text="a")], tmp_path / "taken" / "m.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]

@@ -323,3 +323,29 @@ def test_every_example_is_run_here():
     written = Path(__file__).read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.*"):
         assert path.name == "demo.py" or path.name in written, path  # the demo is `make demo`
+
+
+def test_the_recipe_for_ravdess_is_the_one_that_was_measured(monkeypatch):
+    """examples/ravdess_frozen.yaml says what benchmarks/training_rows.py ran."""
+    from multimodal_ser.cli.parser import build_parser
+    from multimodal_ser.training import TrainingArguments
+
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+    from training_rows import FROZEN
+
+    given = vars(build_parser().parse_args(["train", "clips", "--audio-model", "openai/whisper-base", *map(str, FROZEN)]))
+    measured = TrainingArguments.from_dict({name: value for name, value in given.items() if name in TrainingArguments.kinds()})
+    assert TrainingArguments.from_yaml(EXAMPLES / "ravdess_frozen.yaml", data=["clips"]) == measured
+
+
+def test_leaks_compares_a_random_split_with_one_of_whole_speakers(data, capsys, monkeypatch, tmp_path):
+    """examples/leaks.py, on every tenth clip; docs/evaluation.md has what it prints for all of them."""
+    from multimodal_ser.corpora import read_manifest, write_manifest
+
+    write_manifest(read_manifest(data / "ravdess" / "manifest.csv").rows[::10], tmp_path / "manifest.csv")
+    monkeypatch.setattr(sys, "argv", ["leaks.py", str(tmp_path), "--baseline", "mfcc-logreg", "--cache-dir", str(tmp_path / "features")])
+    runpy.run_path(str(EXAMPLES / "leaks.py"), run_name="__main__")
+    told = capsys.readouterr().out
+    assert re.search(r"fold 5, speaker-disjoint: UA [\d.]+ \(\d+ clips learned, (\d+) tested, 0 voices in both\)", told)
+    assert re.search(r"fold 5, random: UA [\d.]+ \(\d+ clips learned, \d+ tested, [1-9]\d* voices in both\)", told)
+    assert all(float(ua) > 100 / 8 for ua in re.findall(r"split: UA ([\d.]+)", told))

@@ -1,6 +1,12 @@
 """Corpora: tables and folders of labelled recordings and texts, and which of their rows may be learned from."""
 
-from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest
+from multimodal_ser.corpora.leaks import Leak, content_hashes, find_leaks
+from multimodal_ser.corpora.manifest import Manifest, ManifestRow, check_recordings, read_manifest, write_manifest
+from multimodal_ser.corpora.protocols import Fold, folds
+from multimodal_ser.corpora.registry import CORPORA, Corpus, read_corpus
 from multimodal_ser.corpora.splits import Split, split_rows
 
-__all__ = ["Manifest", "ManifestRow", "Split", "read_manifest", "split_rows"]
+__all__ = [
+    "CORPORA", "Corpus", "Fold", "Leak", "Manifest", "ManifestRow", "Split", "check_recordings", "content_hashes", "find_leaks", "folds",
+    "read_corpus", "read_manifest", "split_rows", "write_manifest",
+]  # fmt: skip

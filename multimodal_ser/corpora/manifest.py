@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import itertools
 import json
 import math
-import numbers
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from multimodal_ser.corpora.tables import COLUMNS, SUFFIXES, Table, is_blank, number, read_table, word, write_cells
 from multimodal_ser.errors import InputError
-from multimodal_ser.items import missing
 
-COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),
-        "emotion": ("emotion", "label"),
-        "text": ("text", "sentence", "transcript", "transcription", "utterance"),
-        "speaker": ("speaker", "speaker_id"),
-        "split": ("split",),
-        "dialogue": ("dialogue", "dialogue_id"),
-        "turn": ("turn", "turn_id", "utterance_id"),
-        "language": ("language", "lang"),
-        "gender": ("gender",),
-        "intensity": ("intensity",),
-        "corpus": ("corpus",),
-        "start": ("start",),
-        "end": ("end",),
-        "arousal": ("arousal",),
-        "valence": ("valence",),
-        "dominance": ("dominance",),
-        "votes": ("votes",),
-    }
-)
-"""What a row may tell, and the names that its column may have, whatever their case; the first of them that is there is taken."""
-
-WORDS = ("emotion", "text", "speaker", "split", "dialogue", "language", "gender", "intensity", "corpus")
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-EMPTY = ("", "nan", "<na>")
-"""What a cell says that tells nothing."""
+WORDS = ("id", "emotion", "text", "sentence", "speaker", "session", "split", "dialogue", "language", "gender", "intensity", "corpus")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +27,9 @@ class ManifestRow:
         path: of the recording; None: words alone.
         emotion: as it was written, several admissible ones joined by a bar; None: unlabelled.
         text: its words.
+        id: what the corpus calls the row; no two rows of a corpus have the same.
+        sentence: which of a corpus's fixed sentences it is, by the corpus's own code.
+        session: the recording session, where a corpus has them.
         speaker: whose voice or words.
         split: "train", "validation" ("dev", "val", "valid") or "test", where the corpus says so.
         dialogue, turn: where it stands in a conversation.
@@ -93,6 +66,9 @@ class ManifestRow:
     valence: float | None = None
     dominance: float | None = None
     votes: Mapping[str, float] | None = field(default=None, hash=False)
+    id: str | None = None
+    sentence: str | None = None
+    session: str | None = None
     place: str = field(default="", compare=False)
     folder: Path | None = field(default=None, compare=False, repr=False)
 
@@ -130,6 +106,7 @@ class Manifest:
         errors: what is wrong with the others, each named by file, line and field.
         source: what was read.
         ignored: columns of the table that say nothing to this library; of a folder: files that are no recordings.
+        notes: what a reader should know, such as that an ignored column seems to hold the emotions.
 
     Example:
         >>> import tempfile
@@ -148,6 +125,7 @@ class Manifest:
     errors: tuple[InputError, ...]
     source: Path
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def emotions(self) -> dict[str, int]:
@@ -160,7 +138,7 @@ class Manifest:
         return sorted({row.speaker for row in self.rows if row.speaker is not None})
 
 
-def read_manifest(source: str | os.PathLike, *, check_files: bool = True) -> Manifest:
+def read_manifest(source: str | os.PathLike, *, check_files: bool = True, columns: Mapping[str, str | None] | None = None) -> Manifest:
     """Read a table, or a folder of recordings (see `folders.read_folder`).
 
     Relative paths in a table start at the table's own folder. Times count only where there is a recording: corpora of texts
@@ -171,51 +149,148 @@ def read_manifest(source: str | os.PathLike, *, check_files: bool = True) -> Man
         source: .csv, .tsv, .jsonl (.ndjson; .json: lines or a list), .parquet; UTF-8. Or a folder: the table in it
             that is called manifest, else its recordings.
         check_files: whether each recording must be there.
+        columns: the column that holds a field, where it has another name than this library knows (`tables.COLUMNS`), as {"path":
+            "wav_name", "emotion": "emo"}; an empty name: no column does. "root": the folder in which paths start, itself from the
+            table's folder. Where "path" is among them, recordings may be named without their folder or ending: they are looked for in
+            all folders below, and the only table in a folder is read whatever it is called.
 
     Returns:
         The rows, and an error for each that cannot be used.
 
     Raises:
-        InputError: there is no such file, it is no table or an empty one, in another encoding, or tells neither paths nor texts.
+        InputError: there is no such file, it is no table or an empty one, in another encoding, or tells neither paths nor texts; there
+            is no such column. What to say with `columns` is told.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from multimodal_ser.corpora import read_manifest
+        >>> table = Path(tempfile.mkdtemp(), "labels.csv")
+        >>> _ = table.write_text("wav_name,emo\\na.wav,joy\\n")
+        >>> try:
+        ...     read_manifest(table)
+        ... except ValueError as error:
+        ...     print(error)
+        labels.csv: expected a column path or text, got the columns wav_name, emo; say which it is: --columns path=wav_name emotion=emo
+        >>> read_manifest(table, check_files=False, columns={"path": "wav_name", "emotion": "emo"}).rows[0].emotion
+        'joy'
     """
+    asked = dict(columns or {})
     path = Path(os.path.abspath(source))
     if path.is_dir():
-        inside = [found for suffix in SUFFIXES if (found := path / f"manifest{suffix}").is_file()]
-        if not inside:
-            from multimodal_ser.corpora.folders import read_folder
-
-            return read_folder(path)
-        path = inside[0]
+        inside = _inside(path, bool(asked))
+        if inside is None:
+            return _folder(path)
+        path = inside
     if not path.is_file():
         raise InputError(str(source), expected="a manifest or a folder of recordings", got="no such file", remedy="check the path")
     if path.suffix.lower() not in SUFFIXES:
         got = f"a {path.suffix} file" if path.suffix else "a file without an ending"
         raise InputError(str(source), expected=f"a folder, or a table ({', '.join(SUFFIXES)})", got=got, remedy="write a manifest of it")
-    columns, ignored, records = _parquet(path) if path.suffix.lower() == ".parquet" else _written(path)
-    if not records:
+    folder = path.parent / (asked.pop("root", None) or "")
+    if not folder.is_dir():
+        remedy = f"give one that is there; a relative one starts at {path.parent}"
+        raise InputError("columns, root", expected="a folder", got=f"no folder {folder}", remedy=remedy)
+    table = read_table(path, asked)
+    if not table.records:
         raise InputError(path.name, expected="at least one row", got="none", remedy="fill the table")
-    if not {"path", "text"} & set(columns):
-        got = f"the columns {', '.join(ignored) or 'none'}" if not columns else f"the columns {', '.join([*columns, *ignored])}"
-        raise InputError(path.name, expected="a column path or text", got=got, remedy="rename the column that holds them")
-    rows, errors = _checked_rows(columns, records, path.parent, check_files)
-    return Manifest(tuple(rows), tuple(errors), path, tuple(ignored))
+    told = " ".join(f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in table.guesses.items())
+    if not {"path", "text"} & set(table.columns):
+        got = f"the columns {', '.join(table.names) or 'none'}"
+        remedy = f"say which it is: --columns {told if 'path' in table.guesses else 'path=COLUMN or text=COLUMN'}"
+        raise InputError(path.name, expected="a column path or text", got=got, remedy=remedy)
+    rows, errors = _checked_rows(table, _Places(folder, check_files, "path" in asked))
+    notes: tuple[str, ...] = ()
+    if "emotion" in table.guesses and "votes" not in table.columns:
+        notes = (f"{path.name} has no column of emotions by name, but {table.guesses['emotion']!r} seems to hold some: --columns {told}",)
+    return Manifest(tuple(rows), tuple(errors), path, tuple(table.ignored), notes)
 
 
-Record = tuple[str, Sequence[Any] | InputError]
-"""Where a row stands, and its cells or what is wrong with it."""
+def _inside(folder: Path, any_name: bool) -> Path | None:
+    """The table in a folder."""
+    called = [found for suffix in SUFFIXES if (found := folder / f"manifest{suffix}").is_file()]
+    others = _tables(folder) if any_name and not called else []
+    if len(others) > 1:
+        got = ", ".join(table.name for table in others[:8])
+        raise InputError(str(folder), expected="one table that columns is about", got=got, remedy="name the table itself")
+    return next(iter(called or others), None)
 
 
-def _checked_rows(
-    columns: Mapping[str, int], records: Iterable[Record], folder: Path, check_files: bool
-) -> tuple[list[ManifestRow], list[InputError]]:
+def _tables(folder: Path) -> list[Path]:
+    return sorted(found for found in folder.iterdir() if found.suffix.lower() in SUFFIXES and found.is_file() and found.name[0] != ".")
+
+
+def _folder(path: Path) -> Manifest:
+    """A folder of recordings. Where its folders are named after no emotion and a table lies there, the table tells them."""
+    from multimodal_ser.corpora.folders import _known, read_folder
+
+    tables = _tables(path)
+    try:
+        manifest = read_folder(path)
+        if not tables or any(_known(row.emotion or "") for row in manifest.rows):
+            return manifest
+    except InputError:
+        if not tables:
+            raise
+    got = f"folders of other names, and {tables[0].name}"
+    remedy = f"read the table {tables[0]}; if its columns go by other names, say so: --columns path=COLUMN emotion=COLUMN"
+    raise InputError(str(path), expected="a table called manifest, or folders named after emotions", got=got, remedy=remedy)
+
+
+class _Places:
+    """Where the recordings of a table lie."""
+
+    def __init__(self, folder: Path, check: bool, search: bool):
+        self.folder, self.check, self.search = folder, check, search
+        self.known: dict[str, list[Path]] | None = None
+
+    def find(self, name: str, place: str) -> Path:
+        """The recording of a name. An `InputError` tells that there is none."""
+        path = self.folder / name
+        if not self.check or os.path.isfile(path):
+            return path
+        found = self._below(name.replace("\\", "/")) if self.search else []
+        if len(found) == 1:
+            return self.folder / found[0]
+        if found:
+            got = f"{len(found)} of the name {name}: {', '.join(one.as_posix() for one in found[:3])}{' ...' * (len(found) > 3)}"
+            raise InputError(place, expected="one recording", got=got, remedy="write its folder too")
+        remedy = f"correct it; paths that do not start at the root start at {self.folder}"
+        raise InputError(place, expected="a recording", got=f"no file {name}", remedy=remedy)
+
+    def _below(self, name: str) -> list[Path]:
+        """Recordings in folders below whose path ends in this one, with or without their ending."""
+        from multimodal_ser.corpora.folders import _files
+
+        if self.known is None:
+            self.known = {}
+            for path in _files(self.folder)[0]:
+                for key in {path.name, path.stem}:
+                    self.known.setdefault(key, []).append(path)
+        parts = Path(name).parts
+        found = self.known.get(parts[-1], []) if parts else []
+        found = [path for path in found if path.name == parts[-1]] or found
+        return [path for path in found if path.parts[-len(parts) : -1] == parts[:-1]]
+
+
+def _checked_rows(table: Table, recordings: _Places) -> tuple[list[ManifestRow], list[InputError]]:
     rows: list[ManifestRow] = []
     errors: list[InputError] = []
     places: dict[tuple, str] = {}
-    for place, cells in records:
+    ids: dict[tuple[str | None, str], str] = {}
+    for place, cells in table.records:
         try:
             if isinstance(cells, InputError):
                 raise cells
-            row = _row({name: cells[at] for name, at in columns.items()}, place, folder, check_files)
+            row = _row({name: cells[at] for name, at in table.columns.items()}, place, recordings)
+            if row.id is not None and (row.corpus, row.id) in ids:
+                got = f"{row.id!r}, as in {ids[row.corpus, row.id].split(', ')[-1]}"
+                raise InputError(
+                    f"{place}, id",
+                    expected="an id of its own",
+                    got=got,
+                    remedy="give each row another, or drop one of them; if the column names no rows: --columns id=",
+                )
             key = _key(row)
             if key in places:
                 remedy = "drop one of them; what several annotators said belongs in one row, in votes"
@@ -223,6 +298,8 @@ def _checked_rows(
         except InputError as error:
             errors.append(error)
             continue
+        if row.id is not None:
+            ids[row.corpus, row.id] = place
         if key is not None:
             places[key] = place
         rows.append(row)
@@ -238,66 +315,37 @@ def _key(row: ManifestRow) -> tuple | None:
     return row.split, row.language, row.dialogue, row.turn, row.text
 
 
-def _row(given: Mapping[str, Any], place: str, folder: Path, check_files: bool) -> ManifestRow:
+def _row(given: Mapping[str, Any], place: str, recordings: _Places) -> ManifestRow:
     for name, value in given.items():
         if isinstance(value, str) and "\0" in value:
             raise InputError(f"{place}, {name}", expected="text", got="a NUL character", remedy="find out what wrote it")
         if isinstance(value, str) and name != "text" and "\n" in value.strip():
             remedy = "look for a quote that opens here and closes lines later"
             raise InputError(f"{place}, {name}", expected="a line", got="several", remedy=remedy)
-    values: dict[str, Any] = {name: _word(given.get(name), f"{place}, {name}") for name in WORDS}
+    values: dict[str, Any] = {name: word(given.get(name), f"{place}, {name}") for name in WORDS}
     values["emotion"] = "|".join(part.strip() for part in (values["emotion"] or "").split("|") if part.strip()) or None
-    path = _word(given.get("path"), f"{place}, path")
+    path = word(given.get("path"), f"{place}, path")
     if path is None and values["text"] is None:
         raise InputError(place, expected="a path or a text", got="neither", remedy="fill one of them in, or drop the row")
     if path is not None:
-        values["path"] = folder / path
-        if check_files and not os.path.isfile(values["path"]):
-            remedy = f"correct it; paths that do not start at the root start at {folder}"
-            raise InputError(f"{place}, path", expected="a recording", got=f"no file {path}", remedy=remedy)
-        start, end = (_number(given.get(name), f"{place}, {name}") for name in ("start", "end"))
+        values["path"] = recordings.find(path, f"{place}, path")
+        start, end = (number(given.get(name), f"{place}, {name}") for name in ("start", "end"))
         if start is not None and start < 0:
             raise InputError(f"{place}, start", expected="0 s or later", got=f"{start:g} s", remedy="leave it empty for the beginning")
         if end is not None and end <= (start or 0):
             expected = f"a time after the start, {start or 0:g} s"
             raise InputError(f"{place}, end", expected=expected, got=f"{end:g} s", remedy="leave it empty for the recording's end")
         values |= {"start": start, "end": end}
-    turn = _number(given.get("turn"), f"{place}, turn")
+    turn = number(given.get("turn"), f"{place}, turn")
     if turn is not None and turn != int(turn):
         raise InputError(f"{place}, turn", expected="a whole number", got=f"{turn:g}", remedy="count the turns of the dialogue")
     values["turn"] = None if turn is None else int(turn)
-    values |= {name: _number(given.get(name), f"{place}, {name}") for name in ("arousal", "valence", "dominance")}
-    return ManifestRow(**values, votes=_votes(given.get("votes"), f"{place}, votes"), place=place, folder=folder)
-
-
-def _blank(value: Any) -> bool:
-    return missing(value) or (isinstance(value, str) and value.strip().lower() in EMPTY)
-
-
-def _word(value: Any, place: str) -> str | None:
-    if _blank(value):
-        return None
-    if isinstance(value, float) and value.is_integer():  # a column of whole numbers with gaps, as pandas writes it
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | numbers.Number):
-        raise InputError(place, expected="text", got=type(value).__name__, remedy="write it as text")
-    return str(value).strip()
-
-
-def _number(value: Any, place: str) -> float | None:
-    if _blank(value):
-        return None
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(place, expected="a number", got=repr(value), remedy="write it with a point, or leave it empty")
-    return number
+    values |= {name: number(given.get(name), f"{place}, {name}") for name in ("arousal", "valence", "dominance")}
+    return ManifestRow(**values, votes=_votes(given.get("votes"), f"{place}, votes"), place=place, folder=recordings.folder)
 
 
 def _votes(value: Any, place: str) -> dict[str, float] | None:
-    if _blank(value):
+    if is_blank(value):
         return None
     wrong = InputError(
         place,
@@ -321,174 +369,131 @@ def _votes(value: Any, place: str) -> dict[str, float] | None:
     for name, votes in pairs:
         name = str(name).strip()
         try:
-            number = _number(votes, place)
+            count = number(votes, place)
         except InputError:
             raise wrong from None
-        if not name or name in counts or number is None or number < 0:
+        if not name or name in counts or count is None or count < 0:
             raise wrong
-        counts[name] = number
+        counts[name] = count
     if not any(counts.values()):
         raise wrong
     return {name: number for name, number in counts.items() if number}
 
 
-def _columns(names: Sequence[str]) -> tuple[dict[str, int], list[str]]:
-    """Where each field stands, and the names of the other columns."""
-    plain = [str(name).strip().lower().replace(" ", "_").replace("-", "_") for name in names]
-    found = {}
-    for field_name, synonyms in COLUMNS.items():
-        at = next((plain.index(synonym) for synonym in synonyms if synonym in plain), None)
-        if at is not None:
-            found[field_name] = at
-    return found, [str(name) for at, name in enumerate(names) if at not in found.values()]
+def write_manifest(rows: Iterable[ManifestRow], path: str | os.PathLike) -> Path:
+    """Write rows as a table that `read_manifest` reads back equal; it is there whole or not at all.
 
+    Paths below the table's folder start there, others at the root. Words are stripped when they are read, and a text that only says
+    "nan" reads as none.
 
-def _numbered(columns: dict[str, int], ignored: list[str], names: Sequence[str], cells: Iterable[Any]) -> None:
-    """Many corpora's utterance_id is a name, no number: it tells no turn. The first that is given decides."""
-    if "turn" in columns and str(names[columns["turn"]]).strip().lower() not in ("turn", "turn_id"):
-        first = next((value for value in cells if not _blank(value)), None)
-        try:
-            _number(first, "")
-        except InputError:
-            ignored.append(str(names[columns.pop("turn")]))
+    Args:
+        rows: of any manifest.
+        path: .csv, .tsv, .jsonl or .parquet; its folder is made. Columns that no row fills are left out.
 
+    Returns:
+        Where it lies.
 
-def _written(path: Path) -> tuple[dict[str, int], list[str], list[Record]]:
-    """A table in a text file: its columns, what is ignored, its rows."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(path.name, expected="a file that can be read", got=error.strerror or "an error", remedy="check it") from error
-    text = content.decode("utf-8-sig", errors="surrogateescape")  # what is no UTF-8 is found again in the row that holds it
-    lines = list(io.StringIO(text, newline=""))
-    other = InputError(path.name, expected="a table in UTF-8", got="another encoding", remedy="save it as UTF-8")
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or (lines and ("\0" in lines[0] or _broken([lines[0]]))):
-        raise other
-    json_lines = path.suffix.lower() not in (".csv", ".tsv")
-    names, records = _objects(path, text, lines) if json_lines else _separated(path, lines)
-    broken = [_broken(cells) for _, cells in records]
-    if any(broken):
-        foreign = sum(broken) > 1 and not any(
-            not bad and not isinstance(cells, InputError) and any(isinstance(cell, str) and not cell.isascii() for cell in cells)
-            for bad, (_, cells) in zip(broken, records, strict=True)
+    Raises:
+        InputError: another ending, a file that cannot be written, or a name or text that UTF-8 cannot hold.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from multimodal_ser.corpora import ManifestRow, read_manifest, write_manifest
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> rows = [ManifestRow(path=folder / "audio" / "a.wav", emotion="joy"), ManifestRow(text="Oh no.", votes={"fear": 2})]
+        >>> table = write_manifest(rows, folder / "manifest.csv")
+        >>> print(table.read_text().splitlines()[0])
+        path,emotion,text,votes
+        >>> read_manifest(table, check_files=False).rows == tuple(rows)
+        True
+    """
+    target = Path(os.path.abspath(path))
+    kind = target.suffix.lower()
+    if kind not in (".csv", ".tsv", ".jsonl", ".parquet"):
+        raise InputError(
+            str(path), expected="a file that ends in .csv, .tsv, .jsonl or .parquet", got=kind or "no ending", remedy="name it so"
         )
-        if foreign or all(broken):
-            raise other
-        for at, bad in enumerate(broken):
-            if bad:
-                place = records[at][0]
-                records[at] = place, InputError(place, expected="UTF-8", got="bytes of another encoding", remedy="save the file as UTF-8")
-    columns, ignored = _columns(names)
-    _numbered(
-        columns, ignored, names, (cells[columns["turn"]] for _, cells in records if "turn" in columns and not isinstance(cells, InputError))
-    )
-    return columns, ignored, records
+    names = {name: "sentence_id" if name == "sentence" else name for name in COLUMNS}  # a column sentence is taken for the words
+    table = [{names[name]: _cell(row, name, target.parent) for name in COLUMNS} for row in rows]
+    filled = [name for name in names.values() if any(line[name] is not None for line in table)] or ["path", "emotion"]
+    write_cells(target, filled, table)
+    return target
 
 
-def _broken(cells: Sequence[Any] | InputError) -> bool:
-    """Whether bytes that are no UTF-8 are among them."""
-    if isinstance(cells, InputError):
-        return False
+def _cell(row: ManifestRow, name: str, folder: Path) -> Any:
+    value = getattr(row, name)
     try:
-        "".join(cell for cell in cells if isinstance(cell, str)).encode()
+        str(value).encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        place = f"{row.place or ascii(row.name)}, {name}"
+        raise InputError(place, expected="UTF-8", got="bytes of another encoding", remedy="rename it, or save it as UTF-8") from None
+    if name == "path" and value is not None:
+        path = value.absolute()  # as it is written, links and all
+        return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+    if name == "votes" and value:
+        return json.dumps(dict(value), ensure_ascii=False)
+    return value
 
 
-def _separated(path: Path, lines: Sequence[str]) -> tuple[list[str], list[Record]]:
-    """Rows of a .csv (its header tells what separates the cells) or .tsv."""
-    header = next((line for line in lines if line.strip()), "")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
-    names: list[str] = []
-    records: list[Record] = []
-    for line, cells in _cut(lines, delimiter):
-        place = f"{path.name}, line {line}"
-        if isinstance(cells, str):
-            wrong = InputError(
-                place, expected="cells, each in a pair of quotes or without", got=cells, remedy="write a quote in a text twice"
-            )
-            if not names:
-                raise wrong
-            records.append((place, wrong))
-        elif not any(cell.strip() for cell in cells):
-            continue
-        elif not names:
-            names = cells
-        elif len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
-            remedy = f"put quotes around what holds {'a tab' if delimiter == chr(9) else delimiter!r}; leave no cell out"
-            records.append((place, InputError(place, expected=f"{len(names)} cells", got=str(len(cells)), remedy=remedy)))
+def check_recordings(
+    rows: Sequence[ManifestRow], *, whole: bool = False, workers: int | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[tuple[ManifestRow, ...], tuple[InputError, ...]]:
+    """Open every recording: which rows can be used, and what is wrong with the others, each named by its place and "path" or "start".
+
+    Args:
+        rows: of a manifest; those of words alone pass.
+        whole: decode each recording to its end; else its header and its beginning, which costs a few ms a file and does not find
+            damage further on.
+        workers: threads; None: one a core, four at most.
+        on_progress: called with (done, all) recordings.
+
+    Returns:
+        The rows that can be used, in order, and the errors. A part that starts at its recording's end or later is one too.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from multimodal_ser.corpora import ManifestRow, check_recordings
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "a.wav").touch()
+        >>> broken = ManifestRow(path=folder / "a.wav", folder=folder, place="m.csv, line 2")
+        >>> rows, errors = check_recordings([broken, ManifestRow(text="hello")])
+        >>> len(rows), str(errors[0])
+        (1, 'm.csv, line 2, path: expected an audio file, got an empty file (a.wav); record or download it again')
+    """
+    paths = list(dict.fromkeys(row.path for row in rows if row.path is not None))
+    durations: dict[Path, float | InputError] = {}
+    with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
+        for path, duration in zip(paths, pool.map(lambda path: _opened(path, whole), paths), strict=True):
+            durations[path] = duration
+            if on_progress is not None:
+                on_progress(len(durations), len(paths))
+    kept, errors = [], []
+    for row in rows:
+        found = None if row.path is None else durations[row.path]
+        if isinstance(found, InputError):
+            got = f"{found.got} ({row.recording})"
+            errors.append(InputError(f"{row.place or row.name}, path", expected=found.expected, got=got, remedy=found.remedy))
+        elif found is not None and row.start is not None and row.start >= found:
+            got = f"{row.start:g} s ({row.recording})"
+            expected = f"a time in the recording, which lasts {found:.3f} s"
+            errors.append(InputError(f"{row.place or row.name}, start", expected=expected, got=got, remedy="correct start and end"))
         else:
-            records.append((place, cells))
-    return names, records
+            kept.append(row)
+    return tuple(kept), tuple(errors)
 
 
-def _cut(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Each row's first line (from 1) and its cells, or what is wrong. A quote that does not close costs its own line, no more."""
-    at = 0
-    while at < len(lines):
-        done = 0
-        reader = csv.reader(itertools.islice(lines, at, None), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-        try:
-            for cells in reader:
-                yield at + done + 1, cells
-                done = reader.line_num
-            return
-        except csv.Error as error:
-            at += done
-            whole = lines[at].rstrip("\r\n").split(delimiter)
-            yield at + 1, whole if delimiter == "\t" else str(error)  # tab-separated files are often written without any quoting
-            at += 1
-
-
-def _objects(path: Path, text: str, lines: Sequence[str]) -> tuple[list[str], list[Record]]:
-    """Rows of JSON lines, or of a list of objects."""
-    found: list[tuple[str, Any]] = []
-    if text.lstrip().startswith("["):
-        try:
-            found = [(f"{path.name}, row {number}", value) for number, value in enumerate(json.loads(text), 1)]
-        except json.JSONDecodeError as error:
-            raise InputError(path.name, expected="a list of JSON objects", got=str(error), remedy="write an object a line") from error
-    else:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                place = f"{path.name}, line {number}"
-                try:
-                    found.append((place, json.loads(line)))
-                except json.JSONDecodeError as error:
-                    found.append((place, InputError(place, expected="a JSON object", got=str(error), remedy="write one object a line")))
-    names = list(dict.fromkeys(name for _, value in found if isinstance(value, dict) for name in value))
-    records: list[Record] = []
-    for place, value in found:
-        if isinstance(value, dict):
-            records.append((place, [value.get(name) for name in names]))
-        elif isinstance(value, InputError):
-            records.append((place, value))
-        else:
-            got = type(value).__name__
-            records.append((place, InputError(place, expected="a JSON object", got=got, remedy='as {"path": "a.wav", "emotion": "joy"}')))
-    return names, records
-
-
-def _parquet(path: Path) -> tuple[dict[str, int], list[str], list[Record]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _opened(path: Path, whole: bool) -> float | InputError:
+    """How long a recording is, s, or why it cannot be used."""
+    from multimodal_ser.audio import SAMPLING_RATE, audio_duration, stream_audio
 
     try:
-        file = pq.ParquetFile(path)
-        names = file.schema_arrow.names
-        columns, ignored = _columns(names)
-        kind = file.schema_arrow.field(columns["path"]).type if "path" in columns else pa.string()
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-            got = f"the column {names[columns['path']]} of {kind}"
-            raise InputError(
-                path.name, expected="paths of recordings", got=got, remedy="write the recordings to files, their paths to path"
-            )
-        table = file.read(columns=[names[at] for at in columns.values()]) if columns else None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(path.name, expected="a parquet file", got=str(error), remedy="write it again") from error
-    read = {name: table[names[at]].to_pylist() for name, at in columns.items()} if table is not None else {}
-    _numbered(columns, ignored, names, read.get("turn", []))
-    values = [read[name] for name in columns]
-    rows = enumerate(zip(*values, strict=True), 1) if values else ((number, ()) for number in range(1, file.metadata.num_rows + 1))
-    return {name: at for at, name in enumerate(columns)}, ignored, [(f"{path.name}, row {number}", cells) for number, cells in rows]
+        blocks = stream_audio(path, block_duration=1.0, max_duration=math.inf)
+        if whole:
+            return sum(len(block) for block in blocks) / SAMPLING_RATE
+        next(blocks)
+        blocks.close()  # type: ignore[attr-defined]
+        return audio_duration(path)
+    except InputError as error:
+        return error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
+from multimodal_ser.corpora.leaks import some, sound_groups
 from multimodal_ser.corpora.manifest import ManifestRow
 from multimodal_ser.errors import InputError
 
@@ -65,6 +67,7 @@ def split_rows(
     validation_speakers: Sequence[str] = (),
     test_speakers: Sequence[str] = (),
     allow_leak: bool = False,
+    contents: Sequence[Hashable | None] | None = None,
 ) -> Split:
     """Choose what is learned from and what is held out. The first rule that applies decides:
 
@@ -76,15 +79,17 @@ def split_rows(
     6. Fewer than two clips in every class: nothing is held out.
 
     Where there are recordings, they alone decide between 3, 5 and 6; what is only text is learned from, unless its speaker is held out.
-    A row of words alone is left out of a validation part that was chosen here where its words occur in what is learned from. The same
-    rows and seed give the same choice, in whatever order the rows come.
+    A row of words alone is left out of a validation part that was chosen here where its words occur in what is learned from. With
+    `contents`, what sounds the same is never on two sides: a copy of what is tested on is not selected on, and of neither is one learned
+    from. The same rows and seed give the same choice, in whatever order the rows come.
 
     Args:
         rows: of a manifest.
         validation_share: about how much is held out; 0: nothing.
         seed: of the choice.
         validation_speakers, test_speakers: names as in the rows.
-        allow_leak: take a split column that has the same voices on both sides.
+        allow_leak: take a split column that has the same voices, or copies, on both sides.
+        contents: what each row sounds like (`leaks.content_hashes`); None: copies are not looked for.
 
     Raises:
         InputError: no rows, nothing left to learn from, an unknown speaker, one on both sides, a split column that leaks.
@@ -112,6 +117,8 @@ def split_rows(
     plan.refuse_leaks(allow_leak)
     if not plan.side("validation"):
         plan.hold_out(validation_share, seed)
+    if contents is not None:
+        plan.separate_copies(sound_groups(rows, contents), allow_leak)
     if plan.chosen:
         plan.separate_texts()
     return plan.finished()
@@ -124,7 +131,7 @@ def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> 
     if unknown:
         close = get_close_matches(unknown[0], speakers, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "name them as the column speaker does"
-        raise InputError(argument, expected=f"speakers of the manifest ({_some(speakers)})", got=_some(unknown), remedy=remedy)
+        raise InputError(argument, expected=f"speakers of the manifest ({some(speakers)})", got=some(unknown), remedy=remedy)
     return set(names)
 
 
@@ -153,12 +160,12 @@ class _Plan:
         for index, row in enumerate(self.rows):
             if row.speaker in names and self.sides[index] is not None:
                 self.sides[index] = side
-        self.protocol.append(f"{side} speakers named: {_some(sorted(names))}")
+        self.protocol.append(f"{side} speakers named: {some(sorted(names))}")
 
     def follow_column(self) -> None:
         parts = [None if row.split is None else SPLIT_NAMES.get(row.split.lower()) for row in self.rows]
         others = Counter(row.split for row, part in zip(self.rows, parts, strict=True) if row.split is not None and part is None)
-        told = _some([f"{name!r} ({count} rows)" for name, count in sorted(others.items())])
+        told = some([f"{name!r} ({count} rows)" for name, count in sorted(others.items())])
         if not any(parts):
             if others:
                 self.notes.append(f"the split column says neither train, validation nor test, and was not looked at: {told}")
@@ -181,7 +188,7 @@ class _Plan:
             shared = sorted(voice for voice in voices[one] & voices[other] if voice is not None)
             if not shared:
                 continue
-            told = f"{len(shared)} voices in {one} and {other}: {_some(shared)}"
+            told = f"{len(shared)} voices in {one} and {other}: {some(shared)}"
             if not allow_leak and one == "train":  # a model selected on the test's voices is the lesser leak: it is told
                 remedy = "drop the column, and speakers are held out; or take it as it is with allow_leak=True"
                 raise InputError("split", expected="no voice on two sides", got=told, remedy=remedy)
@@ -192,9 +199,9 @@ class _Plan:
         if again and not self.chosen:
             self.notes.append(f"{again} texts of the validation and test parts occur in the train part too")
 
-    def hold_out(self, share: float, seed: int) -> None:
-        """Choose a validation part from what is to be learned from."""
-        if share == 0:
+    def hold_out(self, share: float, seed: int, count: int | None = None) -> None:
+        """Choose a validation part from what is to be learned from; of so many speakers, where a count is given."""
+        if count == 0 or (count is None and share == 0):
             self.protocol.append("no validation")
             self.notes.append("no validation part was asked for: no model can be selected, nothing is measured")
             return
@@ -204,14 +211,14 @@ class _Plan:
         speakers = self._groups((index for index in first if self.rows[index].speaker is not None), lambda row: row.speaker)
         dialogues = self._groups((index for index in train if self.rows[index].dialogue is not None), lambda row: row.dialogue)
         if len(speakers) > 1:
-            held = self._whole(speakers, len(first), share, seed)
+            held = self._whole(speakers, share * len(first), seed, count)
             protocol = f"speaker-disjoint: {len(held)} of {len(speakers)} speakers held out"
             out = [index for index in train if self.rows[index].speaker in held]
             unknown = sum(self.rows[index].speaker is None for index in recordings)
             if unknown:
                 self.notes.append(f"{unknown} recordings without a speaker are learned from: a voice that is held out may be among them")
         elif not recordings and len(dialogues) > 1:
-            held = self._whole(dialogues, len(first), share, seed)
+            held = self._whole(dialogues, share * len(first), seed)
             protocol = f"by dialogue: {len(held)} of {len(dialogues)} dialogues held out"
             out = [index for index in train if self.rows[index].dialogue in held]
         else:
@@ -234,6 +241,28 @@ class _Plan:
         self.chosen = bool(out)
         self.protocol.append(protocol)
 
+    def separate_copies(self, sounds: Sequence[Hashable | None], allow_leak: bool) -> None:
+        """What sounds like something that is held out is not learned from; a leaking column that is asked for stays as it is."""
+        train, validation, test = (self.side(name) for name in ("train", "validation", "test"))
+        learned, selected, tested = ({sounds[index] for index in part} - {None} for part in (train, validation, test))
+        again = [i for i in train if sounds[i] in tested | selected] + [i for i in validation if sounds[i] in tested]
+        if not again:
+            return
+        as_it_is = allow_leak and not self.chosen
+        if not as_it_is and set(train) <= set(again):  # rather nothing to select on than nothing to learn from
+            again = [i for i in train if sounds[i] in tested] + [i for i in validation if sounds[i] in tested | learned]
+            if set(train) <= set(again):
+                got = "only what sounds the same as the test part"
+                raise InputError("rows", expected="something to learn from", got=got, remedy="hold out less")
+        names = some(sorted(self.rows[index].name for index in again))
+        if as_it_is:
+            told = f"{len(again)} clips sound the same as others on another side: {names}"
+            self.notes.append(f"the split leaks, and scores are too good: {told}")
+            return
+        self.notes.append(f"{len(again)} clips were left out: they sound the same as others on another side: {names}")
+        for index in again:
+            self.sides[index] = None
+
     def separate_texts(self) -> None:
         """Words alone that are learned from measure nothing."""
         learned = {self.rows[index].text for index in self.side("train")}
@@ -251,40 +280,41 @@ class _Plan:
         for name, part in (("validation", validation), ("test", test)):
             unlearned = sorted(self._labels(part) - learned)
             if unlearned:
-                self.notes.append(f"only in the {name} part, and not learned: {_some(unlearned)}")
+                self.notes.append(f"only in the {name} part, and not learned: {some(unlearned)}")
         unmeasured = sorted(learned - self._labels(validation))
         if validation and unmeasured:
-            self.notes.append(f"learned, and not in the validation part: {_some(unmeasured)}")
+            self.notes.append(f"learned, and not in the validation part: {some(unmeasured)}")
         return Split(tuple(train), tuple(validation), tuple(test), "; ".join(self.protocol), tuple(self.notes))
 
     def _labels(self, indices: Iterable[int]) -> set[str]:
         return {label for index in indices if (label := self.rows[index].label) is not None}
 
-    def _groups(self, indices: Iterable[int], of) -> dict[str, list[int]]:
+    def _groups(self, indices: Iterable[int], of: Callable[[ManifestRow], Any]) -> dict[str, list[int]]:
         """Rows that stay together, sorted by what they have in common."""
         groups: dict[str, list[int]] = {}
         for index in indices:
             groups.setdefault(of(self.rows[index]), []).append(index)
         return dict(sorted(groups.items()))
 
-    def _whole(self, groups: Mapping[str, list[int]], total: int, share: float, seed: int) -> set[str]:
-        """About a share of the rows in whole groups; of many draws the one that loses the fewest classes, or the first that loses none."""
+    def _whole(self, groups: Mapping[str, list[int]], wanted: float, seed: int, count: int | None = None) -> set[str]:
+        """About so many rows in whole groups, or a count of groups; of many draws the first that loses no class, or the fewest."""
         shows = {
             name: Counter((self.rows[i].corpus, label) for i in members if (label := self.rows[i].label) is not None)
             for name, members in groups.items()
         }
         everything = sum(shows.values(), Counter())
         classes = {label for _, label in everything}
-        sizes = {name: len(members) for name, members in groups.items()}
+        sizes = {name: len(members) if count is None else 1 for name, members in groups.items()}
+        wanted = wanted if count is None else count
         generator = random.Random(seed)
         names = list(groups)
         best: tuple[tuple[int, int, int], set[str]] | None = None
         for _ in range(DRAWS):
             generator.shuffle(names)
-            held = _nearest(names, sizes, share * total)
+            held = _nearest(names, sizes, wanted)
             out = sum((shows[name] for name in held), Counter())
             left = everything - out
-            size = sum(sizes[name] for name in held) / (share * total)
+            size = sum(sizes[name] for name in held) / wanted
             lost = len(classes - {label for _, label in left})
             unmeasured = len([kind for kind in everything if kind not in out])
             cost = (lost, int(not 0.6 < size < 1.67), unmeasured)
@@ -325,7 +355,3 @@ def _nearest(names: Sequence[str], sizes: Mapping[str, int], wanted: float) -> l
         held.append(name)
         size += sizes[name]
     return held
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

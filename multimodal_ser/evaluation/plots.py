@@ -1,8 +1,8 @@
-"""Pictures, drawn with matplotlib (the extra `plots`)."""
+"""Pictures, drawn with matplotlib (the extra `evaluate`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from multimodal_ser.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+BLUE = "#2b6cb0"
 
 
 def plot_confusion_matrix(
@@ -63,3 +65,159 @@ def plot_confusion_matrix(
     if title:
         ax.set_title(title, fontsize=10)
     return ax
+
+
+def plot_reliability(curve: Sequence[Mapping[str, Any]], *, title: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw how often answers of each confidence are right; on the dashed line confidence keeps its promise.
+
+    The more clips a bar stands for, the deeper its colour.
+
+    Args:
+        curve: as `metrics.reliability_curve` gives it.
+        title: what stands above.
+        ax: where to draw; None: a new figure.
+
+    Example:
+        >>> from multimodal_ser.evaluation import plot_reliability
+        >>> from multimodal_ser.metrics import reliability_curve
+        >>> plot_reliability(reliability_curve([0, 1], [[0.9, 0.1], [0.3, 0.7]])).get_ylabel()
+        'accuracy'
+    """
+    ax = _axes(ax, (4.2, 3.4))
+    most = max((each["count"] for each in curve), default=0) or 1
+    for each in curve:
+        if each["count"]:
+            width, depth = each["upper"] - each["lower"], 0.25 + 0.75 * each["count"] / most
+            ax.bar(each["lower"], each["accuracy"], width, align="edge", color=BLUE, alpha=depth, edgecolor="white")
+    ax.plot([0, 1], [0, 1], linestyle="--", color="#777777", linewidth=1)
+    _labelled(ax, "confidence", "accuracy", title)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    return ax
+
+
+def plot_risk_coverage(points: Sequence[Mapping[str, float]], *, title: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the share of errors among the surest clips, over how many of them are answered.
+
+    Args:
+        points: each with coverage and risk, both 0 to 1.
+        title: what stands above.
+        ax: where to draw; None: a new figure.
+
+    Example:
+        >>> from multimodal_ser.evaluation import plot_risk_coverage
+        >>> plot_risk_coverage([{"coverage": 0.5, "risk": 0.0}, {"coverage": 1.0, "risk": 0.25}]).get_xlabel()
+        'share of clips that is answered, %'
+    """
+    ax = _axes(ax, (4.2, 3.4))
+    ax.plot([100 * each["coverage"] for each in points], [100 * each["risk"] for each in points], marker=".", color=BLUE)
+    _labelled(ax, "share of clips that is answered, %", "errors among them, %", title)
+    ax.set_xlim(0, 102)
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def plot_robustness(rows: Sequence[Mapping[str, Any]], *, title: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the UA under each condition, a bar each; the dashed line is the recordings as they are.
+
+    Args:
+        rows: each with condition and ua, the undisturbed one ("as recorded") among them; of several systems the first is drawn.
+        title: what stands above.
+        ax: where to draw; None: a new figure.
+
+    Example:
+        >>> from multimodal_ser.evaluation import plot_robustness
+        >>> ax = plot_robustness([{"condition": "as recorded", "ua": 0.7}, {"condition": "echo", "ua": 0.5}])
+        >>> [label.get_text() for label in ax.get_yticklabels()]
+        ['as recorded', 'echo']
+    """
+    rows = [each for each in rows if each.get("system") == rows[0].get("system")]
+    ax = _axes(ax, (4.6, 1.0 + 0.27 * len(rows)))
+    shares = [100 * each["ua"] for each in rows]
+    colours = ["#8a94a3" if each["condition"] == "as recorded" else BLUE for each in rows]
+    ax.barh(range(len(rows)), shares, color=colours, height=0.7)
+    ax.set_yticks(range(len(rows)), labels=[each["condition"] for each in rows])
+    ax.invert_yaxis()
+    for place, each in enumerate(rows):
+        if each["condition"] == "as recorded":
+            ax.axvline(shares[place], linestyle="--", color="#777777", linewidth=1)
+    _labelled(ax, "UA, %", "", title)
+    ax.set_xlim(0, 100)
+    return ax
+
+
+def plot_systems(entries: Sequence[Mapping[str, Any]], *, title: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the UA of systems and its 95 % intervals.
+
+    Args:
+        entries: the report's systems: system, case, figures and intervals.
+        title: what stands above.
+        ax: where to draw; None: a new figure.
+
+    Example:
+        >>> from multimodal_ser.evaluation import plot_systems
+        >>> entry = {"system": "mfcc-svm", "case": "audio", "kind": "baseline", "figures": {"ua": 0.5}, "intervals": {"ua": [0.4, 0.6]}}
+        >>> [label.get_text() for label in plot_systems([entry]).get_yticklabels()]
+        ['mfcc-svm, audio']
+    """
+    ax = _axes(ax, (5.4, 0.9 + 0.34 * len(entries)))
+    for place, each in enumerate(entries):
+        colour = "#8a94a3" if each["kind"] == "baseline" else BLUE
+        low, high = each["intervals"]["ua"]
+        if low is not None and high is not None:
+            ax.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=2, alpha=0.6)
+        ax.plot(100 * each["figures"]["ua"], place, marker="o", color=colour)
+    names = [each["system"] if each["case"] == "any" else f"{each['system']}, {each['case']}" for each in entries]
+    ax.set_yticks(range(len(entries)), labels=names)
+    ax.set_ylim(len(entries) - 0.5, -0.5)
+    ax.set_xlim(0, 100)
+    ax.grid(axis="x", color="#e3e7ec", linewidth=0.8)
+    _labelled(ax, "UA, %, and 95 % interval", "", title)
+    return ax
+
+
+def picture(kind: str, content: Any) -> str:
+    """A picture of the report, as SVG that can stand in a page; the same content gives the same picture.
+
+    Args:
+        kind: a key of `PICTURES`.
+        content: the part of report.json that it is drawn from.
+    """
+    import io
+    import re
+
+    import matplotlib
+
+    draw, described = PICTURES[kind]
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": kind, "font.size": 9, "font.family": "sans-serif"}):
+        file = io.StringIO()
+        figure: Any = draw(content).figure
+        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
+    svg = file.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)  # in a page they go without saying
+    return svg.replace("<svg", f'<svg role="img" aria-label="{described}"', 1)
+
+
+PICTURES = {
+    "systems": (plot_systems, "UA of each system with its interval"),
+    "reliability": (plot_reliability, "accuracy over confidence"),
+    "risk": (plot_risk_coverage, "errors over coverage"),
+    "robustness": (plot_robustness, "UA under each disturbance"),
+}
+"""What the report draws, and what is said of it to those who cannot see it."""
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained").add_subplot() if ax is None else ax
+
+
+def _labelled(ax: Axes, x: str, y: str, title: str | None) -> None:
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    if title is not None:
+        ax.set_title(title)

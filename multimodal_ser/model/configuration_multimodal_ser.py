@@ -23,6 +23,9 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 MODALITY_CASES = ("both", "audio", "text")
 """What a row may consist of; each case has a temperature of its own."""
 
+CONFORMAL_METHODS = ("lac", "aps")
+"""How label sets are made: by each label's own probability, or by that of all labels down to it."""
+
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
 @strict
@@ -92,6 +95,8 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         class_weights: one weight a class in the loss; None: all alike.
         dimensions: names of the regressed dimensions, such as `["arousal", "valence", "dominance"]`; empty: no such head.
         temperature: divides the logits outside training, one a modality case ("both", "audio", "text").
+        conformal: how label sets are made, for each modality case that was calibrated: `{"audio": {"coverage": 0.9, "threshold": 0.8,
+            "method": "lac", "label_set": "native"}}`; empty: not at all. See `evaluation.calibration`.
         text_languages: ISO 639-1 codes of the languages that the text branch reads; None: all.
         trained_modalities: what it was trained on, "audio", "text" or both; with one of them, `predict` uses that one unless told
             otherwise. None: both.
@@ -134,6 +139,7 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     class_weights: list[float | int] | None = None
     dimensions: list[str] = dataclasses.field(default_factory=list)
     temperature: dict[str, float | int] = dataclasses.field(default_factory=lambda: dict.fromkeys(MODALITY_CASES, 1.0))
+    conformal: dict[str, dict[str, float | int | str]] = dataclasses.field(default_factory=dict)
     text_languages: list[str] | None = None
     trained_modalities: list[str] | None = None
     transcriber: str | None = None
@@ -172,6 +178,14 @@ class MultimodalEmotionConfig(PreTrainedConfig):
             raise ValueError(
                 f"temperature: expected a positive number for each of {MODALITY_CASES}, got {self.temperature}; 1.0 changes nothing"
             )
+        for case, stored in self.conformal.items():
+            numbers = [value for name in ("coverage", "threshold") if isinstance(value := stored.get(name), float | int)]
+            known = case in MODALITY_CASES and stored.get("method") in CONFORMAL_METHODS and isinstance(stored.get("label_set"), str)
+            if not known or len(numbers) < 2 or not all(0 <= number <= 1 for number in numbers):
+                raise ValueError(
+                    f"conformal: expected for some of {MODALITY_CASES} coverage and threshold from 0 to 1, method (one of "
+                    f"{CONFORMAL_METHODS}) and label_set, got {case!r}: {stored}; multimodal-ser calibrate writes it"
+                )
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:
             raise ValueError(
                 f"class_weights: expected {self.num_labels} numbers, one a label, got {len(self.class_weights)}; give one a label or None"

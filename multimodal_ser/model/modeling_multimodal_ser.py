@@ -408,12 +408,13 @@ def trained_encoder(given: str | Path | PreTrainedModel, auto_class: Any) -> Pre
 
 
 def with_labels(config: MultimodalEmotionConfig, labels: Sequence[str]) -> MultimodalEmotionConfig:
-    """The same configuration with other classes; what was fitted to the old ones (class weights, temperatures) is reset."""
+    """The same configuration with other classes; what was fitted to the old ones (class weights, temperatures, label sets) is reset."""
     names = checked_labels(labels)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     config.class_weights = None
     config.temperature = dict.fromkeys(MODALITY_CASES, 1.0)
+    config.conformal = {}
     return config
 
 

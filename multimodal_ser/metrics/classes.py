@@ -1,16 +1,11 @@
-"""Metrics: what predictions are worth, as pure functions of class indices or numbers, and a shell for Hugging Face's `evaluate`."""
+"""Emotions as class indices: how often the right one was named, by clip and by class."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from multimodal_ser.errors import InputError
-
-if TYPE_CHECKING:
-    import evaluate
 
 
 def accuracy(references: ArrayLike, predictions: ArrayLike) -> float:
@@ -27,7 +22,7 @@ def accuracy(references: ArrayLike, predictions: ArrayLike) -> float:
         >>> accuracy([0, 1, 1, 2], [0, 1, 1, 1])
         0.75
     """
-    true, guessed = _checked(references, predictions)
+    true, guessed = checked_classes(references, predictions)
     return float((true == guessed).mean())
 
 
@@ -90,31 +85,27 @@ def weighted_f1(references: ArrayLike, predictions: ArrayLike) -> float:
     return float((referred * 2 * right / np.maximum(referred + predicted, 1))[occurs].sum() / referred.sum())
 
 
-def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> float:
-    """Lin's concordance: 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2), moments over N (https://doi.org/10.2307/2532051).
+def per_class_recall(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:
+    """Share of each class's clips that are right; their mean over the classes that occur is the UA.
 
     Args:
-        references: (N,) numbers; where one is NaN (not annotated) its pair does not count.
-        predictions: (N,) numbers.
+        references, predictions: (N,) class indices below `num_classes`.
+        num_classes: C.
 
     Returns:
-        -1 to 1; NaN where all numbers are the same, of which nothing follows.
+        (C,); NaN where a class does not occur in the references.
 
     Raises:
-        InputError: none, or not as many of one as of the other.
+        InputError: see `confusion_matrix`.
 
     Example:
-        >>> from multimodal_ser.metrics import concordance_correlation
-        >>> round(concordance_correlation([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]), 4)
-        0.5714
+        >>> from multimodal_ser.metrics import per_class_recall
+        >>> per_class_recall([0, 0, 1], [0, 1, 1], 3).tolist()
+        [0.5, 1.0, nan]
     """
-    x, y = np.asarray(references, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
-    _same_length(x, y)
-    x, y = x[~np.isnan(x)], y[~np.isnan(x)]
-    if not len(x):
-        raise InputError("references", expected="at least one number", got="none that is not NaN", remedy="measure on annotated rows")
-    spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
-    return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread) if spread else float("nan")
+    counts = confusion_matrix(references, predictions, num_classes)
+    referred = counts.sum(1)
+    return np.where(referred > 0, np.diag(counts) / np.maximum(referred, 1), np.nan)
 
 
 def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:
@@ -135,7 +126,7 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
         >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
         [[1, 1], [0, 1]]
     """
-    true, guessed = _checked(references, predictions)
+    true, guessed = checked_classes(references, predictions)
     for name, values in (("references", true), ("predictions", guessed)):
         if values.max() >= num_classes:
             expected = f"class indices 0 to {num_classes - 1}"
@@ -170,33 +161,8 @@ def scores(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> d
     }
 
 
-def as_evaluate_metric(**options: Any) -> evaluate.Metric:
-    """The same scores as a metric of Hugging Face's `evaluate`, for `add_batch`, `compute` and `evaluate.combine`; no Hub is asked.
-
-    Args:
-        options: of `evaluate.Metric`: num_process, process_id, experiment_id, keep_in_memory ...
-    """
-    import datasets
-    import evaluate
-
-    class EmotionScores(evaluate.Metric):
-        """Accuracy, UA, macro and weighted F1."""
-
-        def _info(self) -> evaluate.MetricInfo:
-            return evaluate.MetricInfo(
-                description="Accuracy, unweighted average recall (UA), macro and weighted F1.",
-                citation="",
-                inputs_description="predictions, references: class indices.",
-                features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
-            )
-
-        def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-            return scores(references, predictions, int(max(*predictions, *references)) + 1)
-
-    return EmotionScores(**options)
-
-
-def _same_length(true: np.ndarray, guessed: np.ndarray) -> None:
+def same_length(true: np.ndarray, guessed: np.ndarray) -> None:
+    """Refuse what is not one prediction for each of at least one reference."""
     if true.ndim != 1 or true.shape != guessed.shape:
         got = f"{true.shape} and {guessed.shape}"
         raise InputError("predictions", expected="one for each reference, both (N,)", got=got, remedy="align them")
@@ -204,9 +170,10 @@ def _same_length(true: np.ndarray, guessed: np.ndarray) -> None:
         raise InputError("references", expected="at least one", got="none", remedy="there is nothing to measure")
 
 
-def _checked(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def checked_classes(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both as (N,) int64, or an error that tells what is no class index."""
     true, guessed = np.asarray(references), np.asarray(predictions)
-    _same_length(true, guessed)
+    same_length(true, guessed)
     for name, values in (("references", true), ("predictions", guessed)):
         if values.dtype.kind not in "iu" or values.min() < 0:
             got = str(values.min()) if values.dtype.kind in "iu" else str(values.dtype)
@@ -216,6 +183,6 @@ def _checked(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray,
 
 def _counts(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(C,) each: how often a class was right, occurs in the references, was predicted."""
-    true, guessed = _checked(references, predictions)
+    true, guessed = checked_classes(references, predictions)
     size = int(max(true.max(), guessed.max())) + 1
     return tuple(np.bincount(values, minlength=size) for values in (true[true == guessed], true, guessed))  # type: ignore[return-value]

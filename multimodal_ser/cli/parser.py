@@ -1,0 +1,72 @@
+"""The command line as a whole: every command's options, exit codes, what is said of wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from multimodal_ser._version import __version__
+from multimodal_ser.cli import corpora, evaluation, machine, prediction, training
+from multimodal_ser.cli.output import check_output, say
+from multimodal_ser.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what a misspelt option may have meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell and leave, with exit code 2."""
+        unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        if message.startswith("unrecognized arguments") and unknown:
+            commands = [c for action in self._actions if isinstance(action, argparse._SubParsersAction) for c in action.choices.values()]
+            options = [option for parser in (self, *commands) for action in parser._actions for option in action.option_strings]
+            close = get_close_matches(unknown[0], options, n=1)
+            message += f"; did you mean {close[0]}?" if close else ""
+        super().error(message)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    parser = _Parser(prog="multimodal-ser", description="Emotion recognition from speech and its transcript.")
+    parser.add_argument("--version", action="version", version=f"multimodal-ser {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for group in (prediction, corpora, training, evaluation, machine):
+        group.add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    if not args.verbose:
+        _quiet()
+    try:
+        check_output(args.output)
+        code = int(args.function(args))
+        sys.stdout.flush()  # a pipe that was closed shows here, not at exit
+        return code
+    except InputError as error:
+        say(str(error))
+        return 2
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what the buffer still holds goes nowhere
+        return 0
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+
+
+def _quiet() -> None:
+    """Keep the progress bars and reports of the libraries below out of stderr; warnings stay, one line each."""
+    import warnings
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    logging.getLogger("faster_whisper").setLevel(logging.ERROR)
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"multimodal-ser: {message}\n"

@@ -1,0 +1,126 @@
+"""The commands that listen: predict and transcribe."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from multimodal_ser.cli.options import LABEL_SETS, Commands, add_command, add_listening, add_model, check_device, load_model, reading
+from multimodal_ser.cli.output import FORMATS, say, write
+from multimodal_ser.errors import InputError
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Emotion probabilities of recordings, texts, or both."""
+    if args.text is not None and len(args.audio) > 1:
+        raise InputError(
+            "--text", expected="at most one recording beside it", got=f"{len(args.audio)} recordings", remedy="call once a recording"
+        )
+    if not args.audio and args.text is None:
+        raise InputError("input", expected="recordings, or --text", got="neither", remedy="multimodal-ser predict call.wav")
+    from multimodal_ser.labels import label_map
+    from multimodal_ser.transcription import WhisperTranscriber
+
+    check_device(args.device)
+    whisper = None if args.whisper == "none" else WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
+    model = load_model(args, whisper=whisper, device=args.device, **({"dtype": args.dtype} if args.dtype else {}))
+    with reading(args.model):
+        model.processor  # noqa: B018 - it is read when it is first asked for
+    items = [{"audio": path, "text": args.text} for path in args.audio] or [{"text": args.text}]
+    outcomes = model.predict_iter(
+        items, modalities=args.modalities, label_set=args.label_set, language=args.language, channels=args.channels,
+        batch_size=args.batch_size, word_timestamps=args.word_timestamps, on_error="skip", progress=args.progress, total=len(items),
+        abstain_below=args.abstain_below,
+    )  # fmt: skip
+    labels = dict.fromkeys(label_map(model.labels, args.label_set).values())
+    columns = [
+        "source", *(["channel"] if args.channels == "split" else []), "label", "confidence",
+        *([] if args.format == "csv" else ["probabilities"]), *(f"p_{label}" for label in labels),
+        *(["abstained"] if args.abstain_below is not None else []), *(["conformal_labels"] if model.config.conformal else []),
+        "modalities", "language", "text", "notes", "error",
+    ]  # fmt: skip
+    failed = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal failed
+        for item, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, InputError):
+                failed += 1
+                say(str(outcome))
+                yield {"source": item.get("audio"), "error": str(outcome)}
+            else:
+                yield from (prediction.to_dict() for prediction in (outcome if isinstance(outcome, list) else [outcome]))
+
+    write(rows(), args.format, args.output, columns)
+    if failed:
+        say(f"{failed} of {len(items)} inputs failed{'; the others were done' if failed < len(items) else ''}")
+    return 1 if failed else 0
+
+
+def transcribe(args: argparse.Namespace) -> int:
+    """The words of recordings."""
+    from multimodal_ser.audio import AudioError
+    from multimodal_ser.transcription import TranscriptCache, WhisperTranscriber
+
+    if args.clear_cache:
+        if args.cache_dir is None:
+            raise InputError("--clear-cache", expected="--cache-dir beside it", got="none", remedy="say which cache")
+        say(f"{TranscriptCache(args.cache_dir).clear()} transcripts deleted in {args.cache_dir}")
+    elif not args.audio:
+        raise InputError("input", expected="recordings", got="none", remedy="multimodal-ser transcribe call.wav")
+    if not args.audio:
+        return 0
+    transcriber = WhisperTranscriber(args.whisper, backend=args.backend, device=args.device, cache_dir=args.cache_dir)
+    transcriber.load().transcribe([], language=args.language)  # what is wrong with an option is told before a recording is heard
+    failed = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal failed
+        for path in args.audio:
+            try:
+                transcript: Any = transcriber.transcribe(path, language=args.language, word_timestamps=args.word_timestamps)
+            except AudioError as error:
+                failed += 1
+                say(str(error))
+                yield {"source": path, "error": str(error)}
+            else:
+                yield {"source": path, **transcript.to_dict()}
+
+    write(rows(), args.format, args.output, ["source", "language", "text", "error"])
+    if failed:
+        say(f"{failed} of {len(args.audio)} recordings failed{'; the others were done' if failed < len(args.audio) else ''}")
+    return 1 if failed else 0
+
+
+def add(commands: Commands) -> None:
+    """Add them to the command line."""
+    sub = add_command(commands, predict, FORMATS)
+    sub.add_argument("audio", nargs="*", metavar="FILE", help="recordings: wav, flac, mp3, ogg, m4a, webm ...")
+    sub.add_argument("--text", help="the words, where they are known; Whisper is then not run")
+    add_model(sub)
+    sub.add_argument(
+        "--modalities", choices=("auto", "both", "audio", "text"), default="auto", help="what the prediction may rest on (default: auto)"
+    )
+    sub.add_argument("--label-set", default="native", help=LABEL_SETS)
+    sub.add_argument(
+        "--channels", choices=("mix", "split"), default="mix", help="mix the channels, or one prediction a channel (default: mix)"
+    )
+    sub.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows that run through the model together (default: 8)")
+    sub.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="precision of the model (default: float32)")
+    sub.add_argument(
+        "--abstain-below",
+        type=float,
+        metavar="P",
+        help="say that a prediction is uncertain where its confidence is lower (see `calibrate --error`)",
+    )
+    sub.add_argument("--progress", action="store_true", help="show a progress bar")
+    add_listening(sub)
+
+    sub = add_command(commands, transcribe, FORMATS)
+    sub.add_argument("audio", nargs="*", metavar="FILE", help="recordings")
+    sub.add_argument("--clear-cache", action="store_true", help="delete the transcripts kept in --cache-dir first")
+    sub.add_argument(
+        "--backend", choices=("faster-whisper", "openai-whisper", "transformers"), help="default: the one that fits the weights found"
+    )
+    add_listening(sub)

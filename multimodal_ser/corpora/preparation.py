@@ -1,0 +1,417 @@
+"""Any corpus in, a manifest out, and a report of what is in it: what `multimodal-ser prepare` does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multimodal_ser.audio import MAX_DURATION
+from multimodal_ser.corpora.cleaning import LOUDNESS, TRIM_SILENCE_DB, Cleaning, check_steps, clean_rows
+from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest, write_manifest
+from multimodal_ser.corpora.survey import Survey, survey
+from multimodal_ser.corpora.tables import SUFFIXES
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import LABEL_SETS, LabelError, canonical_emotion, in_label_set, label_map
+
+if TYPE_CHECKING:
+    from multimodal_ser.corpora.registry import Corpus
+
+KINDS = ("manifest", "folder", "dataset")
+"""What can be read beside the known corpora."""
+
+OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")
+"""Endings of the manifests that are written."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What became of a corpus.
+
+    Args:
+        kind: what it was read as: a corpus's name, or one of `KINDS`.
+        corpus: what is known of it, where it is a known one.
+        rows: of the manifest that was written.
+        output: that manifest.
+        survey: of the rows before cleaning.
+        label_set: in which the emotions are; None: as they were written.
+        left_out: emotions that have no place in the label set: how many rows show them, and why they have none.
+        cleaning: what was done to the recordings; None: nothing.
+        ignored: columns or files that say nothing to this library.
+        notes: what else a reader should know, a line each.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import soundfile
+        >>> from multimodal_ser.corpora.preparation import prepare
+        >>> from multimodal_ser.testing import synthetic_speech
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for seed, name in enumerate(("ann/happy/1.wav", "ann/sad/2.wav", "bo/happy/3.wav")):
+        ...     (root / name).parent.mkdir(parents=True, exist_ok=True)
+        ...     soundfile.write(root / name, synthetic_speech(1.0, seed=seed), 16000)
+        >>> done = prepare(root, output=root / "manifest.csv", label_set="ekman")
+        >>> done.kind, [(row.name, row.emotion, row.speaker) for row in done.rows][0]
+        ('folder', ('ann/happy/1.wav', 'happiness', 'ann'))
+        >>> print(str(done.survey).splitlines()[1])
+        clips        3, 3.0 s
+    """
+
+    kind: str
+    corpus: Corpus | None
+    rows: tuple[ManifestRow, ...]
+    output: Path
+    survey: Survey
+    label_set: str | None = None
+    left_out: Mapping[str, tuple[int, str]] | None = None
+    cleaning: Cleaning | None = None
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> tuple[InputError, ...]:
+        """What could not be used, each named."""
+        return self.survey.errors + (self.cleaning.errors if self.cleaning else ())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the rows, as JSON can hold it."""
+        known = self.corpus
+        return {
+            "read_as": self.kind,
+            "corpus": known and {
+                "title": known.title, "languages": list(known.languages), "licence": known.licence, "citation": known.citation,
+                "homepage": known.homepage, "run_on": known.run_on,
+            },
+            "output": str(self.output), "rows": len(self.rows), "label_set": self.label_set,
+            "left_out": {name: {"rows": count, "why": why} for name, (count, why) in (self.left_out or {}).items()},
+            "cleaning": self.cleaning and self.cleaning.to_dict(), "ignored": list(self.ignored), "notes": list(self.notes),
+            "survey": self.survey.to_dict(), "errors": [str(error) for error in self.errors],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        known = self.corpus
+        lines = [f"read as      {f'{known.title} ({known.name}): {known.licence}; {known.citation}' if known else self.kind}"]
+        lines += [f"note         {note}" for note in self.notes]
+        lines += [str(self.survey)]
+        if self.ignored:
+            first = ", ".join(self.ignored[:8]) + (f" and {len(self.ignored) - 8} more" if len(self.ignored) > 8 else "")
+            lines.append(f"ignored      {first}")
+        if self.label_set is not None:
+            lines.append(f"label set    {self.label_set}")
+            lines += [f"  {name}: {count} rows left out ({why})" for name, (count, why) in (self.left_out or {}).items()]
+        if self.cleaning is not None:
+            done = self.cleaning
+            lines.append(f"cleaned      {', '.join(done.steps)}: {done.files} copies in {done.folder}, {done.duration / 3600:.2f} hours")
+            lines += [f"  {count} of them: {note}" for note, count in done.notes.items()]
+            lines += [f"  {error}" for error in done.errors]
+        lines.append(f"written      {len(self.rows)} rows to {self.output}")
+        return "\n".join(lines)
+
+
+def prepare(
+    source: Any,
+    path: str | os.PathLike | None = None,
+    *,
+    output: str | os.PathLike,
+    columns: Mapping[str, str] | None = None,
+    clean: str | Sequence[str] = (),
+    cleaned_dir: str | os.PathLike | None = None,
+    trim_silence_db: float = TRIM_SILENCE_DB,
+    loudness: float = LOUDNESS,
+    label_set: str | None = None,
+    config: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    streaming: bool = False,
+    limit: int | None = None,
+    recordings_dir: str | os.PathLike | None = None,
+    max_duration: float = MAX_DURATION,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Preparation:
+    """Read a corpus, look at every clip, clean copies where asked, and write a manifest of what can be used.
+
+    The corpus is never changed. What cannot be used is named and left out; the rest is prepared. Duplicates stay in the manifest (the
+    report names them): a split keeps them on one side.
+
+    Args:
+        source: a known corpus's name (`registry.CORPORA`), "manifest", "folder" or "dataset"; or, where `path` is not given, the path
+            itself, a Hub id or a `datasets` object: what it is, is then guessed.
+        path: of the corpus; of "dataset" also a Hub id.
+        output: the manifest (.csv, .tsv, .jsonl or .parquet); its folder is made.
+        columns: of a table or dataset: which column holds which field, {"path": "wav_name", "emotion": "emo"}; see `read_manifest`.
+        clean: what is done to copies of the recordings, some of "denoise", "trim", "loudness"; see `cleaning.clean_waveform`.
+        cleaned_dir: where the copies go; None: a folder beside the manifest, named after it.
+        trim_silence_db: of "trim": dB below the loudest 20 ms.
+        loudness: of "loudness": LUFS.
+        label_set: the set that emotions are put into; "native": their names in this library. Rows whose emotion has no place in it are left
+            out, and an emotion that nobody knows is an error. None: as they are written.
+        config, split, revision, streaming, limit: of a dataset; see `hub_datasets.read_dataset`.
+        recordings_dir: where a dataset's recordings go; None: a folder beside the manifest, named after it.
+        max_duration: longest recording that is taken, s.
+        workers: threads; None: one a core, four at most.
+        progress: whether bars are drawn on stderr.
+
+    Raises:
+        InputError: nothing can be read there, no row can be used, a package of a step of cleaning is not installed, or the output cannot
+            be written or is part of the corpus.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from multimodal_ser.corpora.preparation import prepare
+        >>> table = Path(tempfile.mkdtemp(), "talk.csv")
+        >>> _ = table.write_text("text,emotion\\nI won!,joy\\nReally?,surprise\\n")
+        >>> done = prepare(table, output=table.parent / "manifest.csv", label_set="sentiment")
+        >>> done.left_out
+        {'surprise': (1, 'positive or negative, case by case')}
+        >>> print((table.parent / "manifest.csv").read_text().splitlines()[0])
+        emotion,text
+    """
+    steps = check_steps(clean)
+    if label_set is not None:
+        label_map([], label_set)  # an unknown name is told before hours of work
+    target = _checked_output(output)
+    of_dataset: dict[str, Any] = {"config": config, "split": split, "revision": revision, "streaming": streaming, "limit": limit}
+    kind, place, guessed = (str(source), path, False) if path is not None else (*_guessed(source, columns), True)
+    with _bar("read", progress and kind == "dataset") as show:
+        recordings = Path(recordings_dir or target.with_name(f"{target.stem}_recordings"))
+        manifest, corpus = _read(kind, place, columns, {**of_dataset, "output_dir": recordings, "on_progress": show})
+    kind = corpus.name if corpus else kind
+    _not_the_source(target, manifest)
+    rows, errors, left_out = _relabelled([_plain_gender(row) for row in manifest.rows], label_set)
+    with _bar("survey", progress) as show:
+        told = (*manifest.errors, *errors)
+        found = survey(rows, errors=told, source=str(manifest.source), max_duration=max_duration, workers=workers, on_progress=show)
+    cleaning = None
+    kept = found.rows
+    if steps and found.measured:
+        with _bar("clean", progress) as show:
+            folder = Path(cleaned_dir or target.with_name(f"{target.stem}_cleaned"))
+            cleaning = clean_rows(
+                kept, folder, steps=steps, trim_silence_db=trim_silence_db, loudness=loudness, workers=workers, on_progress=show
+            )
+        kept = cleaning.rows
+    if not kept:
+        first = next(iter((*found.errors, *(cleaning.errors if cleaning else ()))), None)
+        got = f"none of {len(manifest.rows) + len(manifest.errors)}" + (f"; the first error: {first}" if first else "")
+        remedy = "choose another label set" if left_out and first is None else "see the errors, or read it as something else"
+        raise InputError(str(manifest.source), expected="at least one row that can be used", got=got, remedy=remedy)
+    kept = tuple(replace(row, folder=target.parent) for row in kept)
+    write_manifest(kept, target)
+    notes = _notes(corpus, manifest, guessed, kind)
+    return Preparation(kind, corpus, kept, target, found, label_set, left_out, cleaning, manifest.ignored, notes)
+
+
+def _checked_output(output: str | os.PathLike) -> Path:
+    target = Path(os.path.abspath(output))
+    if target.suffix.lower() not in OUTPUTS:
+        remedy = "manifest.csv is a good name"
+        raise InputError("output", expected=f"a table ({', '.join(OUTPUTS)})", got=str(output), remedy=remedy)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        reason = "a folder" if target.is_dir() else None if os.access(target.parent, os.W_OK) else "its folder is not writable"
+    except OSError as error:
+        reason = error.strerror or "its folder cannot be made"
+    if reason is not None:
+        raise InputError("output", expected="a file that can be written", got=f"{output} ({reason})", remedy="name another")
+    return target
+
+
+def _not_the_source(target: Path, manifest: Manifest) -> None:
+    """The corpus is never written to: neither its table nor a recording."""
+    if target.exists() and manifest.source.exists() and target.samefile(manifest.source):
+        raise InputError("output", expected="a new file", got=f"{target}, which is the table that is read", remedy="name another")
+
+
+def _guessed(source: Any, columns: Mapping[str, str] | None) -> tuple[str, Any]:
+    """What this is, and where."""
+    if not isinstance(source, str | os.PathLike):
+        return "dataset", source
+    from multimodal_ser.corpora.registry import CORPORA
+
+    given = os.fspath(source)
+    path = Path(given)
+    if path.is_dir():
+        return _guessed_folder(path, columns)
+    if path.is_file():
+        return ("dataset" if path.suffix.lower() == ".arrow" or _holds_bytes(path) else "manifest"), path
+    if given in CORPORA or given in KINDS:
+        raise InputError("path", expected=f"where {given} lies", got="none", remedy=f"prepare {given} PATH")
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", given):
+        return "dataset", given
+    expected = f"a path, a dataset's Hub id, or a corpus ({', '.join(CORPORA)}) and its path"
+    raise InputError(given, expected=expected, got="no such file or folder", remedy="check the path")
+
+
+def _guessed_folder(path: Path, columns: Mapping[str, str] | None) -> tuple[str, Any]:
+    from multimodal_ser.corpora.folders import RECORDINGS
+    from multimodal_ser.corpora.hub_datasets import is_saved_dataset
+    from multimodal_ser.corpora.readers import files_below
+    from multimodal_ser.corpora.registry import CORPORA, read_corpus
+
+    if any((path / f"manifest{suffix}").is_file() for suffix in SUFFIXES):
+        return "manifest", path
+    if is_saved_dataset(path):
+        return "dataset", path
+    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    if columns:
+        if len(tables) != 1:
+            got = f"{len(tables)} ({', '.join(table.name for table in tables[:8])})" if tables else "none"
+            raise InputError(str(path), expected="one table that --columns is about", got=got, remedy="name the table itself")
+        return "manifest", tables[0]
+    if path.resolve().name in CORPORA:
+        return CORPORA[path.resolve().name].name, path
+    clips = len(files_below(path, *RECORDINGS))
+    fitting = []
+    for name in CORPORA if clips else ():
+        try:
+            found = read_corpus(name, path)
+        except InputError:
+            continue
+        if len(found.rows) >= 0.9 * clips and len(found.errors) <= 0.1 * len(found.rows):
+            fitting.append(name)
+    if len(fitting) > 1:
+        got = f"names that fit {' and '.join(fitting)}"
+        raise InputError(
+            str(path), expected="a corpus that can be told by its names", got=got, remedy=f"say which: prepare {fitting[0]} PATH"
+        )
+    if fitting:
+        return fitting[0], path
+    if len(tables) == 1 and not _emotions_are_folders(path):
+        return "manifest", tables[0]
+    return "folder", path
+
+
+def _emotions_are_folders(path: Path) -> bool:
+    from multimodal_ser.corpora.folders import read_folder
+
+    try:
+        names = {row.emotion for row in read_folder(path).rows if row.emotion is not None}
+    except InputError:
+        return False
+    return 2 * sum(map(_known, names)) > len(names)
+
+
+def _known(emotion: str) -> bool:
+    try:
+        canonical_emotion(emotion)
+    except LabelError:
+        return False
+    return True
+
+
+def _holds_bytes(path: Path) -> bool:
+    """Whether a parquet file holds the recordings themselves, as datasets of the Hub do."""
+    if path.suffix.lower() != ".parquet":
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError):
+        return False  # the manifest's reader tells what is wrong
+    return any(pa.types.is_binary(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0) for kind in schema.types)
+
+
+def _read(kind: str, place: Any, columns: Mapping[str, str] | None, of_dataset: Mapping[str, Any]) -> tuple[Manifest, Corpus | None]:
+    if kind == "dataset":
+        from multimodal_ser.corpora.hub_datasets import read_dataset
+
+        return read_dataset(place, columns=columns, **of_dataset), None
+    foreign = [f"--{name}" for name in ("config", "split", "revision", "streaming", "limit") if of_dataset[name]]
+    if foreign:
+        remedy = "leave it away, or say: prepare dataset PATH"
+        raise InputError(foreign[0], expected="a dataset, for this option", got=kind, remedy=remedy)
+    if kind == "manifest":
+        return read_manifest(place, columns=columns), None
+    if columns:
+        remedy = "leave it away, or say: prepare manifest TABLE"
+        raise InputError("columns", expected="a table, for this option", got=kind, remedy=remedy)
+    if kind == "folder":
+        from multimodal_ser.corpora.folders import read_folder
+
+        return read_folder(place), None
+    from multimodal_ser.corpora.registry import find_corpus, read_corpus
+
+    corpus = find_corpus(kind)
+    return read_corpus(corpus, place), corpus
+
+
+def _plain_gender(row: ManifestRow) -> ManifestRow:
+    from multimodal_ser.corpora.readers import GENDERS
+
+    plain = GENDERS.get((row.gender or "").lower(), row.gender)
+    return row if plain == row.gender else replace(row, gender=plain)
+
+
+def _relabelled(
+    rows: Sequence[ManifestRow], label_set: str | None
+) -> tuple[list[ManifestRow], list[InputError], dict[str, tuple[int, str]]]:
+    """Rows in a label set, an error for each emotion that nobody knows, and what is left out."""
+    if label_set is None:
+        return list(rows), [], {}
+    kept: list[ManifestRow] = []
+    errors: list[InputError] = []
+    left_out: dict[str, tuple[int, str]] = {}
+    for row in rows:
+        try:
+            emotion = None if row.emotion is None else "|".join(_placed(row.emotion.split("|"), label_set))
+            votes: dict[str, float] = {}
+            for name, count in (row.votes or {}).items():
+                for label in _placed([name], label_set):
+                    votes[label] = votes.get(label, 0) + count
+        except LabelError as error:
+            errors.append(error.named(f"{row.place or row.name}, {error.what}"))
+            continue
+        if emotion == "" or (row.votes and not votes):
+            shown = row.emotion or row.label or ""
+            left_out[shown] = left_out.get(shown, (0, ""))[0] + 1, _why(shown, label_set)
+        else:
+            kept.append(replace(row, emotion=emotion, votes=votes or None))
+    return kept, errors, left_out
+
+
+def _placed(emotions: Sequence[str], label_set: str) -> list[str]:
+    return list(dict.fromkeys(label for name in emotions if (label := in_label_set(name, label_set)) is not None))
+
+
+def _why(emotion: str, label_set: str) -> str:
+    dropped = LABEL_SETS[label_set].dropped
+    return "; ".join(dict.fromkeys(dropped[canonical_emotion(name)] for name in emotion.split("|")))
+
+
+def _notes(corpus: Corpus | None, manifest: Manifest, guessed: bool, kind: str) -> tuple[str, ...]:
+    notes = []
+    if guessed and corpus is not None:
+        notes.append(f"told by its names; `prepare {kind} PATH` says so")
+    if corpus is not None and corpus.clips is not None and corpus.clips != len(manifest.rows):
+        notes.append(f"{len(manifest.rows)} of the {corpus.clips} that the corpus is documented to have")
+    if corpus is not None and corpus.run_on == "made tree":
+        notes.append("this reader was never run on the real corpus, only on a tree made after its documentation: look at a few rows")
+    if corpus is not None and corpus.remarks:
+        notes.append(corpus.remarks)
+    return tuple(notes)
+
+
+@contextmanager
+def _bar(what: str, shown: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+    """A callback for (done, all) that draws a bar; None: nobody looks."""
+    if not shown:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=what, dynamic_ncols=True, mininterval=0.5, leave=False) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            if bar.total != total or done < bar.n:
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield show

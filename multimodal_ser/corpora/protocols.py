@@ -1,0 +1,426 @@
+"""Protocols: named ways to divide a corpus, fold by fold, into what is learned from, what chooses the model and what measures it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+
+from multimodal_ser.corpora.leaks import LeakFinder, content_hashes, find_leaks, sentence_of
+from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS, Split, _Plan
+from multimodal_ser.errors import InputError
+
+__all__ = ["PROTOCOLS", "Fold", "Protocol", "content_hashes", "find_leaks", "folds"]
+
+Protocol = Literal["holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"]
+
+PROTOCOLS: Mapping[Protocol, str] = MappingProxyType(
+    {
+        "holdout": "one fold, about a fifth of the rows is tested on, in whole speakers",
+        "folds": "k folds of whole speakers, alike in their classes",
+        "loso": "leave one speaker out, each in turn",
+        "session": "leave one session of recording out, each in turn",
+        "speaker-sentence": "k folds, neither speakers nor sentences of the test part are learned from",
+        "emobox-ravdess": "the test actors of EmoBox's six folds of RAVDESS",
+        "official": "the corpus's own split column",
+        "cross-corpus": "leave one corpus out, each in turn",
+        "random": "k folds of clips whoever speaks, which leaks: to show by how much",
+    }
+)
+"""What can be asked for, and what it does."""
+
+OFFICIAL_LEAKS: Mapping[str, str] = MappingProxyType(
+    {
+        "meld": "MELD's parts share their voices, the actors of one series, and dialogues of the same episodes are in several of them "
+        "(https://aclanthology.org/P19-1050)",
+        "esd": "ESD's parts share all speakers: its split was made for voice conversion (https://arxiv.org/abs/2105.14762)",
+        "dailydialog": "DailyDialog has dialogues that occur in more than one of its parts (https://arxiv.org/abs/2201.06219)",
+    }
+)
+"""What is known of the official parts of corpora; whatever is in the rows themselves is found by `find_leaks` besides."""
+
+SPEAKER_LEAKS: Mapping[str, str] = MappingProxyType(
+    {
+        "iemocap": "IEMOCAP's scripted scenes are acted in every session, so that speakers differ and sentences, with the emotions that "
+        "go with them, do not: what reads the words is flattered (https://arxiv.org/abs/2403.18635); speaker-sentence keeps them apart",
+        "ravdess": "RAVDESS has two statements, which are said in every part and with every emotion: the words tell nothing "
+        "(https://doi.org/10.1371/journal.pone.0196391)",
+    }
+)
+"""What still is on both sides where only speakers or sessions are held out."""
+
+EMOBOX_NOTE = (
+    "EmoBox holds whole actors out for the test alone; it selects on a random fifth of the other actors' clips, whose voices are learned "
+    "from too (https://github.com/emo-box/EmoBox, EmoDataset.py); here whole actors are held out for that"
+)
+
+TEST_SHARE = 0.2
+"""How much "holdout" tests on."""
+
+ACTOR = re.compile(r"(?:ravdess[_-]?)?(?:actor[_-]?)?(\d\d?)", re.IGNORECASE)
+"""How RAVDESS's actors are called."""
+
+ATTEMPTS = 100
+"""Ways to divide up to a hundred speakers that are tried until no class is in one fold alone that could be in two."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of a protocol's divisions.
+
+    Args:
+        name: "1", "ravdess_03", "Ses01": what is tested on.
+        split: which rows go where.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow, folds
+        >>> rows = [ManifestRow(text=f"{s} {e}", emotion=e, speaker=s, session=s) for s in "abc" for e in ("joy", "anger")]
+        >>> folds(rows, "session", validation_share=0)[1].name
+        'b'
+    """
+
+    name: str
+    split: Split
+
+
+def folds(
+    rows: Sequence[ManifestRow],
+    protocol: Protocol,
+    *,
+    k: int = 5,
+    seed: int = 0,
+    validation_share: float = 0.15,
+    validation_speakers: int | None = None,
+    contents: Sequence[Hashable | None] | None = None,
+    allow_leak: bool = False,
+) -> list[Fold]:
+    """Divide rows by a named protocol.
+
+    - "holdout": one fold, about a fifth of the rows is tested on, in whole speakers.
+    - "folds": k folds of whole speakers, alike in their classes (greedy, as scikit-learn's StratifiedGroupKFold).
+    - "loso": leave one speaker out, each in turn. "session": one recording session. "cross-corpus": one corpus.
+    - "speaker-sentence": k folds; neither the speakers nor the sentences of the test part are learned from. What has only one of both
+      is left out.
+    - "emobox-ravdess": EmoBox's test actors (https://arxiv.org/abs/2406.07162); of the others a woman and a man for validation.
+    - "official": the corpus's own split column.
+    - "random": k folds of clips, whoever speaks. It leaks, and is there to show by how much.
+
+    What sounds the same (byte for byte, or by `contents`) and parts of one recording stay together, or are left out of what is learned
+    from; validation rows are taken in whole speakers, too. What is known of a corpus's leaks and whatever the parts share is in the
+    notes. The same rows and seed give the same folds, in whatever order the rows come.
+
+    Args:
+        rows: of a manifest.
+        protocol: one of the above.
+        k: how many folds, where the protocol does not say so itself.
+        seed: of all choices.
+        validation_share: about how much of what is not tested on chooses the model; 0: nothing.
+        validation_speakers: how many speakers choose the model, in place of a share.
+        contents: what each row sounds like (`leaks.content_hashes`), to find copies in other formats too.
+        allow_leak: take a division that leaks; its notes say so.
+
+    Raises:
+        InputError: an unknown protocol, rows that it cannot divide, or a leak, with the remedy.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.protocols import folds
+        >>> rows = [ManifestRow(text=f"{s} {e}", emotion=e, speaker=s) for s in "abc" for e in ("joy", "anger")]
+        >>> [(fold.name, fold.split.test) for fold in folds(rows, "loso", validation_share=0)]
+        [('a', (0, 1)), ('b', (2, 3)), ('c', (4, 5))]
+    """
+    if protocol not in get_args(Protocol):
+        raise InputError("protocol", expected=f"one of {', '.join(get_args(Protocol))}", got=repr(protocol), remedy="choose one")
+    if not rows:
+        raise InputError("rows", expected="at least one", got="none", remedy="see what was wrong with the manifest's rows")
+    if k < 2:
+        raise InputError("k", expected="at least two folds", got=str(k), remedy="5 is usual")
+    if not 0 <= validation_share < 1:
+        raise InputError("validation_share", expected="0 or more, below 1", got=repr(validation_share), remedy="0.15 is a good one")
+    finder = LeakFinder(rows, contents)
+    plan = _Protocols(rows, seed, validation_share, validation_speakers, finder)
+    make: dict[str, Callable[[], list[Fold]]] = {
+        "holdout": plan.holdout,
+        "folds": lambda: plan.of_units(k, "speakers"),
+        "loso": lambda: plan.one_out("speaker", "leave one speaker out"),
+        "session": lambda: plan.one_out("session", "leave one session out"),
+        "cross-corpus": lambda: plan.one_out("corpus", "leave one corpus out"),
+        "speaker-sentence": lambda: plan.speaker_sentence(k),
+        "emobox-ravdess": plan.emobox,
+        "official": lambda: plan.official(allow_leak),
+        "random": lambda: plan.at_random(k, allow_leak),
+    }
+    return [Fold(fold.name, _checked(rows, fold.split, finder, allow_leak)) for fold in make[protocol]()]
+
+
+def _checked(rows: Sequence[ManifestRow], split: Split, finder: LeakFinder, allow_leak: bool) -> Split:
+    """Refuse what leaks, or say so; sentences that acted corpora share are told."""
+    notes = list(split.notes)
+    for leak in finder.find(split):
+        if not leak.serious:
+            if leak.one == "train":
+                notes.append(f"not refused, but worth knowing: {leak}")
+        elif allow_leak:
+            notes.append(f"the split leaks, and scores are too good: {leak}")
+        else:
+            remedy = 'choose a protocol that holds out whole speakers ("folds", "loso"), or take it as it is with allow_leak'
+            raise InputError("protocol", expected="parts that share nothing", got=str(leak), remedy=remedy)
+    if not split.train or not split.test:
+        missing = "to learn from" if not split.train else "to test on"
+        raise InputError(
+            "protocol", expected=f"something {missing}", got="nothing in a fold", remedy="choose another protocol, or fewer folds"
+        )
+    learned, selected, tested = ({rows[i].label for i in part} - {None} for part in (split.train, split.validation, split.test))
+    if tested - learned:
+        notes.append(f"only in the test part, and not learned: {', '.join(sorted(map(str, tested - learned)))}")
+    if split.validation and learned - selected:
+        notes.append(f"learned, and not in the validation part: {', '.join(sorted(map(str, learned - selected)))}")
+    return replace(split, notes=tuple(dict.fromkeys(notes)))
+
+
+class _Protocols:
+    """Rows in units that stay together: those of a speaker, of a recording, of the same sound."""
+
+    def __init__(self, rows: Sequence[ManifestRow], seed: int, share: float, speakers: int | None, finder: LeakFinder):
+        self.rows, self.seed, self.share, self.speakers, self.finder = rows, seed, share, speakers, finder
+        self.units = self._joined(lambda row: row.speaker)
+        self.unknown = sum(row.speaker is None for row in rows)
+
+    def _joined(self, owner: Callable[[ManifestRow], str | None]) -> list[str]:
+        """The unit of each row: its smallest name among those that what it shares leads to (union-find)."""
+        parent: dict[str, str] = {}
+
+        def root(key: str) -> str:
+            while parent.setdefault(key, key) != key:
+                parent[key] = parent[parent[key]]
+                key = parent[key]
+            return key
+
+        own: list[str] = []
+        for index, row in enumerate(self.rows):
+            keys = [f"0 {owner(row)}"] if owner(row) is not None else []
+            keys += [f"1 {row.path}"] if row.path is not None else []
+            keys += [f"3 {self.finder.sounds[index]}"] if row.path is not None else []
+            if not keys:  # people say "Yes." in every dialogue: words bind what nothing else does
+                keys = [f"4 {sentence_of(row)}" if row.dialogue is None else f"2 {row.dialogue}"]
+            own.append(keys[0])
+            for key in keys[1:]:
+                one, other = sorted((root(keys[0]), root(key)))
+                parent[other] = one
+        return [root(key) for key in own]
+
+    def split(self, test: Iterable[int], protocol: str, train: Iterable[int] | None = None, notes: Sequence[str] = ()) -> Split:
+        """Test rows are given, validation rows are chosen from the others in whole units."""
+        tested = sorted(test)
+        rest = sorted(set(range(len(self.rows))) - set(tested)) if train is None else sorted(train)
+        units = {self.units[index] for index in rest}
+        wanted = self.speakers if self.speakers is not None else self.share
+        if not wanted or len(units) < 2:
+            if wanted:
+                notes = [*notes, "no validation part: all that is learned from is of one speaker"]
+            return Split(tuple(rest), (), tuple(tested), protocol, tuple(notes))
+        if self.speakers is not None and self.speakers >= len(units):
+            got = f"{self.speakers} of the {len(units)} that are not tested on"
+            raise InputError("validation_speakers", expected="some left to learn from", got=got, remedy="ask for fewer")
+        held = self._held(rest, self.share, self.speakers)
+        plan = _Plan(self.rows)
+        plan.sides = [None] * len(self.rows)
+        for index in rest:
+            plan.sides[index] = "validation" if self.units[index] in held else "train"
+        plan.separate_texts()
+        return Split(tuple(plan.side("train")), tuple(plan.side("validation")), tuple(tested), protocol, (*notes, *plan.notes))
+
+    def _held(self, among: Sequence[int], share: float, count: int | None = None) -> set[str]:
+        """Units with about a share of the rows; where there are recordings of several units, they alone are counted."""
+        heard = [index for index in among if self.rows[index].path is not None]
+        counted = heard if len({self.units[index] for index in heard}) > 1 else among
+        groups: dict[str, list[int]] = {}
+        for index in counted:
+            groups.setdefault(self.units[index], []).append(index)
+        return _Plan(self.rows)._whole(dict(sorted(groups.items())), share * len(counted), self.seed, count)
+
+    def holdout(self) -> list[Fold]:
+        if len(set(self.units)) < 2:
+            self._too_few("speakers", 1)
+        held = self._held(range(len(self.rows)), TEST_SHARE)
+        test = [index for index, unit in enumerate(self.units) if unit in held]
+        return [Fold("1", self.split(test, "about a fifth held out in whole speakers", notes=self._told()))]
+
+    def of_units(self, k: int, what: str, notes: Sequence[str] = ()) -> list[Fold]:
+        places = self._divided(k, what)
+        return [
+            Fold(str(number + 1), self.split(
+                [i for i, unit in enumerate(self.units) if places[unit] == number],
+                f"fold {number + 1} of {k}, whole {what}, stratified by class", notes=[*self._told(), *notes],
+            ))
+            for number in range(k)
+        ]  # fmt: skip
+
+    def _divided(self, k: int, what: str) -> dict[str, int]:
+        """Each unit's fold: the largest first, each where the classes' shares of all folds differ the least afterwards."""
+        names = sorted(set(self.units))
+        if len(names) < k:
+            self._too_few(what, len(names), k)
+        classes = sorted({row.label or "" for row in self.rows})
+        counts = {name: np.zeros(len(classes)) for name in names}
+        for row, unit in zip(self.rows, self.units, strict=True):
+            counts[unit][classes.index(row.label or "")] += 1
+        total = np.maximum(sum(counts.values(), np.zeros(len(classes))), 1)
+        chance = random.Random(self.seed)
+        chance.shuffle(names)
+        names.sort(key=lambda name: -counts[name].sum())
+        common = np.array([sum(counts[name][c] > 0 for name in names) > 1 for c in range(len(classes))])
+        best: tuple[int, dict[str, int]] | None = None
+        for _ in range(ATTEMPTS if len(names) <= 100 else 1):
+            places, held = self._dealt(names, counts, total, k)
+            alone = int((((held > 0).sum(0) < 2) & common).sum())
+            if best is None or alone < best[0]:
+                best = alone, places
+            if not alone:
+                break
+            chance.shuffle(names)
+        assert best is not None
+        return best[1]
+
+    @staticmethod
+    def _dealt(names: Sequence[str], counts: Mapping[str, np.ndarray], total: np.ndarray, k: int) -> tuple[dict[str, int], np.ndarray]:
+        """Units dealt one after another, and what each fold holds of each class (k, C)."""
+        held, sizes, places = np.zeros((k, len(total))), np.zeros(k, dtype=int), {}
+        for position, name in enumerate(names):
+            empty = [fold for fold in range(k) if not sizes[fold]]
+            choices = empty if len(names) - position <= len(empty) else range(k)  # no fold stays without a unit
+
+            def cost(fold: int, name: str = name) -> tuple[float, float]:
+                after = held.copy()
+                after[fold] += counts[name]
+                return float((after / total).std(0).mean()), float(after[fold].sum())
+
+            places[name] = min(choices, key=cost)
+            held[places[name]] += counts[name]
+            sizes[places[name]] += 1
+        return places, held
+
+    def one_out(self, column: str, protocol: str) -> list[Fold]:
+        values = [getattr(row, column) for row in self.rows]
+        names = sorted({value for value in values if value is not None})
+        if len(names) < 2:
+            self._too_few(f"{column}s" if column != "corpus" else "corpora", len(names))
+        unknown = sum(value is None for value in values)
+        notes = [f"{unknown} rows without a {column} are learned from and not tested on"] * bool(unknown)
+        notes += self._known(SPEAKER_LEAKS) if column != "corpus" else []
+        found = []
+        for name in names:
+            test = [index for index, value in enumerate(values) if value == name]
+            voices = {self.rows[index].speaker for index in test} - {None}
+            sounds = {self.finder.sounds[index] for index in test} - {None}
+            train = [
+                index
+                for index, row in enumerate(self.rows)
+                if values[index] != name and row.speaker not in voices and self.finder.sounds[index] not in sounds
+            ]
+            out = len(self.rows) - len(test) - len(train)
+            more = [f"{out} rows that share a speaker or a sound with the test part were left out"] * bool(out)
+            found.append(Fold(name, self.split(test, f"{protocol}: {name}", train, [*notes, *more])))
+        return found
+
+    def speaker_sentence(self, k: int) -> list[Fold]:
+        groups_of = self.finder.sentences
+        called: dict[int | None, str] = {}
+        for group_of, row in zip(groups_of, self.rows, strict=True):
+            called[group_of] = min(called.get(group_of, "\U0010ffff"), sentence_of(row) or "")
+        sentences = [None if group_of is None else called[group_of] for group_of in groups_of]
+        names = sorted({sentence for sentence in sentences if sentence is not None})
+        if len(names) < 2:
+            self._too_few("sentences", len(names))
+        silent = sentences.count(None)
+        unknown = [f"{silent} rows without words or a sentence's code were left out"] * bool(silent)
+        places = self._divided(k, "speakers")
+        random.Random(self.seed).shuffle(names)
+        groups = min(k, len(names))
+        group = {name: position % groups for position, name in enumerate(names)}
+        found = []
+        for number in range(k):
+            mine = number % groups
+            told = [index for index, sentence in enumerate(sentences) if sentence is not None]
+            here = {index: (places[self.units[index]] == number, group[str(sentences[index])] == mine) for index in told}
+            test = [index for index, both in here.items() if all(both)]
+            train = [index for index, both in here.items() if not any(both)]
+            note = f"{len(here) - len(test) - len(train)} rows were left out: they share the speaker or the sentence of the test part"
+            protocol = f"fold {number + 1} of {k}, neither speakers nor sentences of the test part are learned from"
+            found.append(Fold(str(number + 1), self.split(test, protocol, train, [*self._strangers(), *unknown, note])))
+        return found
+
+    def emobox(self) -> list[Fold]:
+        actors: dict[str | None, str] = {}
+        for row in self.rows:
+            told = ACTOR.fullmatch(row.speaker or "") if row.corpus in (None, "ravdess") else None
+            if told is None or not 1 <= int(told[1]) <= 24:
+                got = "a row without a speaker" if row.speaker is None else f"speaker {row.speaker} {f'of {row.corpus}' * bool(row.corpus)}"
+                raise InputError("protocol", expected="RAVDESS's actors 01 to 24", got=got.strip(), remedy="choose another protocol")
+            actors[row.speaker] = told[1].zfill(2)
+        found = []
+        for number, codes in EMOBOX_RAVDESS_FOLDS.items():
+            test = [index for index, row in enumerate(self.rows) if actors[str(row.speaker)] in codes]
+            if not test:
+                continue
+            rest = sorted(str(name) for name, code in actors.items() if code not in codes)
+            order = rest[number:] + rest[:number]
+            pairs = itertools.zip_longest(*([name for name in order if int(actors[name]) % 2 == odd] for odd in (0, 1)))
+            count = self.speakers if self.speakers is not None else 2 * bool(self.share)
+            held = [name for pair in pairs for name in pair if name is not None][:count]
+            validation = tuple(index for index, row in enumerate(self.rows) if row.speaker in held)
+            train = tuple(sorted(set(range(len(self.rows))) - set(test) - set(validation)))
+            here = sorted({self.rows[index].speaker or "" for index in test})
+            notes = [f"of EmoBox's four test actors {len(here)} are here"] * (len(here) < 4)
+            notes += [EMOBOX_NOTE, SPEAKER_LEAKS["ravdess"]]
+            protocol = f"EmoBox's fold {number} of RAVDESS (test actors {', '.join(here)})"
+            found.append(Fold(str(number), Split(train, validation, tuple(test), protocol, tuple(notes))))
+        return found
+
+    def official(self, allow_leak: bool) -> list[Fold]:
+        if not any((row.split or "").lower() == "test" for row in self.rows):
+            got = "none" if not any(row.split for row in self.rows) else "none that says test"
+            raise InputError("protocol", expected="a split column with a test part", got=got, remedy='choose "folds" or "loso"')
+        plan = _Plan(self.rows)
+        plan.follow_column()
+        plan.refuse_leaks(allow_leak)
+        if not plan.side("validation"):
+            plan.hold_out(self.share, self.seed, self.speakers)
+        if plan.chosen:
+            plan.separate_texts()
+        split = plan.finished()
+        return [Fold("official", replace(split, notes=(*split.notes, *self._known(OFFICIAL_LEAKS), *self._known(SPEAKER_LEAKS))))]
+
+    def at_random(self, k: int, allow_leak: bool) -> list[Fold]:
+        if not allow_leak:
+            raise InputError(
+                "protocol", expected="one that holds out whole speakers", got="'random', which has every voice on both sides",
+                remedy='choose "folds", or take it with allow_leak to see by how much it flatters',
+            )  # fmt: skip
+        self.units = self._joined(lambda row: None)
+        return self.of_units(k, "clips", ["clips were divided at random: the same voices are on both sides"])
+
+    def _told(self) -> list[str]:
+        """Of protocols that hold out speakers."""
+        return self._strangers() + self._known(SPEAKER_LEAKS)
+
+    def _strangers(self) -> list[str]:
+        return [f"{self.unknown} rows have no speaker: a voice may be on both sides"] * bool(self.unknown)
+
+    def _known(self, leaks: Mapping[str, str]) -> list[str]:
+        corpora = {row.corpus for row in self.rows}
+        return [told for corpus, told in leaks.items() if corpus in corpora]
+
+    def _too_few(self, what: str, count: int, wanted: int = 2) -> None:
+        said = Counter(row.speaker is None for row in self.rows)[True]
+        got = f"{count}{f' ({said} rows have no speaker)' if said and what == 'speakers' else ''}"
+        remedy = "fill the column in, ask for fewer folds, or choose another protocol"
+        raise InputError("protocol", expected=f"at least {wanted} {what}", got=got, remedy=remedy)

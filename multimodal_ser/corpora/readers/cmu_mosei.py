@@ -1,0 +1,86 @@
+"""CMU-MOSEI: monologues of YouTube, as one table of clips and a folder of them.
+
+The original (http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/) comes as computational sequences (.csd), which are not read here.
+The form that goes round (https://github.com/thuiar/MMSA): label.csv with video_id, clip_id, text, label (sentiment from -3 to 3),
+annotation, mode (train, valid, test), and clips Raw/video_id/clip_id.mp4. Columns happy, sad, anger, surprise, disgust, fear (from 0 to
+3), where a table has them, are the emotions: the strongest, several if they are equal; neutral where all are 0. Without them a clip has
+only its sentiment, as valence.
+
+Never run on the real corpus, only on a made tree. Nobody tells who speaks: each video counts as a speaker of its own, though a few people
+made several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.readers import files_below, joined, read_table, recordings
+from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.corpora.splits import SPLIT_NAMES
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import CORPUS_LABELS
+
+LABELS = CORPUS_LABELS["cmu_mosei"]
+EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
+
+
+def read(root: Path) -> Iterator[ManifestRow | InputError]:
+    """A row for each clip of the table."""
+    clips = {(path.parent.name, path.stem): path for path in recordings(root)}
+    told = set()
+    for table in (path for path in files_below(root, ".csv") if path.name == "label.csv"):
+        for one in read_table(table, ("video_id", "clip_id", "text", "label", "mode")):
+            if isinstance(one, InputError):
+                yield one
+                continue
+            place, cells = one
+            told.add((cells["video_id"], cells["clip_id"]))
+            try:
+                yield _row(root, place, cells, clips)
+            except InputError as error:
+                yield error.named(f"{place}, {error.what}")
+    for key in sorted(set(clips) - told):
+        place = clips[key].relative_to(root).as_posix()
+        yield InputError(place, expected="a clip of label.csv", got="another one", remedy="move it out of the folder")
+
+
+def _row(root: Path, place: str, cells: dict[str, str], clips: dict[tuple[str, str], Path]) -> ManifestRow:
+    video, clip = cells["video_id"], cells["clip_id"]
+    if (video, clip) not in clips:
+        raise InputError("clip_id", expected=f"a recording {video}/{clip}.mp4", got="no such file", remedy="unpack the clips too")
+    emotion = None
+    if all(name in cells for name in EMOTIONS):
+        strengths = {name: _number(cells, name) for name in EMOTIONS}
+        strongest = max(strengths.values())
+        shown = [name for name, strength in strengths.items() if strength == strongest] if strongest > 0 else ["none of the six"]
+        emotion = joined(shown, LABELS)
+    return ManifestRow(
+        id=f"{video}_{clip}", path=clips[video, clip], emotion=emotion, text=cells["text"].strip() or None, speaker=f"cmu_mosei_{video}",
+        split=SPLIT_NAMES.get(cells["mode"].strip().lower()), language="en", corpus="cmu_mosei", valence=_number(cells, "label"),
+        place=place, folder=root,
+    )  # fmt: skip
+
+
+def _number(cells: dict[str, str], column: str) -> float:
+    try:
+        return float(cells[column])
+    except ValueError:
+        raise InputError(column, expected="a number", got=repr(cells[column]), remedy="compare it with the corpus's own table") from None
+
+
+CORPUS = Corpus(
+    name="cmu_mosei",
+    title="CMU-MOSEI",
+    languages=("en",),
+    licence="research only; the videos are their makers'",
+    citation="Zadeh et al. (2018), https://aclanthology.org/P18-1208",
+    homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
+    documentation="https://github.com/thuiar/MMSA",
+    labels=LABELS,
+    layout="label.csv and Raw/VIDEO/CLIP.mp4",
+    run_on="made tree",
+    read=read,
+    remarks="about 23,000 clips; its standard folds are by video; sentiment, from -3 to 3, is what most papers score",
+)

@@ -1,0 +1,89 @@
+"""MELD: turns of the series Friends.
+
+As the corpus's page says (https://github.com/declare-lab/MELD): train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv have
+Utterance, Speaker, Emotion, Dialogue_ID and Utterance_ID; the clip of a turn is dia0_utt1.mp4 in train_splits, dev_splits_complete or
+output_repeated_splits_test. A folder without clips gives the words alone, and so does a table of all turns with a column split.
+
+Run on the real words of the train and dev parts (such a table); clips only on a made tree. Its times are times in the film: not taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.readers import files_below, read_texts, recordings
+from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.corpora.splits import SPLIT_NAMES
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import CORPUS_LABELS
+
+LABELS = CORPUS_LABELS["meld"]
+FOLDERS = {"train_splits": "train", "dev_splits_complete": "validation", "output_repeated_splits_test": "test"}
+GENDERS = {"Monica": "female", "Phoebe": "female", "Rachel": "female", "Chandler": "male", "Joey": "male", "Ross": "male"}
+"""Of the six whom everybody knows; the tables do not tell the others'."""
+
+
+def _clips(root: Path) -> tuple[dict[tuple[str, str, int], Path], list[InputError]]:
+    clips: dict[tuple[str, str, int], Path] = {}
+    errors = []
+    for path in recordings(root):
+        name = re.fullmatch(r"dia(\d+)_utt(\d+)", path.stem)
+        split = FOLDERS.get(path.parent.name)
+        if name is None or split is None:
+            expected = f"dia0_utt1.mp4 in {', '.join(FOLDERS)}"
+            place = path.relative_to(root).as_posix()
+            errors.append(InputError(place, expected=expected, got="another name", remedy="rename it, or move it out of the folder"))
+        else:
+            clips[split, name[1], int(name[2])] = path
+    return clips, errors
+
+
+def read(root: Path) -> Iterator[ManifestRow | InputError]:
+    """A row for each turn."""
+    clips: dict[tuple[str, str, int], Path] = {}
+    if root.is_file():
+        tables = [root]
+    else:
+        tables = [path for path in files_below(root, ".csv") if re.fullmatch(r"(train|dev|test)_sent_emo", path.stem)]
+        clips, errors = _clips(root)
+        yield from errors
+    heard = {split for split, _, _ in clips}
+    for table in tables:
+        for row in read_texts(table, "meld", LABELS):
+            if isinstance(row, InputError):
+                yield row
+                continue
+            split = SPLIT_NAMES.get((row.split or table.stem.partition("_")[0]).lower())
+            dialogue, turn = row.dialogue, row.turn
+            if split is None or dialogue is None or turn is None:
+                yield InputError(row.place, expected="a split, a dialogue and a turn", got="not all of them", remedy="fill them in")
+                continue
+            path = clips.get((split, dialogue, turn))
+            if path is None and split in heard:
+                yield InputError(row.place, expected=f"a clip dia{dialogue}_utt{turn}.mp4", got="no such file", remedy="unpack it too")
+                continue
+            gender = GENDERS.get((row.speaker or "").removeprefix("meld_"))
+            name = f"{split}_{dialogue}"  # each part counts its dialogues from 0
+            folder = table.parent if root.is_file() else root
+            yield replace(row, id=f"{name}_{turn}", path=path, split=split, dialogue=name, gender=gender, folder=folder)
+
+
+CORPUS = Corpus(
+    name="meld",
+    title="MELD",
+    languages=("en",),
+    licence="GPL-3.0; the film is its owners'",
+    citation="Poria et al. (2019), https://aclanthology.org/P19-1050",
+    homepage="https://affective-meld.github.io",
+    documentation="https://github.com/declare-lab/MELD/blob/master/README.md",
+    labels=LABELS,
+    layout="train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv and train_splits/dia0_utt0.mp4",
+    run_on="real texts",
+    read=read,
+    clips=13708,
+    remarks="its own split has the six main characters in all three parts; laughter of the audience is heard in many clips",
+)

@@ -1,0 +1,64 @@
+"""RAVDESS: two statements acted by 24 actors.
+
+Names as the corpus's page gives them (https://zenodo.org/records/1188976): seven numbers of two digits,
+modality-channel-emotion-intensity- statement-repetition-actor; odd actors are male. Folders do not matter: Actor_01/03-01-....wav as
+unpacked, or all in one.
+
+Run on 1200 real clips of 20 actors (as FLAC); the folder per actor only on a made tree. Songs and videos are named as errors, not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.readers import emotion_of, read_names
+from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import CORPUS_LABELS
+
+LABELS = CORPUS_LABELS["ravdess"]
+STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
+INTENSITIES = {"01": "normal", "02": "strong"}
+
+
+def _fields(name: re.Match[str]) -> dict[str, Any]:
+    modality, channel, emotion, intensity, statement, _, actor = name.groups()
+    if (modality, channel) != ("03", "01"):
+        got = "a song" if channel == "02" else "a video"
+        raise InputError("name", expected="speech alone (03-01-...)", got=got, remedy="keep songs and videos in another folder")
+    return {
+        "emotion": emotion_of(emotion, LABELS),
+        "intensity": INTENSITIES[intensity],
+        "sentence": statement,
+        "text": STATEMENTS[statement],
+        "speaker": f"ravdess_{actor}",
+        "gender": "male" if int(actor) % 2 else "female",
+        "language": "en",
+    }
+
+
+def read(root: Path) -> Iterator[ManifestRow | InputError]:
+    """A row for each clip of speech."""
+    pattern = r"(0[123])-(0[12])-(\d\d)-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])"
+    return read_names(root, "ravdess", pattern, "03-01-06-01-02-01-12.wav", _fields)
+
+
+CORPUS = Corpus(
+    name="ravdess",
+    title="RAVDESS",
+    languages=("en",),
+    licence="CC BY-NC-SA 4.0",
+    citation="Livingstone and Russo (2018), https://doi.org/10.1371/journal.pone.0196391",
+    homepage="https://zenodo.org/records/1188976",
+    documentation="https://zenodo.org/records/1188976",
+    labels=LABELS,
+    layout="Actor_01/03-01-06-01-02-01-12.wav or such names in one folder",
+    run_on="real recordings",
+    read=read,
+    clips=1440,
+    remarks="two statements, so every split shares its sentences; no split of its own: the protocol emobox-ravdess is the usual one",
+)

@@ -1,0 +1,59 @@
+"""URDU: talk shows, 38 speakers.
+
+As the corpus's README says (https://github.com/siddiquelatif/URDU-Dataset): a folder per emotion. Names as its files have them:
+Angry/SM1_F10_A010.wav is a speaker (S; M a man, F a woman; number), a file number and the emotion's letter with a number; the README does
+not explain them.
+
+Never run on the real corpus, only on a made tree with names taken from a listing of it. Whether SM1 of one folder is SM1 of another is
+not said; it is taken for one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.readers import emotion_of, read_names
+from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import CORPUS_LABELS
+
+LABELS = CORPUS_LABELS["urdu"]
+
+
+def _fields(name: re.Match[str]) -> dict[str, Any]:
+    emotion, speaker, letter = name.groups()
+    if emotion[0] != letter:
+        remedy = f"compare it with {CORPUS.homepage}"
+        raise InputError("emotion", expected=f"{emotion[0]}..., as the folder is {emotion}", got=letter, remedy=remedy)
+    return {
+        "emotion": emotion_of(emotion, LABELS),
+        "speaker": f"urdu_{speaker}",
+        "gender": "male" if speaker[1] == "M" else "female",
+        "language": "ur",
+    }
+
+
+def read(root: Path) -> Iterator[ManifestRow | InputError]:
+    """A row for each clip."""
+    return read_names(root, "urdu", r"(Angry|Happy|Neutral|Sad)/(?:[^/]+/)?(S[MF]\d+)_F\d+_([A-Z])\d+", "Angry/SM1_F1_A01.wav", _fields)
+
+
+CORPUS = Corpus(
+    name="urdu",
+    title="URDU",
+    languages=("ur",),
+    licence="research only",
+    citation="Latif et al. (2018), https://arxiv.org/abs/1812.10411",
+    homepage="https://github.com/siddiquelatif/URDU-Dataset",
+    documentation="https://github.com/siddiquelatif/URDU-Dataset",
+    labels=LABELS,
+    layout="Angry/SM1_F1_A01.wav",
+    run_on="made tree",
+    read=read,
+    clips=400,
+    remarks="few speakers an emotion (its hundred angry clips are of four men): the voice alone may tell it",
+)

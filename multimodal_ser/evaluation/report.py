@@ -1,0 +1,339 @@
+"""The report: all figures as plain numbers (report.json), for people who read Markdown (report.md), and as a page (report.html)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multimodal_ser.evaluation.answers import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
+from multimodal_ser.evaluation.figures import NAMES, Pooled, difference, short_figures, system_figures
+from multimodal_ser.evaluation.rows import EvaluatedRows
+
+if TYPE_CHECKING:
+    from multimodal_ser.evaluation.arguments import EvaluationArguments
+    from multimodal_ser.evaluation.protocols import Part
+    from multimodal_ser.evaluation.provenance import Provenance
+
+VERSION = 1
+"""Of report.json; raised when a name in it comes to mean something else."""
+
+FEW_SPEAKERS = 10
+"""Below so many speakers a report says that they are few."""
+
+ENOUGH_CLIPS = 1000
+"""Below so many clips a report says that the calibration error of a perfectly calibrated model would not be near 0 either."""
+
+
+def in_short(answers: Answers, data: EvaluatedRows) -> str:
+    """What is told while an evaluation runs: UA and WA in percent, clips, seconds."""
+    pooled = Pooled.of([answers], data)
+    size = f"{len(answers.rows)} clip{'s' * (len(answers.rows) != 1)}, {answers.seconds:.0f} s"
+    if not len(pooled):
+        return size
+    figures = short_figures(pooled)
+    return f"UA {100 * figures['ua']:.1f}, WA {100 * figures['wa']:.1f} ({size})"
+
+
+def build_report(
+    args: EvaluationArguments,
+    data: EvaluatedRows,
+    parts: Sequence[Part],
+    answers: Sequence[Answers],
+    words: Mapping[int, tuple[str, str | None]] | None = None,
+    data_hash: str = "",
+    provenance: Provenance | None = None,
+    transcriber: str | None = None,
+) -> dict[str, Any]:
+    """All that the report says, in plain types.
+
+    Args:
+        args: of the evaluation.
+        data: what was annotated.
+        parts: folds.
+        answers: of all systems.
+        words: what was recognised, by index of a clip.
+        data_hash: sha256 of what is measured.
+        provenance: of a model that was measured as it is.
+        transcriber: which Whisper listened.
+    """
+    from multimodal_ser.training.record import environment
+
+    plain: dict[tuple, list[Answers]] = {}
+    disturbed: dict[tuple, list[Answers]] = {}
+    for each in answers:
+        question = each.question
+        if question.condition:
+            disturbed.setdefault((question.system, question.condition), []).append(each)
+        else:
+            plain.setdefault((question.system, question.case), []).append(each)
+    order = sorted(plain, key=lambda key: (plain[key][0].question.kind == "baseline", _place(key[1])))
+    systems = [system_figures(plain[key], data, args.resamples) for key in order]
+    measured = sorted({row for part in parts for row in part.split.test})
+    report: dict[str, Any] = {
+        "version": VERSION,
+        "title": _title(args),
+        "data": _data(args, data, measured, data_hash),
+        "protocol": _protocol(args, parts),
+        "labels": list(data.labels),
+        "label_set": args.label_set,
+        "model": _model(args, provenance),
+        "systems": systems,
+        "comparisons": _comparisons(order, plain, data, args.resamples),
+        "modalities": _side_by_side(plain, data),
+        "robustness": _robustness(plain, disturbed, data),
+        "leaks": _alike([(part.name, leak) for part in parts for leak in part.leaks]),
+        "notes": _notes(args, data, parts, systems, provenance),
+        "left_out": [str(error) for error in data.errors],
+        "environment": environment() | {"extras": _versions("scikit-learn", "jiwer", "matplotlib", "opensmile")},
+    }
+    if words is not None:
+        from multimodal_ser.evaluation.recognition import word_errors
+
+        report["recognition"] = {"whisper": transcriber} | word_errors(data.clips, words, measured)
+    return report
+
+
+def write_report(report: Mapping[str, Any], folder: str | Path) -> None:
+    """Write report.json, report.md and report.html."""
+    from multimodal_ser.evaluation.html import render_html
+    from multimodal_ser.training.record import write_json
+
+    folder = Path(folder)
+    write_json(folder / "report.json", report)
+    (folder / "report.md").write_text(render_markdown(report), encoding="utf-8", errors="backslashreplace")
+    (folder / "report.html").write_text(render_html(report), encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def system_name(entry: Mapping[str, Any]) -> str:
+    """What people call a system: "network, audio + text"."""
+    return entry["system"] if entry["case"] == "any" else f"{entry['system']}, {entry['case']}"
+
+
+def percent(value: float | None) -> str:
+    """A share in percent with one decimal; nothing where there is none."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def span(ends: Sequence[float | None] | None, factor: float = 100.0, digits: int = 1) -> str:
+    """An interval, in percent; nothing where none follows."""
+    if ends is None or ends[0] is None or ends[1] is None:
+        return "–"
+    return f"{factor * ends[0]:.{digits}f} to {factor * ends[1]:.{digits}f}"
+
+
+def _place(case: str) -> int:
+    return CASES.index(case) if case in CASES else len(CASES)
+
+
+def _title(args: EvaluationArguments) -> str:
+    names = ", ".join(Path(source).parent.name if Path(source).stem == "manifest" else Path(source).name for source in args.data)
+    return f"Emotion recognition on {names or 'a manifest'}"
+
+
+def _data(args: EvaluationArguments, data: EvaluatedRows, measured: Sequence[int], data_hash: str) -> dict[str, Any]:
+    clips = [data.clips[row] for row in measured]
+    classes = data.classes[list(measured)]
+    single = (classes.float() > 0).sum(1) == 1
+    counts = Counter(int(row.float().argmax()) for row in classes[single])
+    spoken = [clip for clip in clips if clip.row.path is not None]
+    return {
+        "manifests": list(data.sources), "data_hash": data_hash, "rows": len(data.clips), "left_out": len(data.errors),
+        "measured": len(clips), "recordings": len(spoken), "texts": sum(bool(clip.row.text) for clip in clips),
+        "hours": sum(clip.duration for clip in spoken) / 3600,
+        "speakers": len({clip.row.speaker for clip in clips if clip.row.speaker}),
+        "languages": sorted({clip.row.language for clip in clips if clip.row.language}),
+        "corpora": sorted({clip.row.corpus for clip in clips if clip.row.corpus}),
+        "classes": {label: counts[k] for k, label in enumerate(data.labels)}, "several_admissible": int((~single).sum()),
+    }  # fmt: skip
+
+
+def _protocol(args: EvaluationArguments, parts: Sequence[Part]) -> dict[str, Any]:
+    folds = [
+        {
+            "name": part.name, "protocol": part.split.protocol, "train": len(part.split.train), "validation": len(part.split.validation),
+            "test": len(part.split.test), "leaks": list(part.leaks), "notes": list(part.split.notes),
+        }
+        for part in parts
+    ]  # fmt: skip
+    trained = {"training": args.training()} if args.protocol is not None and not args.only_baselines else {}
+    return {"name": args.protocol, "trains": args.protocol is not None, "folds": folds, "seeds": list(args.seeds), **trained}
+
+
+def _model(args: EvaluationArguments, known: Provenance | None) -> dict[str, Any] | None:
+    if known is None:
+        return None
+    return {
+        "name": known.model,
+        "training_data_from": known.source,
+        "training_data": list(known.told),
+        "rows_of_seen_speakers": len(known.seen),
+    }
+
+
+def _comparisons(
+    order: Sequence[tuple], plain: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows, resamples: int
+) -> list[dict[str, Any]]:
+    """What the network adds to each baseline, and its best case to each other case, on the same clips."""
+    pooled = {key: Pooled.of(plain[key], data) for key in order}
+    ours = [key for key in order if plain[key][0].question.kind != "baseline" and len(pooled[key])]
+    if not ours:
+        ours = [key for key in order if len(pooled[key])]
+        if len(ours) < 2:
+            return []
+        ours.sort(key=lambda key: -short_figures(pooled[key])["ua"])
+    main = next((key for case in (BOTH, AUDIO, TEXT) for key in ours if key[1] == case), ours[0])
+    found = []
+    for key in order:
+        if key == main or not len(pooled[key]):
+            continue
+        fair = main
+        if plain[key][0].question.kind == "baseline" and plain[main][0].question.kind != "baseline":
+            fair = next((mine for mine in ours if mine[1] == key[1]), main)  # a baseline that listens against a network that listens
+        gain = difference(pooled[fair], pooled[key], data, resamples)
+        if gain is not None:
+            found.append({"system": fair[0], "case": fair[1], "against": key[0], "against_case": key[1], **gain})
+    return found
+
+
+def _side_by_side(plain: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows) -> list[dict[str, Any]]:
+    """Audio alone, text alone and both, of each network, on the clips that all three answered."""
+    import numpy as np
+
+    found = []
+    for system in dict.fromkeys(key[0] for key in plain):
+        cases = {
+            case: Pooled.of(plain[system, case], data) for case in (AUDIO, TEXT, BOTH, HEARD_TEXT, HEARD_BOTH) if (system, case) in plain
+        }
+        if len(cases) < 2:
+            continue
+        common: set[int] = set.intersection(*(set(pooled.rows.tolist()) for pooled in cases.values()))
+        if not common:
+            continue
+        chosen = {case: pooled.among(np.isin(pooled.rows, sorted(common))) for case, pooled in cases.items()}
+        found.append({"system": system, "clips": len(common), "cases": {case: short_figures(pooled) for case, pooled in chosen.items()}})
+    return found
+
+
+def _robustness(
+    plain: Mapping[tuple, Sequence[Answers]], disturbed: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows
+) -> list[dict[str, Any]]:
+    """What is left of each figure under each condition; the first row is the recordings as they are."""
+    from multimodal_ser.evaluation.robustness import conditions
+
+    if not disturbed:
+        return []
+    known = {condition.name: condition for rooms in (False, True) for condition in conditions(rooms=rooms)}
+    systems = dict.fromkeys(key[0] for key in disturbed)
+    found = []
+    for system in systems:
+        rows: list[tuple[str, str, float | None, Sequence[Answers]]] = [("as recorded", "as recorded", None, plain[system, AUDIO])]
+        for (name, condition), answers in disturbed.items():
+            if name == system:
+                rows.append((condition, known[condition].kind, known[condition].level, list(answers)))
+        for name, kind, level, answers in rows:
+            pooled = Pooled.of(answers, data)
+            if len(pooled):
+                clips = len(set(pooled.rows.tolist()))
+                found.append({"system": system, "condition": name, "kind": kind, "level": level, "clips": clips, **short_figures(pooled)})
+    return found
+
+
+def _notes(
+    args: EvaluationArguments, data: EvaluatedRows, parts: Sequence[Part], systems: Sequence[Mapping[str, Any]], known: Provenance | None
+) -> list[str]:
+    """What a reader should know before believing a figure."""
+    told = [(part.name, note) for part in parts for note in part.split.notes if not note.startswith("the split leaks")]
+    notes = _alike(told)
+    notes += [note for note in data.notes if note not in notes]
+    if known is not None:
+        notes += known.notes
+    if args.protocol is not None and len(args.folds) and args.folds:
+        notes.append(f"only the folds {', '.join(args.folds)} were run")
+    speakers = {data.clips[row].row.speaker for part in parts for row in part.split.test} - {None}
+    if 0 < len(speakers) < FEW_SPEAKERS:
+        notes.append(f"{len(speakers)} speaker{'s are' if len(speakers) > 1 else ' is'} few: expect several points of difference on others")
+    if not speakers:
+        notes.append("no speakers are named: intervals resample recordings, and promise too much for voices that were not met")
+    elif len(speakers) == 1:
+        notes.append("of one speaker no interval follows for others")
+    clips = max((entry["clips"] for entry in systems if "figures" in entry), default=0)
+    if 0 < clips < ENOUGH_CLIPS:
+        notes.append(f"with {clips} clips the ECE of a perfectly calibrated model would be above 0 too, by several points below 300 clips")
+    if any("seeds" in entry for entry in systems):
+        notes.append(f"of what was trained with {len(args.seeds)} seeds each clip counts once a seed in tables of counts")
+    for entry in systems:
+        absent = [label for label, each in entry.get("per_class", {}).items() if not each["clips"] and each["predicted"]]
+        if absent and entry["kind"] != "baseline":
+            notes.append(f"{system_name(entry)} also answers {', '.join(absent)}, which nobody annotated here: these are errors")
+        if entry["unanswered"]:
+            notes.append(f"{system_name(entry)}: {entry['unanswered']} without an answer are in none of its figures")
+    return notes
+
+
+def _alike(told: Sequence[tuple[str, str]]) -> list[str]:
+    """What is told of several folds in other numbers, once; the fold that it is told of stands before it."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for fold, note in told:
+        kinds.setdefault(re.sub(r"[\d.,]+|: .*", "#", note), []).append((fold, note))
+    found = []
+    for members in kinds.values():
+        fold, note = members[0]
+        others = len({name for name, _ in members}) - 1
+        found.append(
+            f"{f'{fold}: ' if fold else ''}{note}" + (f" (and likewise in {others} other fold{'s' * (others > 1)})" if others else "")
+        )
+    return found
+
+
+def _versions(*names: str) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def summary_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The table that everybody looks at first, a row a system, in percent."""
+    found = []
+    for entry in report["systems"]:
+        figures = entry.get("figures")
+        if figures:
+            row = {"system": entry["system"], "heard": entry["case"], "clips": entry["clips"]}
+            row |= {NAMES[name]: round(100 * figures[name], 2) for name in ("ua", "wa", "macro_f1", "weighted_f1", "ece")}
+            found.append(row | {"UA 95 %": span(entry["intervals"]["ua"])})
+    return found
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A Markdown table, the bars of cells escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
+
+
+def render_markdown(report: Mapping[str, Any]) -> str:
+    """The report as Markdown: what everybody looks at, then what stands behind it.
+
+    Args:
+        report: as `build_report` gives it.
+    """
+    from multimodal_ser.evaluation.sections import sections
+
+    lines = [f"# {report['title']}", ""]
+    for section in sections(report):
+        lines += [f"## {section.title}", ""]
+        for text in section.paragraphs:
+            lines += [text, ""]
+        if section.items:
+            lines += [*(f"- {item}" for item in section.items), ""]
+        for part in section.tables:
+            if part.title:
+                lines += [f"**{part.title}**", ""]
+            lines += table(part.head, part.rows)
+    return "\n".join(lines)

@@ -1,0 +1,182 @@
+"""The rows that are measured: read, decoded once, in the classes that are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multimodal_ser.corpora import ManifestRow, read_manifest
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import LABEL_SETS, LabelError, in_label_set
+
+if TYPE_CHECKING:
+    from multimodal_ser.evaluation.arguments import EvaluationArguments
+    from multimodal_ser.training.data import Clip
+
+FIXED = 10
+"""Times that each sentence of a corpus is said, on average, from which on its words tell nothing of the emotion."""
+
+
+@dataclass
+class EvaluatedRows:
+    """Clips and what was annotated.
+
+    Args:
+        clips: that can be used, in the order of the manifests; their emotions are in the label set that is scored.
+        errors: of each other row, by name.
+        notes: what a reader of the report should know of the data.
+        sources: what was read.
+        labels: C names of the classes; set by `score`.
+        classes: (N, C) what each clip's annotation admits, or its votes.
+        dimensions: (N,) each that is annotated, NaN where it is not.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.evaluation.rows import EvaluatedRows
+        >>> from multimodal_ser.training.data import Clip
+        >>> rows = EvaluatedRows([Clip(ManifestRow(text="Yes!", emotion="joy"), "", 0.0)]).score(["anger", "happiness"])
+        >>> rows.classes.tolist()
+        [[False, True]]
+    """
+
+    clips: list[Clip]
+    errors: list[InputError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    classes: Any = None
+    dimensions: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[ManifestRow]:
+        """Of the manifests."""
+        return [clip.row for clip in self.clips]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the clips."""
+        return [clip.row.name for clip in self.clips]
+
+    def score(self, labels: Sequence[str]) -> EvaluatedRows:
+        """Take these classes; rows of an emotion that has none are told and left out.
+
+        Raises:
+            InputError: nothing is left.
+        """
+        from multimodal_ser.training.arguments import DIMENSIONS
+        from multimodal_ser.training.data import Targets, with_class
+
+        count = len(self.clips)
+        self.clips, without = with_class(self.clips, labels)
+        self.errors += without
+        if not self.clips:
+            first = f": {without[0]}" if without else ""
+            raise InputError("data", expected=f"rows of {', '.join(labels)}", got=f"none of {count}{first}", remedy="use another label_set")
+        targets = Targets.of(self.clips, labels, DIMENSIONS)
+        self.labels, self.classes = list(labels), targets.classes
+        values = targets.dimensions.numpy().astype(np.float64)
+        self.dimensions = {name: values[:, k] for k, name in enumerate(DIMENSIONS) if not np.isnan(values[:, k]).all()}
+        return self
+
+
+def read_rows(args: EvaluationArguments, context_turns: int = 0, on_progress: Callable[[int, int], None] | None = None) -> EvaluatedRows:
+    """Read the manifests; a bad row costs itself alone.
+
+    Args:
+        args: of the evaluation.
+        context_turns: how many turns of a dialogue are read before each.
+        on_progress: called with (done, all) recordings.
+
+    Raises:
+        InputError: a manifest that cannot be read, an unknown label set, or no row that can be measured.
+    """
+    from multimodal_ser.training.data import examine
+
+    found = EvaluatedRows([], sources=list(args.data))
+    rows: list[ManifestRow] = []
+    columns: dict[str, Any] = {"columns": args.columns} if args.columns else {}
+    for source in args.data:
+        manifest = read_manifest(source, **columns)
+        found.errors += manifest.errors
+        rows += manifest.rows
+    among = rows
+    if args.modalities == "audio":
+        rows = [replace(row, text=None) for row in rows if row.path is not None]
+    elif args.modalities == "text":
+        rows = [replace(row, path=None, start=None, end=None) for row in rows if row.text]
+    elif args.modalities == "both":
+        rows = [row for row in rows if row.path is not None and row.text]
+    if len(rows) < len(among):
+        found.notes.append(f"{len(among) - len(rows)} rows have not what modalities {args.modalities} asks for and are left out")
+    annotated = [row for row in rows if row.emotion or row.votes or row.arousal is not None or row.valence is not None]
+    if len(annotated) < len(rows):
+        found.notes.append(f"{len(rows) - len(annotated)} rows have no annotation and are left out")
+    scored, dropped = _in_label_set(annotated, args.label_set)
+    for name, count in sorted(dropped.items()):
+        found.notes.append(f"{count} rows of {name!r} have no place in the label set {args.label_set} and are left out")
+    if not scored:
+        got = f"none of {len(among)}" + (f"; the first error: {found.errors[0]}" if found.errors else "")
+        raise InputError("data", expected="rows that can be measured", got=got, remedy="fill in emotions, or use other modalities")
+    found.clips, unusable = examine(scored, context_turns=context_turns, among=among, on_progress=on_progress)
+    found.errors += unusable
+    found.notes += _fixed(found.rows)
+    return found
+
+
+def label_set_names(rows: Sequence[ManifestRow], label_set: str) -> list[str]:
+    """The classes of these rows, in the label set's order; "native": as training names them.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.evaluation.rows import label_set_names
+        >>> label_set_names([ManifestRow(text=name, emotion=name) for name in ("sadness", "anger")], "ekman")
+        ['anger', 'sadness']
+    """
+    from multimodal_ser.training.preparation import label_names
+
+    occur = label_names(row for row in rows if row.emotion or row.votes)
+    return occur if label_set == "native" else [name for name in LABEL_SETS[label_set].labels if name in occur]
+
+
+def _in_label_set(rows: Sequence[ManifestRow], label_set: str) -> tuple[list[ManifestRow], Mapping[str, int]]:
+    """Rows by the names of the label set; how many of each emotion have no place in it."""
+    if label_set == "native":
+        return list(rows), {}
+    kept: list[ManifestRow] = []
+    dropped: dict[str, int] = {}
+    for row in rows:
+        written = row.votes or {name.strip(): 1.0 for name in (row.emotion or "").split("|") if name.strip()}
+        merged: dict[str, float] = {}
+        try:
+            for name, votes in written.items():
+                place = in_label_set(name, label_set)
+                if place is not None:
+                    merged[place] = merged.get(place, 0.0) + votes
+        except LabelError as error:
+            if error.what == "label_set":
+                raise
+            merged = {}
+        if written and not merged:
+            name = row.label or row.emotion or "votes"
+            dropped[name] = dropped.get(name, 0) + 1
+        elif row.votes:
+            kept.append(replace(row, votes=merged))
+        else:
+            kept.append(replace(row, emotion="|".join(merged) or None, corpus=row.corpus))
+    return kept, dropped
+
+
+def _fixed(rows: Sequence[ManifestRow]) -> list[str]:
+    """Corpora in which the same few sentences are said in every emotion: there words measure nothing."""
+    notes = []
+    for corpus in dict.fromkeys(row.corpus for row in rows):
+        spoken = [row.text for row in rows if row.corpus == corpus and row.path is not None and row.text]
+        sentences = {"".join(letter for letter in (text or "").lower() if letter.isalnum()) for text in spoken}
+        if spoken and len(spoken) >= FIXED * len(sentences):
+            which = f" of {corpus}" if corpus else ""
+            told = f"{len(spoken)} recordings{which} have {len(sentences)} sentence{'s' * (len(sentences) != 1)}"
+            notes.append(f"{told}, each said in every emotion: their words alone can tell nothing, text stays near chance")
+    return notes

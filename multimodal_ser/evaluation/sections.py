@@ -1,0 +1,255 @@
+"""The sections of a report, of which both Markdown and the page are made: each figure is taken from report.json and only formatted here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from multimodal_ser.evaluation.figures import NAMES
+from multimodal_ser.evaluation.report import percent, span, system_name
+
+MAIN = ("ua", "wa", "macro_f1", "weighted_f1", "ece")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a head; `folded`: of interest to few, shown when it is asked for; `heat`: cells are shares of their row."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    folded: bool = False
+    heat: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it.
+
+    Args:
+        key: short name, of links and tests.
+        title: of the heading.
+        paragraphs, items: texts.
+        tables: of figures.
+        pictures: what `plots` draws: a kind and the part of the report that it is drawn from.
+
+    Example:
+        >>> from multimodal_ser.evaluation.sections import Section
+        >>> Section("leaks", "Leaks", items=["none"]).items
+        ['none']
+    """
+
+    key: str
+    title: str
+    paragraphs: Sequence[str] = ()
+    items: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[tuple[str, Any]] = field(default_factory=tuple)
+
+
+def sections(report: Mapping[str, Any]) -> list[Section]:
+    """All sections that this report has something for.
+
+    Args:
+        report: as `report.build_report` gives it.
+    """
+    found = [_summary(report), _warnings(report), _comparisons(report), _modalities(report), _recognition(report)]
+    found += [_classes(entry) for entry in report["systems"] if "figures" in entry]
+    found += [_dimensions(report), _robustness(report), _data(report), _protocol(report), _made_with(report)]
+    return [section for section in found if section is not None]
+
+
+def _summary(report: Mapping[str, Any]) -> Section:
+    head = ["system", "clips", *(NAMES[name] for name in MAIN), "UA, 95 % interval"]
+    measured = [entry for entry in report["systems"] if "figures" in entry]
+    rows = [
+        [system_name(entry), str(entry["clips"]), *(percent(entry["figures"][name]) for name in MAIN), span(entry["intervals"]["ua"])]
+        for entry in measured
+    ]
+    intro = (
+        "In percent. UA is the mean of the classes' recalls, WA the share of clips that are right, ECE the distance between confidence "
+        "and accuracy. Intervals resample speakers."
+    )
+    seeds = [entry for entry in measured if "seeds" in entry]
+    tables = [Table("", head, rows)]
+    if seeds:
+        each = list(seeds[0]["seeds"]["each"])
+        spread = [
+            [
+                system_name(e),
+                *(percent(e["seeds"]["each"].get(s, {}).get("ua")) for s in each),
+                percent(e["seeds"]["standard_deviation"]["ua"]),
+            ]
+            for e in seeds
+        ]
+        tables.append(Table("UA of each seed", ["system", *(f"seed {s}" for s in each), "standard deviation"], spread))
+    folds = [entry for entry in measured if "folds" in entry]
+    if folds:
+        names = list(dict.fromkeys(name for entry in folds for name in entry["folds"]))
+        rows = [
+            [system_name(e), *(percent(e["folds"].get(n, {}).get("ua")) for n in names), percent(e["mean_over_folds"]["ua"])] for e in folds
+        ]
+        tables.append(Table("UA of each fold", ["system", *names, "mean"], rows, folded=len(names) > 10))
+    return Section("summary", "Figures", [intro], tables=tables, pictures=[("systems", measured)] if len(measured) > 1 else [])
+
+
+def _warnings(report: Mapping[str, Any]) -> Section:
+    leaks = [f"Leak: {leak}" for leak in report["leaks"]]
+    fine = [] if leaks or not report["protocol"]["trains"] else ["No leak was found: no speaker and no recording is on two sides."]
+    return Section("notes", "Leaks and notes", fine, [*leaks, *report["notes"]])
+
+
+def _comparisons(report: Mapping[str, Any]) -> Section | None:
+    if not report["comparisons"]:
+        return None
+    rows = [
+        [
+            _label(each["system"], each["case"]), percent(each["ua"]), _label(each["against"], each["against_case"]),
+            percent(each["against_ua"]), percent(each["difference"]), span(each["interval"]), str(each["clips"]),
+        ]
+        for each in report["comparisons"]
+    ]  # fmt: skip
+    text = "UA on the clips that both answered; an interval that holds 0 says that these speakers do not tell the two apart."
+    head = ["system", "UA", "against", "UA", "difference", "95 % interval", "clips"]
+    return Section("comparisons", "What is added", [text], tables=[Table("", head, rows)])
+
+
+def _modalities(report: Mapping[str, Any]) -> Section | None:
+    if not report["modalities"]:
+        return None
+    tables = []
+    for each in report["modalities"]:
+        rows = [[case, *(percent(figures[name]) for name in MAIN)] for case, figures in each["cases"].items()]
+        tables.append(Table(f"{each['system']}, the same {each['clips']} clips", ["given", *(NAMES[name] for name in MAIN)], rows))
+    return Section("modalities", "Audio, text, both", tables=tables)
+
+
+def _recognition(report: Mapping[str, Any]) -> Section | None:
+    found = report.get("recognition")
+    if found is None:
+        return None
+    if "wer" not in found:
+        return Section("recognition", "Recognised words", ["The manifest does not say what was said: there is nothing to compare with."])
+    rows = [["all", str(found["clips"]), percent(found["wer"])]]
+    rows += [[name, str(each["clips"]), percent(each["wer"])] for name, each in found["by_language"].items()]
+    text = (
+        f"Whisper {found['whisper']}, word error rate without case and punctuation (as written: {percent(found['wer_as_written'])}); "
+        f"in {found['silent']} clips no words were recognised."
+    )
+    return Section("recognition", "Recognised words", [text], tables=[Table("", ["language", "clips", "WER"], rows)])
+
+
+def _classes(entry: Mapping[str, Any]) -> Section:
+    figures, labels = entry["figures"], list(entry["per_class"])
+    lines = [
+        f"{NAMES[name]} {percent(figures[name])} ({span(entry['intervals'][name])})" for name in (*MAIN[:2], *MAIN[2:])
+    ]  # fmt: skip
+    kept = entry["selective"]
+    text = (
+        f"Where the least certain clips are left out ({percent(kept['kept'])} % are kept, confidence {kept['confidence']:.3f} and more): "
+        f"UA {percent(kept['ua'])}, {percent(kept['ua_gain'])} more ({span(kept['interval'])}). "
+        f"Area under the risk-coverage curve: {figures['aurc']:.3f}."
+    )
+    recalls = [[label, str(each["clips"]), percent(each["recall"]), str(each["predicted"])] for label, each in entry["per_class"].items()]
+    matrix = [
+        [label, *map(str, counts)] for label, counts in zip(labels, entry["confusion_matrix"], strict=True) if sum(counts)
+    ]  # fmt: skip
+    curve = [
+        [f"{b['lower']:.1f} to {b['upper']:.1f}", str(int(b["count"])), _three(b["confidence"]), _three(b["accuracy"])]
+        for b in entry["reliability"] if b["count"]
+    ]  # fmt: skip
+    risks = [[percent(point["coverage"]), percent(point["risk"])] for point in entry["risk_coverage"]]
+    tables = [
+        Table("Recall of each class", ["annotated", "clips", "recall", "predicted"], recalls),
+        Table("Which was taken for which (rows: annotated, columns: predicted)", ["", *labels], matrix, heat=True),
+    ]
+    for name, groups in entry["groups"].items():
+        rows = [[value, str(each["clips"]), percent(each["ua"]), percent(each["wa"])] for value, each in groups.items()]
+        tables.append(Table(f"By {name}", [name, "clips", "UA", "WA"], rows, folded=len(rows) > 6))
+    tables += [
+        Table("Confidence and accuracy", ["confidence", "clips", "mean confidence", "accuracy"], curve, folded=True),
+        Table("Errors among the surest clips", ["coverage, %", "errors, %"], risks, folded=True),
+    ]
+    key = f"system-{entry['system']}-{entry['case']}".replace(" ", "-").replace("+", "and")
+    pictures = [("reliability", entry["reliability"]), ("risk", entry["risk_coverage"])]
+    return Section(key, system_name(entry), [", ".join(lines) + ".", text], tables=tables, pictures=pictures)
+
+
+def _dimensions(report: Mapping[str, Any]) -> Section | None:
+    rows = [
+        [system_name(entry), name, str(each["clips"]), _three(each["ccc"]), span(each["interval"], 1.0, 3)]
+        for entry in report["systems"] for name, each in entry.get("dimensions", {}).items()
+    ]  # fmt: skip
+    if not rows:
+        return None
+    head = ["system", "dimension", "clips", "CCC", "95 % interval"]
+    return Section("dimensions", "Dimensions", ["Lin's concordance correlation, -1 to 1."], tables=[Table("", head, rows)])
+
+
+def _robustness(report: Mapping[str, Any]) -> Section | None:
+    found = report["robustness"]
+    if not found:
+        return None
+    rows = [
+        [each["system"], each["condition"], str(each["clips"]), *(percent(each[name]) for name in ("ua", "wa", "ece"))] for each in found
+    ]  # fmt: skip
+    text = "Audio alone, each recording disturbed as the condition says."
+    head = ["system", "condition", "clips", "UA", "WA", "ECE"]
+    return Section("robustness", "Disturbed recordings", [text], tables=[Table("", head, rows)], pictures=[("robustness", found)])
+
+
+def _data(report: Mapping[str, Any]) -> Section:
+    data = report["data"]
+    items = [
+        f"read: {', '.join(data['manifests'])}; {data['rows']} rows could be used, {data['left_out']} not",
+        f"measured: {data['measured']} rows, {data['recordings']} recordings ({data['hours']:.3f} h), {data['texts']} with words",
+        f"speakers: {data['speakers'] or 'not named'}; languages: {', '.join(data['languages']) or 'not named'}; "
+        f"corpora: {', '.join(data['corpora']) or 'not named'}",
+        f"classes: {', '.join(f'{label} {count}' for label, count in data['classes'].items())}"
+        + (f"; several or none {data['several_admissible']}" if data["several_admissible"] else ""),
+        f"data hash: {data['data_hash']}",
+    ]
+    model = report["model"]
+    if model is not None:
+        items.append(f"model: {model['name']}")
+        if model["training_data_from"]:
+            items.append(f"trained on, says {model['training_data_from']}: {'; '.join(model['training_data'])}")
+    tables = []
+    if report["left_out"]:
+        tables.append(Table("Rows that could not be used", ["why"], [[line] for line in report["left_out"]], folded=True))
+    return Section("data", "Data", items=items, tables=tables)
+
+
+def _protocol(report: Mapping[str, Any]) -> Section:
+    protocol = report["protocol"]
+    name = protocol["name"] or "none: the model was measured as it is, nothing was trained but baselines"
+    rows = [
+        [fold["name"] or "all", str(fold["train"]), str(fold["validation"]), str(fold["test"]), fold["protocol"]]
+        for fold in protocol["folds"]
+    ]  # fmt: skip
+    options = protocol.get("training")
+    shown = "" if options is None else ", ".join(f"{name}={value}" for name, value in options.items()) or "none was given"
+    items = [] if options is None else [f"training options: {shown}"]
+    head = ["fold", "train", "validation", "measured", "how"]
+    return Section("protocol", "Protocol", [f"Protocol: {name}."], items, [Table("", head, rows, folded=len(rows) > 10)])
+
+
+def _made_with(report: Mapping[str, Any]) -> Section:
+    environment = report["environment"]
+    packages = {**environment["packages"], **environment["extras"]}
+    items = [
+        f"command: {environment['command']}",
+        f"multimodal_ser {environment['multimodal_ser']}, commit {environment['git'] or 'not known'}, Python {environment['python']}",
+        ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+        f"{environment['platform']}, {environment['processors']} processors",
+    ]
+    return Section("environment", "Made with", items=items)
+
+
+def _label(system: str, case: str) -> str:
+    return system_name({"system": system, "case": case})
+
+
+def _three(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

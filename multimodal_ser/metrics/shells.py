@@ -1,0 +1,78 @@
+"""The same figures as metrics of Hugging Face's `evaluate`; the Hub is not asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from multimodal_ser.errors import InputError
+from multimodal_ser.metrics.classes import accuracy, macro_f1, scores, unweighted_average_recall, weighted_f1
+from multimodal_ser.metrics.confidence import area_under_risk_coverage, expected_calibration_error
+from multimodal_ser.metrics.dimensions import concordance_correlation
+from multimodal_ser.metrics.words import word_error_rate
+
+if TYPE_CHECKING:
+    import evaluate
+
+
+def _all_scores(references: Any, predictions: Any) -> dict[str, float]:
+    return scores(references, predictions, int(max(*predictions, *references)) + 1)
+
+
+SHELLS: Mapping[str, tuple[str, str, Callable[..., Any]]] = MappingProxyType(
+    {
+        "emotion_scores": ("predictions", "int64", _all_scores),
+        "accuracy": ("predictions", "int64", accuracy),
+        "ua": ("predictions", "int64", unweighted_average_recall),
+        "macro_f1": ("predictions", "int64", macro_f1),
+        "weighted_f1": ("predictions", "int64", weighted_f1),
+        "ece": ("probabilities", "float64", expected_calibration_error),
+        "aurc": ("probabilities", "float64", area_under_risk_coverage),
+        "ccc": ("predictions", "float64", concordance_correlation),
+        "wer": ("predictions", "string", word_error_rate),
+    }
+)
+"""By name: what is compared with the references, of which type, and the function. "emotion_scores" gives four figures, the others one."""
+
+
+def as_evaluate_metric(name: str = "emotion_scores", **options: Any) -> evaluate.Metric:
+    """A metric of Hugging Face's `evaluate`, for `add_batch`, `compute` and `evaluate.combine`; no Hub is asked.
+
+    Args:
+        name: a key of `SHELLS`: "emotion_scores" (accuracy, ua, macro_f1, weighted_f1 at once), one of these alone, "ece" and "aurc"
+            (which take probabilities=(N, C) in place of predictions), "ccc" or "wer".
+        options: of `evaluate.Metric`: num_process, process_id, experiment_id, keep_in_memory ...
+
+    Returns:
+        A metric whose `compute` gives a dict, the name of the figure its key.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name not in SHELLS:
+        raise InputError("name", expected=f"one of {', '.join(SHELLS)}", got=repr(name), remedy="choose one of them")
+    import datasets
+    import evaluate
+
+    given, kind, function = SHELLS[name]
+    value = datasets.Value(kind)
+    references = datasets.Value("int64") if given == "probabilities" else value
+    features = datasets.Features({given: datasets.Sequence(value) if given == "probabilities" else value, "references": references})
+
+    class EmotionScores(evaluate.Metric):
+        def _info(self) -> evaluate.MetricInfo:
+            return evaluate.MetricInfo(
+                description=(function.__doc__ or "Accuracy, unweighted average recall (UA), macro and weighted F1.").splitlines()[0],
+                citation="",
+                inputs_description=f"{given}, references: {kind}.",
+                features=features,
+            )
+
+        def _compute(self, **columns: Any) -> dict[str, float]:  # `combine` passes on what others of the metrics take
+            result = function(list(columns["references"]), list(columns[given]))
+            return result if isinstance(result, dict) else {name: result}
+
+    # two metrics of one class name would share their file of cached predictions
+    metric = type("".join(map(str.capitalize, name.split("_"))), (EmotionScores,), {"__doc__": EmotionScores.__doc__})
+    return metric(**options)
