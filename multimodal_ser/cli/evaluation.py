@@ -75,7 +75,7 @@ def add(commands: Commands) -> None:
     )
     sub.add_argument("--label-set", help="calibrate the merged labels of this set (default: the model's own labels)")
     sub.add_argument("--coverage", type=float, default=0.9, metavar="P", help="share of label sets that hold the right one (default: 0.9)")
-    sub.add_argument("--method", choices=("lac", "aps"), default="lac", help="how label sets are made (default: lac)")
+    sub.add_argument("--method", choices=("lac", "aps"), default="aps", help="how label sets are made (default: aps)")
     sub.add_argument("--by-speaker", action="store_true", help="promise the coverage to new speakers, not to new clips of these")
     sub.add_argument("--error", type=float, metavar="E", help="also tell which confidence keeps the share of errors at this")
     sub.add_argument(

@@ -56,7 +56,7 @@ def calibrate(
     modalities: Sequence[Case] | None = None,
     label_set: str | None = None,
     coverage: float = 0.9,
-    method: Method = "lac",
+    method: Method = "aps",
     by_speaker: bool = False,
     error: float | None = None,
     batch_size: int = 8,
