@@ -211,8 +211,8 @@ class GatedCombination(nn.Module):
 class Concatenation(nn.Module):
     """Both modalities' pooled statistics side by side: what is linear in them adds up evidence of each.
 
-    With a thousand clips to learn from it holds what `GatedCombination` lets go: a gate, a projection and a norm between pooling and
-    classes cost two points on RAVDESS's validation speakers (docs/training.md).
+    For heads that have a thousand clips to learn from: no gate, projection or norm between pooling and classes. docs/training.md has what
+    it reaches on RAVDESS.
     """
 
     def forward(self, audio: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, None]:
