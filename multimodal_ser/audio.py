@@ -167,6 +167,28 @@ def audio_duration(audio: AudioInput, sampling_rate: int | None = None) -> float
             file.seek(position)
 
 
+@contextmanager
+def as_recorded(audio: AudioInput, max_duration: float = MAX_DURATION) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """A recording at its own rate and with its own channels, piece by piece: (sampling rate in Hz, pieces (S, C) of float32).
+
+    Args:
+        audio: see `load_audio`; an array has to name its rate (a dict).
+        max_duration: s.
+
+    Raises:
+        AudioError: see `load_audio`.
+
+    Example:
+        >>> import numpy as np
+        >>> from multimodal_ser.audio import as_recorded
+        >>> with as_recorded({"array": np.ones((8000, 2), dtype=np.float32), "sampling_rate": 8000}) as (rate, pieces):
+        ...     rate, sum(piece.shape[0] for piece in pieces)
+        (8000, 8000)
+    """
+    with _recording(audio, None, max_duration) as recording:
+        yield recording.rate, _checked(recording, max_duration)
+
+
 def _is_file(audio: Any) -> bool:
     return hasattr(audio, "read") and not isinstance(audio, np.ndarray)
 

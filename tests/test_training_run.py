@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -29,7 +30,9 @@ WORDS = {"happy": "i am so happy", "sad": "we are very sad", "angry": "he is ang
 
 
 def write(path, seconds=0.4, seed=0, pitch=140.0):
+    """A clip that sounds like no other: its name is part of the seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    seed += zlib.crc32("/".join(path.parts[-3:]).encode())
     soundfile.write(path, synthetic_speech(seconds, seed=seed, pitch=pitch), 16_000)
     return path
 
@@ -260,8 +263,8 @@ def test_one_clip_a_class_gives_a_model_without_selection(tmp_path, tiny, capsys
 
 def test_speakers_are_held_out_whole(tmp_path, tiny, capsys):
     for speaker in ("ann", "bo", "cy", "dee"):
-        for place, name in enumerate(("happy", "sad")):
-            write(tmp_path / "clips" / speaker / name / "a.wav", seed=place)
+        for name in ("happy", "sad"):
+            write(tmp_path / "clips" / speaker / name / "a.wav")
     result = train(arguments(tmp_path / "clips", tmp_path / "run", model=tiny, validation_share=0.25))
     assert "4 speakers" in capsys.readouterr().err
     about = json.loads((tmp_path / "run" / "data.json").read_text())
@@ -270,10 +273,23 @@ def test_speakers_are_held_out_whole(tmp_path, tiny, capsys):
     one = [path for path in (tmp_path / "clips").iterdir() if path.name != "ann"]
     for path in one:
         shutil.rmtree(path)
-    write(tmp_path / "clips" / "ann" / "happy" / "b.wav", seed=5)
-    write(tmp_path / "clips" / "ann" / "sad" / "b.wav", seed=6)
+    write(tmp_path / "clips" / "ann" / "happy" / "b.wav", seed=15)
+    write(tmp_path / "clips" / "ann" / "sad" / "b.wav", seed=16)
     ready, told = prepared(tmp_path / "clips")
     assert "1 speaker" in " ".join(told) and "one speaker" in ready.protocol and len(ready.validation) == 2
+
+
+def test_a_copy_of_what_is_held_out_is_not_learned_from(tmp_path):
+    for speaker in ("ann", "bo", "cy", "dee"):
+        for name in ("happy", "sad"):
+            write(tmp_path / "clips" / speaker / name / "a.wav")
+    for speaker in ("bo", "cy", "dee"):  # ann's clip under other names, and as other bytes
+        waveform, rate = soundfile.read(tmp_path / "clips" / "ann" / "sad" / "a.wav", dtype="int16")
+        soundfile.write(tmp_path / "clips" / speaker / "sad" / "copy.flac", waveform, rate)
+    ready, told = prepared(tmp_path / "clips", validation_speakers=("ann",))
+    assert [clip.row.speaker for clip in ready.validation] == ["ann", "ann"]
+    assert {clip.row.path.name for clip in ready.train} == {"a.wav"} and len(ready.train) == 6
+    assert any("3 clips were left out: they sound the same" in line for line in told)
 
 
 # labels
@@ -816,7 +832,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_gone_on_with_alone(tmp_path, t
         InputError, match=r"output_dir: expected a folder without a run, got \S+run, which holds one; add --resume-from-checkpoint"
     ):
         train(arguments(manifest, run, **common))
-    with pytest.raises(InputError, match=r"lora_rank 4 instead of 0, learning_rate 0\.5 instead of None"):
+    with pytest.raises(InputError, match=r"lora_rank 4 instead of 0, learning_rate 0\.5 instead of not given"):
         train(arguments(manifest, run, resume_from_checkpoint=True, learning_rate=0.5, lora_rank=4, **common))
     with pytest.raises(InputError, match=r"seeds \[1\] instead of"):
         train(arguments(manifest, run, resume_from_checkpoint=True, seeds=[1], **common))
@@ -988,15 +1004,15 @@ def test_augmentation_that_has_nothing_to_act_on_is_told(tmp_path, tiny, clips, 
 
 
 def test_long_recordings_are_cut_and_parts_stand_for_themselves(tmp_path, tiny, capsys):
-    path = write(tmp_path / "long.wav", 4.0)
+    path, other = write(tmp_path / "long.wav", 4.0), write(tmp_path / "other.wav", 4.0)
     rows = [
         {"path": path, "start": at / 2, "end": at / 2 + 0.5, "emotion": ("happy", "sad")[at % 2], "speaker": "abcd"[at // 2]}
         for at in range(8)
     ]
     rows += [
-        {"path": path, "emotion": "happy", "speaker": "e"},
+        {"path": other, "emotion": "happy", "speaker": "e"},
         {"path": path, "start": 5, "emotion": "sad", "speaker": "e"},
-        {"path": path, "start": 1, "emotion": "sad", "speaker": "f"},
+        {"path": other, "start": 1, "emotion": "sad", "speaker": "e"},
     ]
     some = table(tmp_path / "a.csv", rows)
     ready, told = prepared(some, max_duration=1.0, validation_speakers=["a"])
@@ -1009,13 +1025,15 @@ def test_long_recordings_are_cut_and_parts_stand_for_themselves(tmp_path, tiny, 
         list(ready.train), Targets.of(ready.train, ready.labels, ()), tiny_model().processor, arguments(some, max_duration=1.0), 1, True
     )
     whole, _ = soundfile.read(path, dtype="float32")
+    another, _ = soundfile.read(other, dtype="float32")
     np.testing.assert_allclose(data.waveform(0, 1), whole[16_000:24_000], atol=1e-4)  # 1.0 to 1.5 s
-    np.testing.assert_allclose(data.waveform(6, 0), whole[:16_000], atol=1e-4)  # the clip as it is: its first part
+    np.testing.assert_allclose(data.waveform(6, 0), another[:16_000], atol=1e-4)  # the clip as it is: its first part
     parts = [data.waveform(6, draw) for draw in (1, 2, 1)]
     assert {len(part) for part in parts} == {16_000} and (parts[0] == parts[2]).all() and not np.allclose(parts[0], parts[1])
     assert data.durations == pytest.approx((0.5,) * 6 + (1.0, 1.0))
     train(arguments(some, tmp_path / "run", model=tiny, max_duration=1.0, validation_speakers=["a", "e"]))
-    assert [row["name"] for row in predictions(tmp_path / "run")] == ["long.wav[0.000-0.500]", "long.wav[0.500-1.000]", "long.wav"]
+    names = ["long.wav[0.000-0.500]", "long.wav[0.500-1.000]", "other.wav", "other.wav[1.000-]"]
+    assert [row["name"] for row in predictions(tmp_path / "run")] == names
 
 
 def test_the_data_hash_tells_what_is_learned_from_and_not_in_which_order(manifest):

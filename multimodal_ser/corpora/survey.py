@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from multimodal_ser.audio import MAX_DURATION, MIN_DURATION, SAMPLING_RATE, _checked, _recording
+from multimodal_ser.audio import MAX_DURATION, MIN_DURATION, SAMPLING_RATE, as_recorded
 from multimodal_ser.corpora.manifest import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LabelError, canonical_emotion
@@ -318,10 +318,9 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
     name = rows[0].place if len(rows) == 1 and rows[0].place else str(path)
     at, channels = 0, 0
     try:
-        with _recording(path, None, max_duration) as recording:
-            rate = recording.rate
+        with as_recorded(path, max_duration) as (rate, pieces):
             gauges = [_Gauge(round((row.start or 0) * rate), None if row.end is None else round(row.end * rate), rate) for row in rows]
-            for piece in _checked(recording, max_duration):
+            for piece in pieces:
                 channels = piece.shape[1]
                 mix = piece.mean(axis=1, dtype=np.float32) if channels > 1 else piece[:, 0]
                 for gauge in gauges:

@@ -29,7 +29,9 @@ def emotion_loss(
         labels: (B,) integer, -100 for a row without label; (B, C) float, soft targets; (B, C) bool, admissible classes, a row of
             False for one without label.
         label_smoothing: 0..1, share of the target spread over all classes, as in `torch.nn.functional.cross_entropy`.
-        class_weights: C numbers; a set weighs the mean of its classes.
+        class_weights: C numbers; a row weighs as much as its class, or the mean of its set. So does what smoothing adds to it: torch weighs
+            that part class by class, which
+            teaches every row the rarest class.
         shares: (B,) factor on each row's loss that does not count in the mean's denominator (mixup).
 
     Returns:
@@ -68,7 +70,7 @@ def emotion_loss(
         row_weights = (targets * weights).sum(-1)
         loss = -(targets * weights * log_probabilities).sum(-1)
     if label_smoothing:
-        loss = (1 - label_smoothing) * loss - label_smoothing * (weights * log_probabilities).mean(-1)
+        loss = (1 - label_smoothing) * loss - label_smoothing * row_weights * log_probabilities.mean(-1)
     total = torch.where(present, row_weights, torch.zeros_like(row_weights)).sum()
     loss = loss if shares is None else loss * shares.to(loss)
     summed = torch.where(present, loss, torch.zeros_like(loss)).sum()

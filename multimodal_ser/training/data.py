@@ -39,12 +39,14 @@ class Clip:
         content: sha256 of the recording's bytes, or of the text of a row without one.
         duration: s, of the part that is meant; 0 without a recording.
         context: texts of the turns before it, oldest first.
+        sound: a digest of the samples that are meant, equal in a copy under another name; None: words alone.
     """
 
     row: ManifestRow
     content: str
     duration: float
     context: tuple[str, ...] = ()
+    sound: str | None = None
 
 
 def examine(
@@ -65,13 +67,16 @@ def examine(
     Returns:
         The rows that can be used, in order, and an error for each of the others.
     """
-    paths = list(dict.fromkeys(row.path for row in rows if row.path is not None))
-    known: dict[Path, tuple[str, float] | InputError] = {}
+    parts: dict[Path, set[Part]] = {}
+    for row in rows:
+        if row.path is not None:
+            parts.setdefault(row.path, set()).add((row.start or 0.0, row.end))
+    known: dict[Path, _Examined | InputError] = {}
     with ThreadPoolExecutor(4) as pool:
-        for done, (path, result) in enumerate(zip(paths, pool.map(_examined, paths), strict=True), 1):
+        for done, (path, result) in enumerate(zip(parts, pool.map(_examined, parts, parts.values()), strict=True), 1):
             known[path] = result
             if on_progress is not None:
-                on_progress(done, len(paths))
+                on_progress(done, len(parts))
     clips, errors, told = [], [], set()
     before = _contexts(rows, rows if among is None else among, context_turns)
     for index, row in enumerate(rows):
@@ -84,20 +89,37 @@ def examine(
                 errors.append(result)
             told.add(row.path)
             continue
-        content, whole = result
-        start, end = row.start or 0.0, whole if row.end is None else min(row.end, whole)
+        start, end = row.start or 0.0, result.duration if row.end is None else min(row.end, result.duration)
         if end - start < 0.025:
-            got = f"{start:g} to {end:g} s of a recording of {whole:.3f} s"
+            got = f"{start:g} to {end:g} s of a recording of {result.duration:.3f} s"
             errors.append(InputError(row.place or row.name, expected="at least 25 ms of audio", got=got, remedy="correct start and end"))
             continue
-        clips.append(Clip(row, content, end - start, before[index]))
+        clips.append(Clip(row, result.content, end - start, before[index], result.sounds[start, row.end]))
     return clips, errors
 
 
-def _examined(path: Path) -> tuple[str, float] | InputError:
+Part = tuple[float, float | None]
+"""Start and end of what is meant in a recording, s; None: its end."""
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """A recording that could be decoded: the sha256 of its bytes, its length in seconds, digests of the samples of its parts."""
+
+    content: str
+    duration: float
+    sounds: dict[Part, str]
+
+
+def _examined(path: Path, parts: set[Part]) -> _Examined | InputError:
     try:
         data = path.read_bytes()
-        return hashlib.sha256(data).hexdigest(), len(load_audio(io.BytesIO(data))) / SAMPLING_RATE
+        waveform = load_audio(io.BytesIO(data))
+        sounds = {
+            (start, end): hashlib.sha256(waveform[round(start * SAMPLING_RATE) : end and round(end * SAMPLING_RATE)]).hexdigest()
+            for start, end in parts
+        }
+        return _Examined(hashlib.sha256(data).hexdigest(), len(waveform) / SAMPLING_RATE, sounds)
     except InputError as error:
         return error.named(str(path))
     except OSError as error:

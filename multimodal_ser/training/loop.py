@@ -24,6 +24,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.batching import divided
 from multimodal_ser.training.parameters import MovingAverage
+from multimodal_ser.training.record import shown_figures
 
 
 class Source(Protocol):
@@ -378,10 +379,7 @@ def _seed(*place: int) -> None:
 
 
 def _told(line: dict[str, Any], epochs: int) -> str:
-    figures = [f"training loss {line['train_loss']:.3f}"]
-    figures += [f"{name} {line[name]:.3f}" for name in ("loss",) if name in line]
-    figures += [f"{name} {100 * line[name]:.1f}" for name in ("accuracy", "ua", "macro_f1") if name in line]
-    figures += [f"ccc {line['ccc']:.3f}"] if "ccc" in line else []
+    figures = [f"training loss {line['train_loss']:.3f}", *filter(None, [shown_figures(line)])]
     return f"epoch {line['epoch'] + 1} of {epochs}: {', '.join(figures)} ({line['seconds']:.0f} s)"
 
 

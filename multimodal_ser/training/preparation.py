@@ -95,6 +95,7 @@ def prepare_data(
     split = split_rows(
         [_by_class(clip, labels) for clip in clips], validation_share=args.validation_share, seed=args.seed,
         validation_speakers=tuple(args.validation_speakers), test_speakers=tuple(args.test_speakers), allow_leak=args.allow_leak,
+        contents=[clip.sound for clip in clips],
     )  # fmt: skip
     train = [clips[i] for i in split.train]
     use_audio, use_text = any(clip.row.path for clip in train), any(clip.row.text for clip in train)
@@ -128,6 +129,8 @@ def _read(
     for source in args.data:
         manifest = read_manifest(source)
         tell(f"{source}: {len(manifest.rows)} row{'s' * (len(manifest.rows) != 1)}")
+        for note in manifest.notes:
+            tell(note)
         errors += manifest.errors
         kept = list(manifest.rows)
         if args.transcribe:

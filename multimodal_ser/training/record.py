@@ -14,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +148,30 @@ def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
     free = NOT_COMPARED | ({"seeds"} if before.get("seeds") and args.seeds else set())
     changed = [name for name in now if name not in free and before.get(name, now[name]) != now[name]]
     if changed:
-        got = ", ".join(f"{name} {now[name]!r} instead of {before[name]!r}" for name in changed)
+        got = ", ".join(f"{name} {_given(now[name])} instead of {_given(before[name])}" for name in changed)
         remedy = "give the same, or another output_dir"
         raise InputError("resume_from_checkpoint", expected="the options that the run began with", got=got, remedy=remedy)
+
+
+FIGURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1", "ccc": "CCC"}
+"""The figures that people look at, and what they are called."""
+
+
+def shown_figures(figures: Mapping[str, Any]) -> str:
+    """Those of `FIGURE_NAMES` that there are, in a line.
+
+    Example:
+        >>> from multimodal_ser.training.record import shown_figures
+        >>> shown_figures({"loss": 0.5, "ua": 0.753})
+        'loss 0.500, UA 75.3'
+    """
+    known = {name: figures[name] for name in FIGURE_NAMES if name in figures}
+    values = {name: f"{value:.3f}" if name in ("loss", "ccc") else f"{100 * value:.1f}" for name, value in known.items()}
+    return ", ".join(f"{FIGURE_NAMES[name]} {value}" for name, value in values.items())
+
+
+def _given(value: Any) -> str:
+    return "not given" if value is None else repr(value)
 
 
 def refuse_other_data(folder: Path, found: str) -> None:
@@ -220,7 +241,7 @@ def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
             above.plot(epochs, [line.get(name, float("nan")) for line in log], marker=".", label=label)
     above.set_ylabel("loss")
     above.legend()
-    shown = [(name, label) for name, label in (("ua", "UA"), ("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("ccc", "CCC"))]
+    shown = [(name, label) for name, label in FIGURE_NAMES.items() if name != "loss"]
     for name, label in shown:
         if any(name in line for line in log):
             factor = 1 if name == "ccc" else 100

@@ -35,6 +35,7 @@ from multimodal_ser.training.record import (
     refuse_other_data,
     refuse_other_run,
     replace_folder,
+    shown_figures,
     write_arguments,
     write_json,
     write_predictions,
@@ -118,7 +119,7 @@ def train(args: TrainingArguments) -> TrainingResult:
             EmbeddingCache.clear(cache)
     for part, table in means.items():
         if table:
-            run.say(f"{part}, mean of {len(results)} seeds: {_shown(table)}")
+            run.say(f"{part}, mean of {len(results)} seeds: {shown_figures(table)}")
     return TrainingResult(results[best].model, means["validation"], means["test"], results[best].best_epoch, tuple(results))
 
 
@@ -391,7 +392,7 @@ class _Run:
                 uncached = replace(data, audio_cache=None, text_cache=None)
                 figures[name], probabilities, regressed = evaluate(best, uncached, accelerator, self._bar(name))
                 chosen = f", epoch {best_epoch}" if best_epoch else ""
-                self.say(f"{name} ({len(data)} clips{chosen}): {_shown(figures[name])}")
+                self.say(f"{name} ({len(data)} clips{chosen}): {shown_figures(figures[name])}")
                 if accelerator.is_main_process:
                     write_predictions(folder / f"{name}_predictions.csv", data.clips, best.labels, probabilities, regressed or None)
         seconds = time.monotonic() - began
@@ -440,13 +441,6 @@ class _Source:
 
     def weight(self, rows: Sequence[int]) -> float:
         return weight_of(self.data, rows, self.class_weights)
-
-
-def _shown(figures: dict[str, float]) -> str:
-    """The figures that people look at, in a line."""
-    names = {"loss": "loss", "accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1", "ccc": "CCC"}
-    shown = {name: f"{figures[name]:.3f}" if name in ("loss", "ccc") else f"{100 * figures[name]:.1f}" for name in names if name in figures}
-    return ", ".join(f"{names[name]} {value}" for name, value in shown.items())
 
 
 def _duration(seconds: float) -> str:
