@@ -1,4 +1,4 @@
-"""Long acceptance runs of training, row by row; a row that is done is not done again when this is called again.
+"""Long acceptance runs of training and of reports, row by row; a row that is done is not done again when this is called again.
 
 python benchmarks/acceptance.py                 all rows
 python benchmarks/acceptance.py kills cached    some of them
@@ -21,10 +21,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from training_rows import ROWS
+import report_rows
+import training_rows
 
 from multimodal_ser.training.record import environment, write_json
 
+ROWS = {**training_rows.ROWS, **report_rows.ROWS}
 RESULTS = Path(__file__).resolve().parent / "results" / "acceptance"
 
 

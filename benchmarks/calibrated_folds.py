@@ -10,7 +10,7 @@ import argparse
 import csv
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,8 @@ def validation(run: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.log(probabilities.clip(1e-6)), np.array([labels.index(row["emotion"]) for row in rows])
 
 
-def main(manifest: Path, report: Path, coverage: float, method: Literal["lac", "aps"]) -> None:
+def calibrated(manifest: Path, report: Path, coverage: float, method: Literal["lac", "aps"]) -> dict[str, Any]:
+    """Figures over all folds of the network that listens."""
     known = {row.name: row for row in read_manifest(manifest).rows}
     plain, calibrated, sets, classes, speakers, temperatures = [], [], [], [], [], []
     for fold in sorted((report / "rows").glob("fold-*")):
@@ -51,7 +52,7 @@ def main(manifest: Path, report: Path, coverage: float, method: Literal["lac", "
     covered = held_sets[np.arange(len(truth)), truth]
     low, high = bootstrap_interval(lambda index: float(covered[index].mean()), speakers)
     sure = np.argsort(-after.max(1), kind="stable")[: round(0.75 * len(truth))]
-    figures = {
+    return {
         "clips": len(truth), "temperatures": temperatures,
         "ece_before": round(expected_calibration_error(truth, before), 4), "ece_after": round(expected_calibration_error(truth, after), 4),
         "ua_before": round(100 * unweighted_average_recall(truth, before.argmax(1)), 2),
@@ -61,7 +62,6 @@ def main(manifest: Path, report: Path, coverage: float, method: Literal["lac", "
                       "interval": [round(low, 4), round(high, 4)],
                       "mean_labels": round(float(held_sets.sum(1).mean()), 3)},
     }  # fmt: skip
-    print(json.dumps(figures, indent=2))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -76,4 +76,4 @@ if __name__ == "__main__":
     parser.add_argument("--coverage", type=float, default=0.9)
     parser.add_argument("--method", choices=("lac", "aps"), default="aps")
     args = parser.parse_args()
-    main(args.manifest, args.report, args.coverage, args.method)
+    print(json.dumps(calibrated(args.manifest, args.report, args.coverage, args.method), indent=2))
