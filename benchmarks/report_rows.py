@@ -42,10 +42,10 @@ def report_folds(work: Path) -> dict[str, Any]:
         "covers_88": aps["conformal"]["covered"] >= 0.88 and aps["conformal"]["mean_labels"] <= 4,
         "surest_are_better": aps["ua_without_the_least_certain_quarter"] > aps["ua_after"],
     }  # fmt: skip
+    told_options = f"--protocol emobox-ravdess --train-config {RECIPE} --baselines {' '.join(BASELINES)} --seeds 1 --output-dir report"
     return {
         "command": "multimodal-ser prepare ravdess $MULTIMODAL_SER_DATA/ravdess --output manifest.csv; "
-        f"multimodal-ser evaluate manifest.csv --protocol emobox-ravdess --train-config {RECIPE} --baselines {' '.join(BASELINES)} --seeds 1 --output-dir report "
-        "--train-options audio_model=WHISPER_BASE",
+        f"multimodal-ser evaluate manifest.csv {told_options} --train-options audio_model=WHISPER_BASE",
         "figures": {"systems": systems, "calibrated": after}, "leaks": told["leaks"], "points": passed, "passed": all(passed.values()),
     }  # fmt: skip
 

@@ -279,6 +279,17 @@ def test_speakers_are_held_out_whole(tmp_path, tiny, capsys):
     assert "1 speaker" in " ".join(told) and "one speaker" in ready.protocol and len(ready.validation) == 2
 
 
+def test_a_table_with_other_column_names_is_learned_from(tmp_path, manifest, tiny, capsys):
+    rows = [{"wav_name": row["path"], "emo": row["emotion"], "text": row["text"], "speaker": row["speaker"]} for row in rows_of(manifest)]
+    renamed = table(tmp_path / "renamed.csv", rows)
+    with pytest.raises(InputError, match="annotated"):
+        train(arguments(renamed, tmp_path / "run", model=tiny))
+    assert "'wav_name' and 'emo' seem to hold some: --columns path=wav_name emotion=emo" in capsys.readouterr().err
+    command = ["train", str(renamed), "-o", str(tmp_path / "run"), "--model", str(tiny), "--num-train-epochs", "1", "--use-cpu"]
+    assert cli.main([*command, "--columns", "path=wav_name", "emotion=emo"]) == 0
+    assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+
+
 def test_a_copy_of_what_is_held_out_is_not_learned_from(tmp_path):
     for speaker in ("ann", "bo", "cy", "dee"):
         for name in ("happy", "sad"):

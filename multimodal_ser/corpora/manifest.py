@@ -194,16 +194,22 @@ def read_manifest(source: str | os.PathLike, *, check_files: bool = True, column
     table = read_table(path, asked)
     if not table.records:
         raise InputError(path.name, expected="at least one row", got="none", remedy="fill the table")
-    told = " ".join(f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in table.guesses.items())
     if not {"path", "text"} & set(table.columns):
         got = f"the columns {', '.join(table.names) or 'none'}"
-        remedy = f"say which it is: --columns {told if 'path' in table.guesses else 'path=COLUMN or text=COLUMN'}"
+        remedy = f"say which it is: --columns {_options(table.guesses) if 'path' in table.guesses else 'path=COLUMN or text=COLUMN'}"
         raise InputError(path.name, expected="a column path or text", got=got, remedy=remedy)
     rows, errors = _checked_rows(table, _Places(folder, check_files, "path" in asked))
+    found = {name: column for name, column in table.guesses.items() if name != "emotion" or "votes" not in table.columns}
     notes: tuple[str, ...] = ()
-    if "emotion" in table.guesses and "votes" not in table.columns:
-        notes = (f"{path.name} has no column of emotions by name, but {table.guesses['emotion']!r} seems to hold some: --columns {told}",)
+    if found:
+        kinds = " and of ".join({"path": "recordings", "emotion": "emotions"}[name] for name in found)
+        seem = " and ".join(map(repr, found.values())) + (" seem" if len(found) > 1 else " seems")
+        notes = (f"{path.name} has no column of {kinds} by name, but {seem} to hold some: --columns {_options(found)}",)
     return Manifest(tuple(rows), tuple(errors), path, tuple(table.ignored), notes)
+
+
+def _options(columns: Mapping[str, str]) -> str:
+    return " ".join(f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in columns.items())
 
 
 def _inside(folder: Path, any_name: bool) -> Path | None:

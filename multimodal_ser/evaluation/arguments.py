@@ -22,7 +22,7 @@ Modalities = Literal["auto", "audio", "text", "both"]
 OURS = {
     "data": "the manifests", "output_dir": "output_dir", "model": "model", "modalities": "modalities", "seed": "seeds", "seeds": "seeds",
     "transcribe": "transcribe", "whisper": "whisper", "allow_leak": "allow_leak", "test_speakers": "protocol", "resume_from_checkpoint": "",
-    "emotions": "",
+    "emotions": "", "columns": "columns",
 }  # fmt: skip
 """Options of training that an evaluation decides, and by which of its own."""
 

@@ -54,6 +54,7 @@ class TrainingArguments:
 
     # what is learned from
     data: list[str] = _option([], "manifests (CSV, JSONL, Parquet) or folders with a folder per emotion")
+    columns: dict[str, Any] = _option({}, "which columns of a foreign table hold what: path=wav_name emotion=emo")
     output_dir: str = _option("run", "run folder: the best model, log, curves, predictions, checkpoints")
     labels: list[str] = _option([], "names of the classes (default: the emotions that occur in the data)")
     modalities: Literal["auto", "audio", "text", "both"] = _option(

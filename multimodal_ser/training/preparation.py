@@ -127,7 +127,7 @@ def _read(
     rows: list[ManifestRow] = []
     transcriber = None
     for source in args.data:
-        manifest = read_manifest(source)
+        manifest = read_manifest(source, columns=args.columns or None)
         tell(f"{source}: {len(manifest.rows)} row{'s' * (len(manifest.rows) != 1)}")
         for note in manifest.notes:
             tell(note)
