@@ -51,7 +51,7 @@ def report_folds(work: Path) -> dict[str, Any]:
 
 
 def fold_uas(system: dict[str, Any]) -> list[float]:
-    return [round(100 * fold["ua"], 2) for fold in system["folds"]]
+    return [round(100 * fold["ua"], 2) for fold in system["folds"].values()]
 
 
 def command_line(*options: Any) -> None:
