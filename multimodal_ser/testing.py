@@ -39,8 +39,10 @@ WORDS = [
     "hello",
     "world",
 ]
-AUDIO_FAMILIES = ("wav2vec2", "wav2vec2-group", "hubert", "wavlm", "whisper_audio_encoder")
-TEXT_FAMILIES = ("bert", "roberta", "distilbert", "xlm-roberta")
+AUDIO_FAMILIES = ("wav2vec2", "wav2vec2-group", "hubert", "wavlm", "whisper_audio_encoder", "data2vec-audio", "wav2vec2-bert")
+TEXT_FAMILIES = ("bert", "roberta", "distilbert", "xlm-roberta", "deberta-v2", "t5", "gpt2", "qwen2")
+DECODER_FAMILIES = ("gpt2", "qwen2")
+"""Text families whose tokenizers add nothing around a text and know no padding."""
 
 _ENCODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 _CONVOLUTIONS = {
@@ -68,16 +70,21 @@ def tiny_config(
     """
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig
 
+    layer_norm = audio == "wav2vec2"
+    audio_config: dict[str, Any] = {"model_type": audio.removesuffix("-group"), **_ENCODER}
     if audio == "whisper_audio_encoder":
-        audio_config: dict[str, Any] = {
+        audio_config = {
             "model_type": audio, "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64,
             "num_mel_bins": 80,
         }  # fmt: skip
+    elif audio == "wav2vec2-bert":
+        audio_config |= {"mask_time_length": 2, "layerdrop": 0.0, "left_max_position_embeddings": 8, "right_max_position_embeddings": 4}
+    elif audio == "data2vec-audio":
+        audio_config |= {**_CONVOLUTIONS, "num_conv_pos_embeddings": 5, "conv_pos_kernel_size": 19}
     else:
-        layer_norm = audio == "wav2vec2"
-        audio_config = {
-            "model_type": audio.removesuffix("-group"), **_ENCODER, **_CONVOLUTIONS,
-            "feat_extract_norm": "layer" if layer_norm else "group", "do_stable_layer_norm": layer_norm, "conv_bias": layer_norm,
+        audio_config |= {
+            **_CONVOLUTIONS, "feat_extract_norm": "layer" if layer_norm else "group", "do_stable_layer_norm": layer_norm,
+            "conv_bias": layer_norm,
         }  # fmt: skip
     text_config = {"model_type": text, **_TEXT, "pad_token_id": 0}
     if text == "distilbert":
@@ -85,27 +92,48 @@ def tiny_config(
         text_config = {k: v for k, v in text_config.items() if k not in _ENCODER}
     elif text in ("roberta", "xlm-roberta"):
         text_config |= {"pad_token_id": 1, "max_position_embeddings": 66}
+    elif text == "deberta-v2":
+        text_config |= {
+            "relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
+            "norm_rel_ebd": "layer_norm", "share_att_key": True, "max_relative_positions": -1, "type_vocab_size": 0,
+        }  # fmt: skip
+    elif text == "t5":
+        text_config = {
+            "model_type": text, "vocab_size": _TEXT["vocab_size"], "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2,
+        }  # fmt: skip
+    elif text in DECODER_FAMILIES:
+        text_config |= {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": None, "num_attention_heads": 4}
+        text_config |= {} if text == "gpt2" else {"num_key_value_heads": 2}
     fields = {"fusion_hidden_size": 32, "fusion_intermediate_size": 64, "fusion_attention_heads": 2, "pooling_heads": 2} | fields
     return MultimodalEmotionConfig(audio_config=audio_config, text_config=text_config, id2label=dict(enumerate(labels)), **fields)
 
 
-def tiny_processor(audio: str = "wav2vec2") -> MultimodalEmotionProcessor:
-    """Processor for `tiny_config(audio)`: a word-level tokenizer of `WORDS`, and the family's feature extractor."""
+def tiny_processor(audio: str = "wav2vec2", text: str = "bert") -> MultimodalEmotionProcessor:
+    """Processor for `tiny_config(audio, text)`: a word-level tokenizer of `WORDS`, and the family's feature extractor."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+    from transformers import (
+        PreTrainedTokenizerFast,
+        SeamlessM4TFeatureExtractor,
+        Wav2Vec2FeatureExtractor,
+        WhisperFeatureExtractor,
+    )
 
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate([*special, *WORDS])}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"
-    )
+    names = {"unk_token": "[UNK]", "eos_token": "[SEP]"}
+    if text not in DECODER_FAMILIES:
+        tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+        names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+    extractor: Any = Wav2Vec2FeatureExtractor(return_attention_mask=True, do_normalize=True)
     if audio == "whisper_audio_encoder":
-        return MultimodalEmotionProcessor(WhisperFeatureExtractor(feature_size=80), fast)
-    return MultimodalEmotionProcessor(Wav2Vec2FeatureExtractor(return_attention_mask=True, do_normalize=True), fast)
+        extractor = WhisperFeatureExtractor(feature_size=80)
+    elif audio == "wav2vec2-bert":
+        extractor = SeamlessM4TFeatureExtractor()
+    return MultimodalEmotionProcessor(extractor, fast)
 
 
 def tiny_model(audio: str = "wav2vec2", text: str = "bert", *, seed: int = 0, **fields: Any) -> MultimodalEmotionClassifier:
@@ -125,7 +153,7 @@ def tiny_model(audio: str = "wav2vec2", text: str = "bert", *, seed: int = 0, **
         model = MultimodalEmotionClassifier(tiny_config(audio, text, **fields))
         with torch.no_grad():  # large enough that inputs matter
             model.classifier.weight.normal_(std=0.5)
-    model.processor = tiny_processor(audio)
+    model.processor = tiny_processor(audio, text)
     model.transcriber = None
     return model.eval()
 

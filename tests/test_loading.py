@@ -8,13 +8,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    ASTConfig,
+    BartConfig,
+    BertConfig,
     BertModel,
-    Data2VecAudioConfig,
-    Data2VecAudioModel,
+    ClapAudioConfig,
     GPT2Config,
     GPT2Model,
     HubertConfig,
     HubertModel,
+    SEWConfig,
+    SEWDConfig,
+    SEWDModel,
+    SEWModel,
     T5Config,
     T5EncoderModel,
     Trainer,
@@ -23,9 +29,11 @@ from transformers import (
     UniSpeechModel,
     UniSpeechSatConfig,
     UniSpeechSatModel,
-    Wav2Vec2BertConfig,
+    Wav2Vec2ConformerConfig,
+    Wav2Vec2ConformerModel,
     Wav2Vec2ForCTC,
     Wav2Vec2Model,
+    WhisperConfig,
 )  # fmt: skip
 
 from multimodal_ser import MultimodalEmotionClassifier, MultimodalEmotionConfig, MultimodalEmotionModel, MultimodalEmotionProcessor
@@ -220,15 +228,17 @@ ENCODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, 
 @pytest.mark.parametrize(
     "encoder",
     [
-        lambda: Data2VecAudioModel(Data2VecAudioConfig(**ENCODER, **FRONT, conv_pos_kernel_size=5)),
         lambda: HubertModel(HubertConfig(**ENCODER, **FRONT, conv_pos_batch_norm=True)),
+        lambda: SEWModel(SEWConfig(**ENCODER, **FRONT)),
+        lambda: SEWDModel(SEWDConfig(**ENCODER, **FRONT, position_buckets=16)),
+        lambda: Wav2Vec2ConformerModel(Wav2Vec2ConformerConfig(**ENCODER, **FRONT)),
         lambda: UniSpeechModel(UniSpeechConfig(**ENCODER, **FRONT)),
         lambda: UniSpeechSatModel(UniSpeechSatConfig(**ENCODER, **FRONT)),
     ],
-    ids=["data2vec-audio", "hubert-batch-norm", "unispeech", "unispeech-sat"],
+    ids=["hubert-batch-norm", "sew", "sew-d", "conformer", "unispeech", "unispeech-sat"],
 )
 def test_company_changes_nothing_in_further_families(encoder):
-    """The first two, which padding would change, run row by row; the others are batched, their group norm replaced."""
+    """The first four, which padding would change, run row by row; the others are batched, their group norm replaced."""
     torch.manual_seed(0)
     model = MultimodalEmotionClassifier.from_pretrained_backbones(
         encoder().eval(), text_encoder(), ["a", "b", "c"], processor=tiny_processor(), **SMALL
@@ -241,9 +251,26 @@ def test_company_changes_nothing_in_further_families(encoder):
             torch.testing.assert_close(alone[0], among, atol=1e-4, rtol=0)
 
 
-def test_an_encoder_of_other_inputs_is_refused():
-    with pytest.raises(ValueError, match=r"encoder of waveforms.*wav2vec2-bert"):
-        MultimodalEmotionClassifier(MultimodalEmotionConfig(audio_config=Wav2Vec2BertConfig(**ENCODER).to_dict()))
+@pytest.mark.parametrize(
+    ("field", "config", "message"),
+    [
+        ("audio_config", ASTConfig(**ENCODER), r"audio_config: .*got 'audio-spectrogram-transformer'.*choose wav2vec2.*wav2vec2-bert"),
+        ("audio_config", BertConfig(**ENCODER), r"audio_config: .*got 'bert' \(BertModel, which takes input_ids\)"),
+        ("audio_config", WhisperConfig(d_model=36, encoder_layers=1, decoder_layers=1), r"audio_config: .*got 'whisper'"),
+        ("audio_config", ClapAudioConfig(), r"an encoder that AutoModel knows, got 'clap_audio_model'.*speech: wav2vec2.*text: BERT"),
+        (
+            "text_config",
+            BartConfig(d_model=32, encoder_layers=1, decoder_layers=1),
+            r"text_config: .*got 'bart'.*choose BERT",
+        ),
+        ("text_config", HubertConfig(**ENCODER, **FRONT), r"text_config: .*got 'hubert'.*T5's encoder, GPT-2, Qwen, Llama"),
+    ],
+    ids=["spectrograms", "text-as-audio", "all-of-whisper", "part-of-clap", "encoder-and-decoder", "audio-as-text"],
+)
+def test_what_cannot_be_a_branch_is_refused(field, config, message):
+    """And what can is named."""
+    with pytest.raises(ValueError, match=message):
+        MultimodalEmotionClassifier(MultimodalEmotionConfig(**{"audio_config": tiny_config().audio_config, field: config.to_dict()}))
 
 
 @pytest.mark.parametrize(

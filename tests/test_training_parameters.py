@@ -61,12 +61,12 @@ def is_front(name):
 
 def in_layer(name, prefix, layers):
     return name.startswith(
-        tuple(f"{prefix}{path}.{k}." for path in ("encoder.layers", "layers", "encoder.layer", "transformer.layer") for k in layers)
+        tuple(f"{prefix}{path}.{k}." for path in ("encoder.layers", "layers", "encoder.layer", "transformer.layer", "h") for k in layers)
     )
 
 
 def is_last_norm(name):
-    return name.startswith(AUDIO + "layer_norm.")  # Whisper's, behind its highest layer
+    return name.startswith((AUDIO + "layer_norm.", TEXT + "ln_f."))  # Whisper's and GPT-2's, behind their highest layers
 
 
 CASES = {
@@ -137,7 +137,7 @@ def test_more_layers_than_there_are_are_refused(manifest):
 # rates and gradients
 
 
-@pytest.mark.parametrize(("audio", "text"), [("wavlm", "roberta"), ("whisper_audio_encoder", "distilbert")])
+@pytest.mark.parametrize(("audio", "text"), [("wavlm", "roberta"), ("whisper_audio_encoder", "distilbert"), ("hubert", "gpt2")])
 def test_each_part_and_layer_has_its_rate_and_only_matrices_decay(manifest, audio, text):
     args = arguments(
         manifest, layer_decay=0.5, learning_rate=1.0, audio_learning_rate=0.1, text_learning_rate=0.2, fusion_learning_rate=0.3,
@@ -220,8 +220,16 @@ def test_gradient_checkpointing_gives_the_same_gradients(manifest, audio, text):
 # adapters
 
 
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False but the target module is")  # GPT-2's; peft sets it right
 @pytest.mark.parametrize(
-    ("audio", "text"), [("whisper_audio_encoder", "distilbert"), ("wavlm", "roberta"), ("hubert", "xlm-roberta"), ("wav2vec2", "bert")]
+    ("audio", "text"),
+    [
+        ("whisper_audio_encoder", "distilbert"),
+        ("wavlm", "roberta"),
+        ("hubert", "xlm-roberta"),
+        ("wav2vec2", "bert"),
+        ("wav2vec2-bert", "gpt2"),
+    ],
 )
 def test_merged_adapters_equal_unmerged_ones_and_leave_the_model_alone(manifest, audio, text):
     args = arguments(manifest, freeze=["audio", "text"], lora_rank=1, lora_dropout=0.1)
@@ -232,7 +240,7 @@ def test_merged_adapters_equal_unmerged_ones_and_leave_the_model_alone(manifest,
     with torch.inference_mode():
         before = model(**batch).logits
     adapted = add_adapters(model, args)
-    assert len(adapted) == 8  # two projections of two layers of both encoders
+    assert len(adapted) == (6 if text == "gpt2" else 8)  # two projections of two layers of both encoders; GPT-2 has both in one
     freezing = Freezing(model, args)
     freezing.apply(0)
     trained = freezing.ever_trained()

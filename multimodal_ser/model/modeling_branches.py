@@ -72,20 +72,53 @@ class LengthAwareFeatureEncoder(nn.Module):
         return hidden_states
 
 
+class LengthAwarePositions(nn.Module):
+    """The positional convolutions of data2vec-audio, five above each other, between which padding stays zero.
+
+    The encoder gives them zeros for padded frames, but each convolution makes something of those, which the next would see. The
+    modules are those of the encoder that is replaced, so that checkpoints fit as they are.
+    """
+
+    def __init__(self, pos_conv_embed: nn.Module):
+        super().__init__()
+        self.layers: Any = pos_conv_embed.layers
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, T, Da), padded frames all zero -> (B, T, Da)."""
+        hidden_states = hidden_states.transpose(1, 2)
+        true = hidden_states.ne(0).any(1, keepdim=True).to(hidden_states.dtype)  # a true frame is never zero in every feature
+        for layer in self.layers:
+            hidden_states = layer(hidden_states) * true
+        return hidden_states.transpose(1, 2)
+
+
+# What may be a branch, for those who asked for something else.
+SPEECH_ENCODERS = (
+    "wav2vec2 (XLS-R, MMS), HuBERT, WavLM, data2vec-audio, UniSpeech, SEW, wav2vec2-bert, or a Whisper with its decoder left out"
+)
+TEXT_ENCODERS = "BERT, RoBERTa, XLM-R, DeBERTa, ELECTRA, T5's encoder, GPT-2, Qwen, Llama, ..."
+
+
 def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
     """An encoder with no weights loaded, with the attention that was asked for where this architecture has it, else its own choice."""
     # CODEPATH: Whisper encoders; by their type, not their class, of which copied code (trust_remote_code) has two, one in each folder.
     if config.model_type == "whisper_audio_encoder":
         return WhisperAudioEncoder(config)
-    try:
-        model_class = auto_class._model_mapping[type(config)]
-    except KeyError:
-        model_class = AutoModel._model_mapping[type(config)]
+    mapping = auto_class._model_mapping if type(config) in auto_class._model_mapping else AutoModel._model_mapping
+    if type(config) not in mapping:  # part of a larger model
+        expected = f"speech: {SPEECH_ENCODERS}; text: {TEXT_ENCODERS}"
+        raise ValueError(f"expected an encoder that AutoModel knows, got {config.model_type!r}, which is none; choose one ({expected})")
+    model_class = mapping[type(config)]
     # trf-ignore: TRF051 - not a dispatch: what the fusion runs with is offered to a branch only where the branch has it
     if config._attn_implementation == "sdpa" and not model_class._supports_sdpa:
         config._attn_implementation = "eager"
     wants_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
     return model_class._from_config(config, **({"add_pooling_layer": False} if wants_pooler else {}))
+
+
+def _takes(encoder: PreTrainedModel) -> Any:
+    """Names of what an encoder's forward takes; with `decoder_input_ids` it is more than an encoder (BART, Moonshine)."""
+    return inspect.signature(encoder.forward).parameters
 
 
 def adopt_loading_rules(branch: nn.Module, encoder: PreTrainedModel) -> None:
@@ -101,8 +134,13 @@ def adopt_loading_rules(branch: nn.Module, encoder: PreTrainedModel) -> None:
     rules._keep_in_fp32_modules_strict = encoder._keep_in_fp32_modules_strict
 
 
-BATCHED_FAMILIES = frozenset(["wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "whisper_audio_encoder"])
+BATCHED_FAMILIES = frozenset(
+    ["wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", "wav2vec2-bert", "whisper_audio_encoder"]
+)
 """Speech encoders whose padded rows are known, by test, to give what they give alone; rows of any other run one by one."""
+
+TIME_FIRST_FAMILIES = frozenset(["wav2vec2-bert"])
+"""Speech encoders that take features (B, F, M), one row a frame; Whisper's spectrogram is (B, M, F)."""
 
 
 class AudioBranch(nn.Module):
@@ -119,12 +157,20 @@ class AudioBranch(nn.Module):
         # CODEPATH: wav2vec2, HuBERT and WavLM checkpoints set layerdrop; Whisper encoders do not.
         if getattr(audio_config, "layerdrop", 0):
             audio_config.layerdrop = 0.0  # the layer sum needs every layer at every step
+        # CODEPATH: checkpoints fine-tuned for translation or recognition may have an adapter, which thins out what the last layer gives.
+        if getattr(audio_config, "add_adapter", False):
+            audio_config.add_adapter = False  # the layer sum takes the layers' own states, 50 a second
         self.encoder = build_encoder(AutoModel, audio_config)
         adopt_loading_rules(self, self.encoder)
-        if self.encoder.main_input_name != "input_values" and not isinstance(self.encoder, WhisperAudioEncoder):
+        self.time_first = audio_config.model_type in TIME_FIRST_FAMILIES
+        takes_features = self.time_first or isinstance(self.encoder, WhisperAudioEncoder)
+        expected = "input_features" if takes_features else "input_values"
+        # An audio spectrogram transformer calls its features input_values too; it has no frames for lengths to be counted in.
+        framed = hasattr(self.encoder, "_get_feat_extract_output_lengths") and "decoder_input_ids" not in _takes(self.encoder)
+        if self.encoder.main_input_name != expected or not framed:
             raise ValueError(
-                f"audio_config: expected an encoder of waveforms or a WhisperAudioEncoder, got {audio_config.model_type!r}, which takes "
-                f"{self.encoder.main_input_name}; choose wav2vec2, HuBERT, WavLM, ..."
+                f"audio_config: expected an encoder of speech, frame by frame, got {audio_config.model_type!r} "
+                f"({type(self.encoder).__name__}, which takes {self.encoder.main_input_name}); choose {SPEECH_ENCODERS}"
             )
         # A batch norm (some HuBERT) makes something of padding's zeros.
         self.batched = audio_config.model_type in BATCHED_FAMILIES and not getattr(audio_config, "conv_pos_batch_norm", False)
@@ -132,6 +178,9 @@ class AudioBranch(nn.Module):
         # CODEPATH: "group": wav2vec2-base, hubert-base, wavlm-base; "layer": their large siblings, and the shipped checkpoint.
         if front is not None and getattr(audio_config, "feat_extract_norm", None) == "group":
             self.encoder.feature_extractor = LengthAwareFeatureEncoder(front)
+        # CODEPATH: data2vec-audio alone has more than one positional convolution.
+        if audio_config.model_type == "data2vec-audio":
+            self.encoder.encoder.pos_conv_embed = LengthAwarePositions(self.encoder.encoder.pos_conv_embed)
         width = config.fusion_hidden_size
         num_states, encoder_width = audio_config.num_hidden_layers + 1, audio_config.hidden_size
         self.layer_weights = nn.Parameter(torch.zeros(num_states))
@@ -148,17 +197,18 @@ class AudioBranch(nn.Module):
         """Run the encoder.
 
         Args:
-            inputs: (B, S) samples at 16 kHz, or (B, M, F) spectrogram, as the encoder takes them.
+            inputs: (B, S) samples at 16 kHz, or features (B, M, F) or (B, F, M), as the encoder takes them.
             mask: (B, S) or (B, F), 1 for what is true; a row of zeros is a row without audio. None: no padding.
 
         Returns:
             hidden states (B, layers + 1, T, Da) and frame mask (B, T), True for true frames.
         """
-        time = inputs.shape[-1]
+        time = inputs.shape[1 if self.time_first else -1]
         least = self.min_training_length if self.training else self.min_length  # SpecAugment fails on fewer frames than it masks
         if time < least:
             mask = torch.ones(len(inputs), time, dtype=torch.long, device=inputs.device) if mask is None else mask
-            inputs, mask = nn.functional.pad(inputs, (0, least - time)), nn.functional.pad(mask, (0, least - time))
+            more = (0, least - time)
+            inputs, mask = nn.functional.pad(inputs, (0, 0, *more) if self.time_first else more), nn.functional.pad(mask, more)
             time = least
         lengths = torch.full((len(inputs),), time, device=inputs.device) if mask is None else mask.sum(-1).long()
         present = lengths > 0
@@ -166,15 +216,20 @@ class AudioBranch(nn.Module):
         encoder_mask = None
         if mask is not None:
             encoder_mask = (torch.arange(time, device=inputs.device) < lengths[:, None]).to(torch.long)
-            shape = (len(inputs),) + (1,) * (inputs.dim() - 2) + (time,)
+            if self.time_first:
+                shape: tuple[int, ...] = (inputs.shape[0], time, 1)
+            else:
+                shape = (inputs.shape[0],) + (1,) * (inputs.dim() - 2) + (time,)
             inputs = inputs * mask.view(shape).to(inputs.dtype)  # whatever stands in the padding, the encoder sees zeros
-        if self.batched or len(inputs) == 1 or mask is None:
+        if self.batched or mask is None:
             hidden_states = self._run(inputs, lengths, encoder_mask)
+            frames = self.encoder._get_feat_extract_output_lengths(lengths).clamp_max(hidden_states.shape[2])
         else:
-            alone = [self._run(inputs[i : i + 1, :length], lengths[i : i + 1], None) for i, length in enumerate(lengths.tolist())]
-            frames_of_longest = max(states.shape[2] for states in alone)
-            hidden_states = torch.cat([nn.functional.pad(states, (0, 0, 0, frames_of_longest - states.shape[2])) for states in alone])
-        frames = self.encoder._get_feat_extract_output_lengths(lengths).clamp_max(hidden_states.shape[2])
+            axis = 1 if self.time_first else -1
+            alone = [self._run(inputs[i : i + 1].narrow(axis, 0, n), lengths[i : i + 1], None) for i, n in enumerate(lengths.tolist())]
+            frames = torch.tensor([states.shape[2] for states in alone], device=inputs.device)
+            longest = max(states.shape[2] for states in alone)
+            hidden_states = torch.cat([nn.functional.pad(states, (0, 0, 0, longest - states.shape[2])) for states in alone])
         frame_mask = torch.arange(hidden_states.shape[2], device=frames.device) < (frames * present)[:, None]
         return hidden_states, frame_mask
 
@@ -241,7 +296,11 @@ def _spans(frame_mask: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
-    """Samples (or spectrogram frames) that give so many hidden states: the receptive field of the front."""
+    """Samples (or frames of features) that give so many hidden states: the receptive field of the front."""
+    if config.model_type in TIME_FIRST_FAMILIES:
+        return frames
+    # CODEPATH: SEW takes the mean of so many frames before its layers.
+    frames = max(frames, getattr(config, "squeeze_factor", 1))
     if not hasattr(config, "conv_kernel"):
         return 2 * frames
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
@@ -254,18 +313,31 @@ class TextBranch(nn.Module):
 
     The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365). The highest layer of the encoder that ships says of nearly every
     token what the sentence says; with the lower ones its tokens differ, and cross-attention has something to choose between.
-    Texts longer than the encoder holds go through it in overlapping windows.
+    Texts longer than the encoder holds go through it in overlapping windows. A decoder language model stays causal: a token's state
+    knows what stands before it, the last one's all of the text.
     """
 
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__()
-        self.encoder = build_encoder(AutoModelForTextEncoding, config.text_config)
-        adopt_loading_rules(self, self.encoder)
         text_config: Any = config.text_config
+        # CODEPATH: decoder language models keep keys and values for a next token, which nobody asks for here.
+        if getattr(text_config, "use_cache", False):
+            text_config.use_cache = False
+        self.encoder = build_encoder(AutoModelForTextEncoding, text_config)
+        adopt_loading_rules(self, self.encoder)
+        takes = _takes(self.encoder)
+        fits = "attention_mask" in takes and "decoder_input_ids" not in takes and hasattr(text_config, "hidden_size")
+        if self.encoder.main_input_name != "input_ids" or not fits:
+            raise ValueError(
+                f"text_config: expected an encoder of token ids with an attention mask, or a decoder language model, got "
+                f"{text_config.model_type!r} ({type(self.encoder).__name__}); choose {TEXT_ENCODERS}"
+            )
+        self.batched = text_config.model_type in BATCHED_TEXT_FAMILIES
+        self.causal = any(getattr(module, "is_causal", False) for module in self.encoder.modules())
         self.layer_weights = nn.Parameter(torch.zeros(text_config.num_hidden_layers + 1))
         self.projection = nn.Linear(text_config.hidden_size, config.fusion_hidden_size)
         self.dropout = nn.Dropout(config.fusion_dropout)
-        self.max_length = _longest_text(config.text_config)
+        self.max_length = _longest_text(text_config)
 
     def encode(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """input_ids (B, L), mask (B, L) -> (B, L, Dt), summed over layers. A row's windows depend on its own length alone."""
@@ -286,14 +358,22 @@ class TextBranch(nn.Module):
             for at in range(0, len(rows), 16)
         ]
         states = torch.cat(windows).flatten(0, 1)  # (windows * limit, Dt)
-        # of the two windows that hold a token, take the one in which it lies farther from the edge
+        # of the two windows that hold a token, take the one in which more of its surroundings lie: for a causal model, of what is before
         count = torch.tensor(counts, device=mask.device)
         position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
-        window = ((position - limit // 4).div(stride, rounding_mode="floor").clamp_min(0)).minimum(count[:, None] - 1)
+        edge = limit // 2 if self.causal else limit // 4
+        window = ((position - edge).div(stride, rounding_mode="floor").clamp_min(0)).minimum(count[:, None] - 1)
         offset = (position - window * stride).clamp_max(limit - 1)  # beyond a row's last window lies padding
         return states[((count.cumsum(0) - count)[:, None] + window) * limit + offset]
 
     def _layer_sum(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if not self.batched:  # each row without its padding
+            lengths = mask.sum(1).tolist()
+            alone = [self._mixed(input_ids[i : i + 1, :n], mask[i : i + 1, :n]) for i, n in enumerate(lengths)]
+            return torch.cat([nn.functional.pad(states, (0, 0, 0, mask.shape[1] - states.shape[1])) for states in alone])
+        return self._mixed(input_ids, mask)
+
+    def _mixed(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         states = self.encoder(input_ids=input_ids, attention_mask=mask, output_hidden_states=True).hidden_states
         weights = self.layer_weights.softmax(0).to(states[0].dtype)
         mixed = states[0] * weights[0]
@@ -305,6 +385,15 @@ class TextBranch(nn.Module):
         """Hidden states (B, L, Dt), summed over layers -> (B, L, D)."""
         return self.dropout(self.projection(hidden_states.to(self.projection.weight.dtype)))
 
+
+BATCHED_TEXT_FAMILIES = frozenset(
+    [
+        "bert", "roberta", "xlm-roberta", "distilbert", "camembert", "deberta", "deberta-v2", "albert", "electra", "mpnet", "modernbert",
+        "ernie", "data2vec-text", "rembert", "roformer", "xlm-roberta-xl", "nomic_bert", "eurobert", "t5", "mt5", "umt5", "gpt2",
+        "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "smollm3", "olmo2", "granite",
+    ]
+)  # fmt: skip
+"""Text encoders whose padded rows are known, by test, to give what they give alone; rows of any other run one by one."""
 
 OFFSET_POSITIONS = frozenset(
     [
@@ -322,8 +411,13 @@ OFFSET_POSITIONS = frozenset(
 )
 """Encoders whose positions start behind that of the padding token: of 514 positions they use 512."""
 
+LONGEST_WINDOW = 8192
+"""Tokens that go through an encoder at once, even where it holds more: what attention costs grows with their square."""
+
 
 def _longest_text(config: PreTrainedConfig) -> int:
-    positions = getattr(config, "max_position_embeddings", None) or 512
+    # CODEPATH: T5's encoder has no table of positions, and was trained on 512 tokens.
+    positions = getattr(config, "max_position_embeddings", None) or -1
+    positions = 512 if positions < 1 else positions
     # CODEPATH: RoBERTa's kin count positions from behind the padding token; BERT and DistilBERT from 0.
-    return positions - (config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0)
+    return min(positions - (config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0), LONGEST_WINDOW)

@@ -52,6 +52,7 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         if trim_silence_db is not None and not trim_silence_db > 0:
             raise ValueError(f"trim_silence_db: expected more than 0 dB, or None, got {trim_silence_db}; 40 is a good start")
         self.trim_silence_db = trim_silence_db
+        self._tried: tuple[Any, int] | None = None  # the extractor that was last looked at, and its time axis
         tokenizer.padding_side = "right"  # the model's masks are prefixes
         if tokenizer.pad_token is None:  # decoder language models have none; what is padded is masked, so any token serves
             tokenizer.pad_token = tokenizer.eos_token
@@ -73,6 +74,15 @@ class MultimodalEmotionProcessor(ProcessorMixin):
     def model_input_names(self) -> list[str]:
         """Names of the tensors that the model takes."""
         return [self.feature_extractor.model_input_names[0], "audio_attention_mask", "input_ids", "attention_mask"]
+
+    @property
+    def time_axis(self) -> int:
+        """Where time runs in what the audio branch takes of one clip: 0 for features (F, M), else -1: samples (S,), features (M, F)."""
+        extractor = self.feature_extractor
+        if self._tried is None or self._tried[0] is not extractor:
+            waveforms = extractor.model_input_names[0] == "input_values"
+            self._tried = extractor, -1 if waveforms or not _is_time_first(extractor) else 0
+        return self._tried[1]
 
     # trf-ignore: TRF057 - documented by hand
     def __call__(  # type: ignore[override]
@@ -124,7 +134,8 @@ class MultimodalEmotionProcessor(ProcessorMixin):
                 )
             joined = [self._with_context(row, before) for row, before in zip(texts, turns, strict=True)]
             if any(joined):
-                data |= self._text(joined)
+                words = self._text(joined)
+                data |= words if words["attention_mask"].any() else {}  # signs that no token stands for
         if not data:
             raise ValueError("expected audio or text in at least one row, got none; leave empty rows out")
         return BatchFeature(data)
@@ -146,19 +157,30 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             waveform = waveform.astype(np.float32)
             if self.trim_silence_db is not None:
                 waveform = trimmed(waveform, self.trim_silence_db, self.sampling_rate)
-            options: dict[str, Any] = {"padding": False} if name == "input_values" else {"padding": "longest", "truncation": False}
-            rows.append(
-                np.asarray(self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0])
-            )
+            rows.append(self._features(waveform))
         like = next(row for row in rows if row is not None)
-        longest = max(row.shape[-1] for row in rows if row is not None)
-        inputs = torch.zeros(len(rows), *like.shape[:-1], longest)
+        axis = self.time_axis
+        longest = max(row.shape[axis] for row in rows if row is not None)
+        shape = list(like.shape)
+        shape[axis] = longest
+        inputs = torch.zeros(len(rows), *shape)
         mask = torch.zeros(len(rows), longest, dtype=torch.long)
         for index, row in enumerate(rows):
             if row is not None:
-                inputs[index, ..., : row.shape[-1]] = torch.from_numpy(row)
-                mask[index, : row.shape[-1]] = 1
+                inputs[index].narrow(axis, 0, row.shape[axis]).copy_(torch.from_numpy(row))
+                mask[index, : row.shape[axis]] = 1
         return {name: inputs, "audio_attention_mask": mask}
+
+    def _features(self, waveform: np.ndarray) -> np.ndarray:
+        """What the encoder takes of one clip: (S,), (M, F) or (F, M)."""
+        name = self.feature_extractor.model_input_names[0]
+        options: dict[str, Any] = {"padding": False}
+        if name != "input_values":
+            options = {"padding": "longest", "truncation": False}
+            if self.time_axis == 0:  # two frames at least, that they have a deviation, and no half of a stacked frame
+                options["pad_to_multiple_of"] = None
+                waveform = np.pad(waveform, (0, max(0, TWO_FRAMES - len(waveform))))
+        return np.asarray(self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0])
 
     def _with_context(self, text: str | None, before: str | Sequence[str] | None) -> str | None:
         if not isinstance(text, str) or not text.strip():  # None, "", NaN of a table
@@ -170,7 +192,22 @@ class MultimodalEmotionProcessor(ProcessorMixin):
     def _text(self, texts: list[str | None]) -> dict[str, torch.Tensor]:
         encoded = self.tokenizer([text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False)
         given = torch.tensor([text is not None for text in texts])[:, None]
+        if not encoded["input_ids"].numel():
+            nothing = torch.zeros(len(texts), 1, dtype=torch.long)
+            return {"input_ids": nothing, "attention_mask": nothing}
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"] * given}
+
+
+TWO_FRAMES = 560
+"""Samples of two frames of 25 ms, 10 ms apart, at 16 kHz."""
+
+
+def _is_time_first(feature_extractor: Any) -> bool:
+    """Whether an extractor gives (F, M), as SeamlessM4T's does, or (M, F), as Whisper's: the axis along which a longer clip is longer."""
+    rate, name = feature_extractor.sampling_rate, feature_extractor.model_input_names[0]
+    options = {"sampling_rate": rate, "padding": "longest", "truncation": False, "return_tensors": "np"}
+    short, long = (feature_extractor(np.zeros(rate * seconds, np.float32), **options)[name][0].shape for seconds in (1, 2))
+    return short[0] != long[0]
 
 
 def trimmed(waveform: np.ndarray, threshold_db: float, sampling_rate: int = 16_000) -> np.ndarray:

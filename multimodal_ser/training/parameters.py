@@ -18,7 +18,7 @@ TEXT_LAYER_SUM = "model.text_branch.layer_weights"
 HEAD = ("classifier.", "regressor.", "norm.")
 FRONT = re.compile(r"^(feature_extractor|conv\d)\.")
 LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
-ABOVE = re.compile(r"^(layer_norm|final_norm|(encoder\.)?final_layer_norm)\.")
+ABOVE = re.compile(r"^(layer_norm|final_norm|ln_f|norm|(encoder\.)?final_layer_norm)\.")
 
 ATTENTION_PROJECTIONS = frozenset(
     ["q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "query_proj", "value_proj", "linear_q", "linear_v", "c_attn", "q", "v"]
@@ -45,7 +45,7 @@ def layer_of(name: str) -> int | None:
 
 
 def _is_above(name: str) -> bool:
-    """Whether a weight lies above all layers of its encoder: a last norm (Whisper, ModernBERT, T5), the layer sum."""
+    """Whether a weight lies above all layers of its encoder: a last norm (Whisper, ModernBERT, T5, GPT-2, Llama), the layer sum."""
     return name == TEXT_LAYER_SUM or bool(ABOVE.match(name.removeprefix(AUDIO).removeprefix(TEXT)))
 
 
@@ -156,6 +156,8 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
         raise InputError(
             "lora_rank", expected="the package peft", got="none", remedy='pip install "multimodal_ser[train]", or set lora_rank to 0'
         ) from error
+    from transformers.pytorch_utils import Conv1D  # GPT-2's name for a linear layer
+
     branches = {"audio": AUDIO, "text": TEXT}
     adapted = []
     for branch, prefix in branches.items():
@@ -166,7 +168,7 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
         projections = WAVLM_PROJECTIONS if encoder.config.model_type == "wavlm" else ATTENTION_PROJECTIONS
         names = [
             name for name, module in model.named_modules()
-            if name.startswith(prefix) and name.rsplit(".", 1)[-1] in projections and isinstance(module, nn.Linear)
+            if name.startswith(prefix) and name.rsplit(".", 1)[-1] in projections and isinstance(module, (nn.Linear, Conv1D))
         ]  # fmt: skip
         if not names:
             raise InputError(
