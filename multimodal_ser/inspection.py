@@ -56,6 +56,7 @@ def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str
             for layer in fusion_layers
         ],
         "temperature": dict(config.temperature),
+        "conformal": {case: dict(stored) for case, stored in config.conformal.items()},
         "transcripts_of_training": f"Whisper {config.transcriber}" if config.transcriber else None,
         "code_license": CODE_LICENSE,
         "weights_license": config.weights_license,

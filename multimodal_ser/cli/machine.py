@@ -30,7 +30,8 @@ def info(args: argparse.Namespace) -> int:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_plain(item)}" for key, item in value.items())
+        between = "; " if any(isinstance(item, dict) for item in value.values()) else ", "
+        return between.join(f"{key.replace('_', ' ')} {_plain(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         return "; ".join(map(_plain, value)) or "none"
     return "unknown" if value is None else str(value)

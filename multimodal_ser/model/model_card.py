@@ -1,76 +1,176 @@
-"""The model card that `save_pretrained` writes: what is known of the model, and nothing else."""
+"""The model card that `save_pretrained` writes: its metadata, as https://github.com/huggingface/hub-docs/blob/main/modelcard.md has it, and
+its sections (`card_sections`), from what is known of the model (`card_facts`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from .card_facts import CARD_MARK, FACTS_NAME, CardFacts, Evaluation, facts_of, source_of, weights_digest
+from .card_reports import facts_from_calibration, facts_from_report
+from .card_sections import FIGURES, GIVEN, branch_ids, is_code, is_hub_id, learned, render_card
+from .configuration_multimodal_ser import MODALITY_CASES
 
 if TYPE_CHECKING:
     from .configuration_multimodal_ser import MultimodalEmotionConfig
 
-BODY = """---
-{card_data}
----
+__all__ = [
+    "CardFacts",
+    "card_metadata",
+    "facts_from_calibration",
+    "facts_from_report",
+    "facts_of",
+    "save_model_card",
+    "source_of",
+    "write_model_card",
+]
 
-# Emotion recognition from speech and its transcript
+HUB_LICENSES = frozenset(
+    [
+        "apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m", "bigscience-bloom-rail-1.0",
+        "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "c-uda",
+        "cc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
+        "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+        "cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "wtfpl", "ecl-2.0", "epl-1.0", "epl-2.0", "etalab-2.0",
+        "eupl-1.1", "agpl-3.0", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "isc", "lppl-1.3c", "ms-pl", "mpl-2.0",
+        "odc-by", "odbl", "openrail++", "osl-3.0", "postgresql", "ofl-1.1", "ncsa", "unlicense", "zlib", "pddl", "lgpl-lr",
+        "deepfloyd-if-license", "llama2", "gemma", "unknown", "other",
+    ]
+)  # fmt: skip
+"""Identifiers that the Hub knows (https://huggingface.co/docs/hub/repositories-licenses); any other is `other` with a `license_name`."""
 
-A `{audio}` audio branch and a `{text}` text branch, joined by {layers} cross-attention layers; {parameters:.1f} M parameters.
-Written by `multimodal_ser`; training data and measurements are not known to the function that wrote this card. Add them here.
-
-## How to use
-
-```python
-from multimodal_ser import MultimodalEmotionClassifier
-
-classifier = MultimodalEmotionClassifier.from_pretrained("PATH_OR_HUB_ID")
-prediction = classifier.predict("call.wav")
-print(prediction.label, prediction.confidence)
-```
-
-- Classes: {labels}.
-- Transcripts were written by: {transcriber}. Languages that the text branch reads: {languages}.
-- Temperatures (divide the logits, one a modality case): {temperature}.
-- Licence of the weights: {license}
-
-## Intended use and limits
-
-The model guesses which emotion a listener would hear; it does not know what a person feels. It is wrong often, more often for
-speakers, languages and situations unlike those that it was trained on. Measure it on your own data before you rely on it.
-
-Not for decisions about people. In the European Union, inferring emotions in the workplace or in education is prohibited (AI Act,
-Regulation (EU) 2024/1689, Article 5(1)(f)), and people who are exposed to emotion recognition have to be told (Article 50(3)).
-"""
+TASK = "audio-classification"
+METRICS: Mapping[str, tuple[str, dict[str, str]]] = {
+    "ua": ("recall", {"average": "macro"}),
+    "wa": ("accuracy", {}),
+    "macro_f1": ("f1", {"average": "macro"}),
+    "weighted_f1": ("f1", {"average": "weighted"}),
+}
+"""The identifiers that the Hub has for the figures, and what tells them apart."""
 
 
-def write_model_card(config: MultimodalEmotionConfig, folder: Path, num_parameters: int) -> None:
-    """Write README.md into `folder`, unless somebody has written one there already."""
+def save_model_card(model: Any, folder: str | Path, facts: CardFacts | None = None, *, model_id: str | None = None) -> bool:
+    """Write the card of a model that was saved into `folder`, and card_facts.json beside it.
+
+    Args:
+        model: the `MultimodalEmotionClassifier`. What is known of it is taken from its attribute `card_facts` where somebody set that,
+            else from the checkpoint that it was loaded from: all of it while the weights are the same, else as what it started from.
+        folder: of the saved model.
+        facts: what is known besides, such as `facts_from_report("report.json")` gives.
+        model_id: its Hub id, where it has one.
+
+    Returns:
+        Whether the card was written; False: a person's card stands there, which is left alone.
+
+    Example:
+        >>> import tempfile
+        >>> from multimodal_ser.model.model_card import CardFacts, save_model_card
+        >>> from multimodal_ser.testing import tiny_model
+        >>> folder, model = tempfile.mkdtemp(), tiny_model()
+        >>> model.save_pretrained(folder)
+        >>> save_model_card(model, folder, CardFacts(procedure={"epochs": 15}))
+        True
+    """
+    own: CardFacts | None = getattr(model, "card_facts", None)
+    known = own or facts_of(model) or CardFacts()
+    weights = known.weights if own is None and known.weights else weights_digest(model)
+    if facts is not None:
+        known = known | facts
+    source = known.started_from
+    if source is not None and source.name == model_id and not source.told and (source.facts is None or not source.facts.says_something):
+        known = replace(known, started_from=None)  # an earlier commit of this repository, of which nothing is known
+    known = replace(known, temperature={case: float(model.config.temperature[case]) for case in MODALITY_CASES}, weights=weights)
+    return write_model_card(model.config, Path(folder), sum(p.numel() for p in model.parameters()), known, model_id=model_id)
+
+
+def write_model_card(
+    config: MultimodalEmotionConfig, folder: Path, num_parameters: int, facts: CardFacts | None = None, *, model_id: str | None = None
+) -> bool:
+    """Write README.md into `folder`, unless somebody has written one there already, and card_facts.json.
+
+    Args:
+        config: of the model.
+        folder: of the saved model.
+        num_parameters: of the whole model.
+        facts: what else is known; None: nothing, and facts that lie there from another model are taken away.
+        model_id: the Hub id.
+
+    Returns:
+        Whether the card was written.
+    """
+    if facts is None:
+        (folder / FACTS_NAME).unlink(missing_ok=True)
+    else:
+        facts.save(folder)
     path = folder / "README.md"
-    if path.exists() and "Written by `multimodal_ser`" not in path.read_text(encoding="utf-8"):
-        return
-    inherited = config.weights_license
-    audio_config: Any = config.audio_config
-    text_config: Any = config.text_config
-    card_data = ModelCardData(
-        license=inherited or None,
-        language=config.text_languages,
+    if path.exists() and CARD_MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        return False
+    metadata = card_metadata(config, facts, model_id=model_id, has_license_file=(folder / "LICENSE").is_file())
+    body = render_card(config, num_parameters, facts, model_id=model_id)
+    ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{body}").save(path)
+    return True
+
+
+def card_metadata(
+    config: MultimodalEmotionConfig, facts: CardFacts | None = None, *, model_id: str | None = None, has_license_file: bool = False
+) -> ModelCardData:
+    """The metadata block: only what is known, in the Hub's words.
+
+    Args:
+        config: of the model.
+        facts: what else is known.
+        model_id: the Hub id.
+        has_license_file: whether a file LICENSE lies beside the card.
+    """
+    facts = facts or CardFacts()
+    inherited = _license_id(config.weights_license)
+    listed = inherited in HUB_LICENSES
+    results = [each for entry in facts.evaluation if entry.source == "report" for each in _eval_results(entry)]
+    languages = dict.fromkeys(
+        [*(config.text_languages or []), *(code for part in learned(facts) for code in part.languages if is_code(code))]
+    )
+    sets = dict.fromkeys(part.dataset for part in learned(facts) if part.dataset)
+    source = facts.started_from
+    bases = [source.name] if source is not None and source.hub and is_hub_id(source.name) else branch_ids(config)
+    return ModelCardData(
+        license=None if inherited is None else inherited if listed else "other",
+        license_name=None if inherited is None or listed else inherited,
+        license_link="LICENSE" if inherited is not None and not listed and has_license_file else None,
+        language=[code for code in languages if is_code(code)] or None,
         library_name="multimodal_ser",
-        pipeline_tag="audio-classification",
+        pipeline_tag=TASK,
         tags=["speech-emotion-recognition", "multimodal"],
+        base_model=[name for name in bases if name != model_id] or None,
+        datasets=list(sets) or None,
+        metrics=sorted({each.metric_type for each in results}) or None,
+        eval_results=results or None,
+        model_name=(model_id or "multimodal_ser").rpartition("/")[2] if results else None,
     )
-    body = BODY.format(
-        card_data=card_data.to_yaml(),
-        audio=audio_config.model_type,
-        text=text_config.model_type,
-        layers=config.fusion_layers,
-        parameters=num_parameters / 1e6,
-        labels=", ".join(config.id2label[i] for i in range(config.num_labels)),
-        transcriber=f"Whisper {config.transcriber}" if config.transcriber else "unknown",
-        languages=", ".join(config.text_languages) if config.text_languages else "unknown",
-        temperature=config.temperature,
-        license=f"{inherited}, inherited from the weights that training started from."
-        if inherited
-        else "unknown; it is the author's to say.",
-    )
-    ModelCard(body).save(path)
+
+
+def _eval_results(entry: Evaluation) -> list[EvalResult]:
+    results = []
+    for each in entry.systems:
+        if each.kind == "baseline":
+            continue
+        alike = "" if each.kind == "model" else f", models trained alike on {entry.folds} folds"
+        for name, (metric, options) in METRICS.items():
+            if name in each.figures:
+                results.append(
+                    EvalResult(
+                        task_type=TASK, task_name="speech emotion recognition", dataset_type=(entry.datasets or [entry.name])[0],
+                        dataset_name=entry.name, dataset_args={"protocol": entry.protocol} if entry.protocol else None,
+                        metric_type=metric, metric_value=round(each.figures[name], 4),
+                        metric_name=f"{FIGURES[name]}, {GIVEN.get(each.given, each.given)}{alike}", metric_args=dict(options) or None,
+                    )
+                )  # fmt: skip
+    return results
+
+
+def _license_id(name: str | None) -> str | None:
+    return "-".join(name.lower().split()) or None if name else None

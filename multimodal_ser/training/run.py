@@ -20,6 +20,7 @@ from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.augmentation import Augmenter
 from multimodal_ser.training.batching import BatchPlanner
 from multimodal_ser.training.caching import cache_audio, cache_text, progress_bar
+from multimodal_ser.training.card import final_facts, starting_facts
 from multimodal_ser.training.data import Clip, ClipData, Targets
 from multimodal_ser.training.embedding_cache import EmbeddingCache
 from multimodal_ser.training.loop import Loop
@@ -41,6 +42,7 @@ from multimodal_ser.training.record import (
     write_predictions,
 )
 from multimodal_ser.training.scoring import evaluate, weight_of
+from multimodal_ser.training.tracking import installed, tracking
 from multimodal_ser.training.voices import Voices
 
 
@@ -71,10 +73,15 @@ class TrainingResult:
     runs: tuple[TrainingResult, ...] = ()
 
 
-def train(args: TrainingArguments) -> TrainingResult:
+def train(args: TrainingArguments, *, on_epoch: Callable[[dict[str, Any]], None] | None = None) -> TrainingResult:
     """Train as `args` says; everything that comes of it is in `args.output_dir`, with several seeds in a folder each (`seed-1`, ...).
 
     All seeds learn from the same rows: `args.seed` divides them.
+
+    Args:
+        args: data, model and options.
+        on_epoch: called after each epoch with its line of `log.jsonl` ("epoch" counts from 0; "ua", "loss" ... are of validation), on
+            every process; what it raises ends the run, and this function with it.
 
     Returns:
         Where the best model is, and its figures; with `seeds`, their means.
@@ -91,13 +98,15 @@ def train(args: TrainingArguments) -> TrainingResult:
     """
     folder = Path(args.output_dir)
     if not args.seeds:
-        return _Run(args, folder, args.seed).result()
+        return _Run(args, folder, args.seed, on_epoch=on_epoch).result()
     refuse_other_run(folder, args)
     cache = Path(args.cache_dir or folder / "embeddings")
     results: list[TrainingResult] = []
     prepared = None
     for number, seed in enumerate(args.seeds, 1):
-        run = _Run(replace(args, seeds=[seed]), folder / f"seed-{seed}", seed, cache, prepared, begun=lambda: write_arguments(folder, args))
+        run = _Run(
+            replace(args, seeds=[seed]), folder / f"seed-{seed}", seed, cache, prepared, lambda: write_arguments(folder, args), on_epoch
+        )
         run.say(f"seed {seed} ({number} of {len(args.seeds)})")
         results.append(run.result())
         prepared = run.prepared
@@ -133,6 +142,7 @@ class _Run:
         cache: where embeddings are kept for other runs too; None: in the folder, or where `args.cache_dir` says.
         prepared: the data, where another run has read it.
         begun: called by the main process when the folder begins to hold a run.
+        on_epoch: called after each epoch with its figures.
     """
 
     def __init__(
@@ -143,8 +153,9 @@ class _Run:
         cache: Path | None = None,
         prepared: Prepared | None = None,
         begun: Callable[[], None] = lambda: None,
+        on_epoch: Callable[[dict[str, Any]], None] | None = None,
     ):
-        self.args, self.folder, self.seed, self.prepared, self.begun = args, folder, seed, prepared, begun
+        self.args, self.folder, self.seed, self.prepared, self.begun, self.on_epoch = args, folder, seed, prepared, begun, on_epoch
         self.cache = cache or Path(args.cache_dir or folder / "embeddings")
         self.keeps_cache = cache is not None or args.cache_dir is not None
         self.accelerator = _accelerator(args, folder)
@@ -207,6 +218,7 @@ class _Run:
         trained = self._trained(freezing, prepared)
         counts = {"trained": sum(w.numel() for w in trained.values()), "all": sum(w.numel() for w in model.parameters())}
         counts["adapters"] = sum(w.numel() for name, w in trained.items() if ".lora_" in name)
+        model.card_facts = self.facts = starting_facts(args, model, prepared, trained, accelerator, self.seed)
         best = folder / "best"
 
         def keep() -> None:
@@ -222,14 +234,17 @@ class _Run:
             model, _Source(train_data, self._planner(train_data), model.config.class_weights), args, accelerator, folder,
             parameter_groups(model, trained, args), seed=self.seed, begin_epoch=begin,
             evaluate=(lambda epoch: evaluate(loop.model, validation, accelerator, self._bar("validation"))[0]) if len(validation) else None,
-            keep=keep, averaged=trained, say=self.say,
+            keep=keep, averaged=trained, say=self.say, on_epoch=self.on_epoch,
         )  # fmt: skip
         size = f"{counts['trained'] / 1e6:.2f} M of {counts['all'] / 1e6:.2f} M parameters"
         epochs = f"{args.num_train_epochs} epoch{'s' * (args.num_train_epochs > 1)}, " if args.max_steps < 0 else ""
         self.say(f"{size} are trained, {epochs}{loop.total_steps} steps, on {accelerator.device.type}")
         self._begin(prepared)
+        given = {k: v for k, v in dataclasses.asdict(self.args).items() if v is not None}
+        told = {k: v if isinstance(v, int | float | str | bool) else json.dumps(v) for k, v in given.items()}
         try:
-            progress = loop.run()
+            with tracking(accelerator, folder, args.run_name or folder.name, told):
+                progress = loop.run()
         except KeyboardInterrupt:
             self.say("stopped; the same command with --resume-from-checkpoint goes on from the last checkpoint")
             raise
@@ -368,17 +383,13 @@ class _Run:
             write_json(folder / "environment.json", environment() | device)
             write_arguments(folder, self.args)
             self.begun()
-        if accelerator.log_with:
-            given = dataclasses.asdict(self.args)
-            config = {k: v if isinstance(v, int | float | str | bool) else json.dumps(v) for k, v in given.items() if v is not None}
-            wandb = {"mode": os.environ.get("WANDB_MODE", "offline"), "dir": str(folder)}  # nothing is sent anywhere unasked
-            accelerator.init_trackers(self.args.run_name or folder.name, config, {"wandb": wandb})
         accelerator.wait_for_everyone()
 
     def _finish(
         self, prepared: Prepared, validation: ClipData, test: ClipData, counts: dict[str, int], progress: Any, began: float
     ) -> TrainingResult:
         """Measure the best model, as it will be loaded: without caches, in whose half precision it would be a little another."""
+        from multimodal_ser.model.model_card import save_model_card
         from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
         args, accelerator, folder = self.args, self.accelerator, self.folder
@@ -405,9 +416,9 @@ class _Run:
             }  # fmt: skip
             if not self.keeps_cache:
                 EmbeddingCache.clear(self.cache)
+            best.card_facts = self.facts
+            save_model_card(best, folder / "best", final_facts(args, prepared, figures, progress, best_epoch, seconds))
             write_json(folder / "scores.json", summary)
-        for tracker in accelerator.trackers:  # not end_training: it would end the process group, which other seeds go on with
-            tracker.finish()
         accelerator.wait_for_everyone()
         self.say(f"done in {_duration(seconds)}; the model: {folder / 'best'} (multimodal-ser predict --model {folder / 'best'} FILE)")
         return TrainingResult(folder / "best", figures["validation"], figures["test"], best_epoch)
@@ -458,18 +469,9 @@ def _seed_everything(seed: int) -> None:
 def _accelerator(args: TrainingArguments, folder: Path) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
-    from accelerate.utils import (
-        DistributedDataParallelKwargs,
-        ProjectConfiguration,
-        is_mlflow_available,
-        is_tensorboard_available,
-        is_wandb_available,
-    )
+    from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
-    there = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available, "mlflow": is_mlflow_available}
-    trackers = [name for name in args.report_to if there[name]()]
-    if "mlflow" in trackers:
-        os.environ.setdefault("MLFLOW_TRACKING_URI", (folder / "mlruns").absolute().as_uri())
+    trackers = installed(args.report_to)
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else None  # None: what `accelerate launch` was told
     wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
