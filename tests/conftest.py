@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -33,3 +34,10 @@ def whisper_weights(data) -> Path:
     if not (out / "transformers" / "base" / "config.json").exists():
         subprocess.run([sys.executable, str(maker), str(out), "base"], check=True)
     return out
+
+
+@pytest.fixture
+def hub():
+    """A stand-in for the Hugging Face Hub on loopback; clients are processes with `env=hub.environment(HOME, TOKEN)`."""
+    with HubServer() as server:
+        yield server

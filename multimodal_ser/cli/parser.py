@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from multimodal_ser._version import __version__
-from multimodal_ser.cli import corpora, evaluation, machine, prediction, training
+from multimodal_ser.cli import corpora, evaluation, export, hub, machine, prediction, training
 from multimodal_ser.cli.output import check_output, say
 from multimodal_ser.errors import InputError
 
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="multimodal-ser", description="Emotion recognition from speech and its transcript.")
     parser.add_argument("--version", action="version", version=f"multimodal-ser {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (prediction, corpora, training, evaluation, machine):
+    for group in (prediction, corpora, training, evaluation, export, hub, machine):
         group.add(commands)
     return parser
 

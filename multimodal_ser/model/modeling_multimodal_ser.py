@@ -26,16 +26,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForTextEncoding, AutoProcessor, PreTrainedModel
+from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
+from .hub_access import HUB_OPTIONS, fetch_processor, pinned, push, telling
 from .losses import concordance_loss, emotion_loss
-from .model_card import write_model_card
+from .model_card import save_model_card
 from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel
 from .modeling_whisper_audio_encoder import WhisperAudioEncoder
+from .pipeline import TASK, SpeechEmotionRecognitionPipeline
 from .processing_multimodal_ser import MultimodalEmotionProcessor
 
 try:  # transformers takes every import outside a try for one that copied code cannot do without, also under TYPE_CHECKING
@@ -66,6 +70,8 @@ class MultimodalEmotionOutput(ModelOutput):
         gates: (B, 2), how far the combination's gates for audio and for text stand open, 0..1; None where it has none.
         audio_attentions: with `output_attentions=True`, a tensor (B, heads, T, L) a fusion layer.
         text_attentions: likewise (B, heads, L, T).
+        fused_audio_hidden_states: with `output_hidden_states=True`, N + 1 tensors (B, T, D): before the fusion layers and after each.
+        fused_text_hidden_states: likewise (B, L, D).
     """
 
     loss: torch.Tensor | None = None
@@ -75,6 +81,8 @@ class MultimodalEmotionOutput(ModelOutput):
     gates: torch.Tensor | None = None
     audio_attentions: tuple[torch.Tensor, ...] | None = None
     text_attentions: tuple[torch.Tensor, ...] | None = None
+    fused_audio_hidden_states: tuple[torch.Tensor, ...] | None = None
+    fused_text_hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
 class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
@@ -94,6 +102,11 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
 
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__(config)
+        if config.problem_type not in (None, "single_label_classification"):
+            raise ValueError(
+                f"problem_type: expected None or 'single_label_classification', got {config.problem_type!r}; the kind of loss is told by "
+                "the labels themselves (class indices, soft targets, admissible classes), and numbers are learned as dimensions=[...]"
+            )
         self.model = MultimodalEmotionModel(config)
         gated = config.combination == "gated"
         width = config.fusion_hidden_size if gated else 4 * config.fusion_hidden_size
@@ -160,9 +173,10 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         dimensions = None if self.regressor is None else self.regressor(pooled)
         if not self.training:
             temperature = torch.tensor([self.config.temperature[case] for case in MODALITY_CASES], device=logits.device, dtype=logits.dtype)
-            logits = logits / temperature[outputs.case][:, None]
+            logits = logits / temperature[outputs.case.to(logits.device)][:, None]
         loss = None
         if labels is not None:
+            labels = labels.to(logits.device)
             smoothing, weights = self.config.label_smoothing, self.config.class_weights
             if mixup_index is None or mixup_share is None:
                 loss = emotion_loss(logits, labels, smoothing, weights)
@@ -180,6 +194,8 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             gates=outputs.gates,
             audio_attentions=outputs.audio_attentions,
             text_attentions=outputs.text_attentions,
+            fused_audio_hidden_states=outputs.fused_audio_hidden_states,
+            fused_text_hidden_states=outputs.fused_text_hidden_states,
         )
 
     def predict(self, audio: Any = None, text: Any = None, **options: Any) -> EmotionPrediction | list[Any]:
@@ -261,17 +277,19 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             labels: names of new classes: the head is replaced by a new, untrained one.
             whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, None for none; "auto": whatever is found.
             device: where to put the model.
-            **kwargs: passed on to transformers: `dtype`, `revision`, `device_map`, ...
+            **kwargs: passed on to transformers: `dtype`, `device_map`, ...; for a Hub id `revision`, `cache_dir`, `token`,
+                `local_files_only`, `subfolder`, which hold for the processor too.
 
         Raises:
-            ValueError: weights that are missing or of the wrong shape, with their names.
+            ValueError: weights that are missing or of the wrong shape, with their names; code of the repository that the processor
+                would run, without `trust_remote_code=True`.
+            OSError: what the Hub refuses, with the remedy; pickled weights; weights outside the folder.
         """
         source = str(SHIPPED_CHECKPOINT if pretrained_model_name_or_path is None else pretrained_model_name_or_path)
-        hub = {
-            key: kwargs[key]
-            for key in ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download")
-            if key in kwargs
-        }
+        if (Path(source).is_absolute() or source.startswith(".")) and not Path(source).exists():
+            raise OSError(f"{source}: expected a folder with a checkpoint, or a Hub id, got no such folder; check the path")
+        hub = pinned(source, {"trust_remote_code": False} | {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs})
+        kwargs |= hub
         wants_info = kwargs.pop("output_loading_info", False)
         if labels is not None:
             config = kwargs.pop("config", None)
@@ -281,13 +299,11 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 }
                 config = AutoConfig.from_pretrained(config or source, **hub, **fields)
             kwargs["config"] = with_labels(copy.deepcopy(config), labels)
-        if (Path(source).is_absolute() or source.startswith(".")) and not Path(source).exists():
-            raise OSError(f"{source}: expected a folder with a checkpoint, or a Hub id, got no such folder; check the path")
         kwargs |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
         verbosity = logging.get_verbosity()
         logging.set_verbosity_error()  # what does not fit is told below, by name; transformers would print a table of it
         try:
-            model, info = super().from_pretrained(source, *args, **kwargs)
+            model, info = telling(source, super().from_pretrained, source, *args, **kwargs)
         finally:
             logging.set_verbosity(verbosity)
         new_head = HEAD if labels is not None else ("\0",)
@@ -308,6 +324,7 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             nn.init.zeros_(model.classifier.bias)
         _align(model)
         model._processor_source = (source, hub)
+        fetch_processor(model, source)
         model._whisper = whisper
         if device is not None:
             model.to(device)
@@ -328,8 +345,8 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         """A new model on trained branches; fusion and heads are untrained.
 
         Args:
-            audio: folder, Hub id or model of a speech encoder (wav2vec2, HuBERT, WavLM, ...), or a Whisper, whose encoder is then taken.
-            text: folder, Hub id or model of a text encoder (BERT, RoBERTa, DistilBERT, XLM-R, ...).
+            audio: folder, Hub id or model of a speech encoder (wav2vec2, HuBERT, WavLM, wav2vec2-BERT, ...) or a Whisper (its encoder).
+            text: the same of a text encoder (BERT, XLM-R, DeBERTa, ..., T5's) or a decoder (GPT-2, Qwen, ...); see docs/backbones.md.
             labels: names of the classes.
             audio_layers: keep only the lowest k layers of the speech encoder.
             processor: needed only where `audio` or `text` is a model, which knows no folder to load one from.
@@ -337,8 +354,8 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             **config: fields of `MultimodalEmotionConfig`.
 
         Raises:
-            ValueError: an unknown field, labels that are not at least two different names, more layers than there are, or a folder
-                that lacks weights of its encoder, with their names.
+            ValueError: an unknown field, labels that are not at least two different names, more layers than there are, a model that
+                cannot be a branch, or a folder that lacks weights of its encoder, with their names.
         """
         audio_model = trained_encoder(audio, AutoModel)
         if audio_model.config.model_type == "whisper":
@@ -373,13 +390,47 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         model._whisper = whisper
         return model.eval()
 
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str = "50GB",
+    ) -> CommitInfo:
+        """Upload model, processor, temperatures and card to a repository of the Hub, in one commit; it is made where there is none.
+
+        A push that changes nothing makes no commit. A card that a person has written there stays; old weights that these replace go.
+
+        Args:
+            repo_id: such as "me/my-emotions".
+            commit_message: one line; "Upload model" where none is given.
+            commit_description: more lines.
+            private: whether a new repository can be seen by you alone.
+            token: an access token; where none is given, the one that `hf auth login` stored or HF_TOKEN.
+            revision: branch to push to; it is made where there is none.
+            create_pr: open a pull request instead of changing the branch.
+            max_shard_size: of one file of weights.
+
+        Raises:
+            OSError: what the Hub refuses, with the remedy.
+        """
+        return push(
+            self, repo_id, commit_message=commit_message, commit_description=commit_description, private=private, token=token,
+            revision=revision, create_pr=create_pr, max_shard_size=max_shard_size,
+        )  # fmt: skip
+
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
         """Write model, processor (where there is one) and a model card into a folder, ready for `from_pretrained`."""
         super().save_pretrained(save_directory, **kwargs)
         if self._processor is not None or self._processor_source is not None:
             self.processor.save_pretrained(save_directory)
         if kwargs.get("is_main_process", True):
-            write_model_card(self.config, Path(save_directory), sum(p.numel() for p in self.parameters()))
+            save_model_card(self, save_directory)
 
 
 def checked_labels(labels: Sequence[str]) -> list[str]:
@@ -444,3 +495,11 @@ AutoModel.register(WhisperAudioEncoderConfig, WhisperAudioEncoder, exist_ok=True
 AutoModel.register(MultimodalEmotionConfig, MultimodalEmotionModel, exist_ok=True)
 AutoModelForAudioClassification.register(MultimodalEmotionConfig, MultimodalEmotionClassifier, exist_ok=True)
 AutoProcessor.register(MultimodalEmotionConfig, MultimodalEmotionProcessor, exist_ok=True)
+if TASK not in PIPELINE_REGISTRY.supported_tasks:  # else by the package, and this file is a copy
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK,
+        SpeechEmotionRecognitionPipeline,
+        AutoModelForAudioClassification,
+        default={"model": (str(SHIPPED_CHECKPOINT), "main")} if SHIPPED_CHECKPOINT.is_dir() else None,  # copied code has none
+        type="multimodal",
+    )

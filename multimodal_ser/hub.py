@@ -1,0 +1,229 @@
+"""Whole checkpoints to and from the Hugging Face Hub: push a folder with its measurements, pull a repository and trust nothing in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from multimodal_ser.errors import InputError
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+KINDS = (".safetensors", ".json", ".txt", ".md", ".model")
+"""How the files end that a checkpoint of ours is made of: weights, settings, vocabularies, cards. None of them can hold code."""
+
+NAMES = ("LICENSE", "NOTICE")
+"""Files without an ending that are pulled too."""
+
+
+class HubError(InputError, OSError):
+    """What the Hub refuses, or what is refused of a repository; an `InputError` that is also an OSError, as transformers raises.
+
+    Example:
+        >>> from multimodal_ser.hub import HubError
+        >>> print(HubError("me/model", expected="safetensors", got="a pickle", remedy="do not use it"))
+        me/model: expected safetensors, got a pickle; do not use it
+    """
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What `pull` has done.
+
+    Args:
+        folder: where the checkpoint lies.
+        commit: of the repository that it was pulled from.
+        left_out: files of the repository that were not fetched, as no checkpoint of ours needs their kind.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from multimodal_ser.hub import Pulled
+        >>> Pulled(Path("model"), "0" * 40, ["pytorch_model.bin"]).left_out
+        ['pytorch_model.bin']
+    """
+
+    folder: Path
+    commit: str
+    left_out: list[str] = field(default_factory=list)
+
+
+def push(model: str | Path, repo_id: str, *, report: str | Path | None = None, **options: Any) -> CommitInfo:
+    """Push a checkpoint of this machine, with the card that lies in its folder.
+
+    Args:
+        model: folder of the checkpoint; it has to load, or nothing is pushed.
+        repo_id: such as "me/my-emotions".
+        report: report.json of `multimodal-ser evaluate`, whose figures the card then shows.
+        **options: `private`, `revision`, `create_pr`, `commit_message`, `commit_description`, `token`: as
+            `MultimodalEmotionClassifier.push_to_hub` takes them.
+
+    Returns:
+        huggingface_hub's `CommitInfo`: `oid`, `commit_url`, `pr_url`.
+
+    Raises:
+        HubError: what the Hub refuses, or a folder that holds no checkpoint of ours.
+        InputError: a report that is none.
+    """
+    from multimodal_ser.model.card_facts import CARD_MARK
+    from multimodal_ser.model.card_reports import facts_from_report
+    from multimodal_ser.model.hub_access import push as push_model
+
+    folder = Path(model)
+    if not folder.is_dir():
+        raise HubError(str(model), expected="a folder with a checkpoint", got="no such folder", remedy="check the path")
+    try:
+        facts = None if report is None else facts_from_report(report)
+    except ValueError as error:
+        raise InputError("--report", expected="a report that can be read", got=f"an error ({error})", remedy="check it") from error
+    card = folder / "README.md"
+    own = card.is_file() and CARD_MARK not in card.read_text(encoding="utf-8", errors="replace")
+    return _telling(repo_id, push_model, _loaded(folder, str(model)), repo_id, card=card if own else None, facts=facts, **options)
+
+
+def pull(
+    repo_id: str,
+    output_dir: str | Path,
+    *,
+    revision: str | None = None,
+    token: bool | str | None = None,
+    also: Sequence[str] = (),
+) -> Pulled:
+    """Fetch a checkpoint into a folder: the files that it needs and no others, all of one commit, and only if it loads.
+
+    The folder appears whole or not at all. What was fetched before an interruption is in the cache and is not fetched again.
+
+    Args:
+        repo_id: such as "me/my-emotions".
+        output_dir: a folder that does not exist yet, or is empty.
+        revision: branch, tag or commit; the main branch where none is given.
+        token: an access token; where none is given, the one that `hf auth login` stored or HF_TOKEN.
+        also: patterns of further files to fetch, such as "*.py"; nothing of it is run.
+
+    Raises:
+        HubError: what the Hub refuses; a repository without safetensors, with names that lead out of the folder, or with weights
+            that are not those that its configuration describes; a folder that is not empty.
+
+    Example:
+        >>> from multimodal_ser.hub import HubError, pull
+        >>> try:
+        ...     pull("me/my-emotions", ".")
+        ... except HubError as error:
+        ...     print(error)
+        --output-dir: expected a new or an empty folder, got ., which holds files; name another
+    """
+    folder = Path(output_dir)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        got = f"{output_dir}, which {'holds files' if folder.is_dir() else 'is a file'}"
+        raise HubError("--output-dir", expected="a new or an empty folder", got=got, remedy="name another")
+    commit, names = _telling(repo_id, _listed, repo_id, revision, token)
+    check_names(repo_id, names)
+    wanted = [name for name in names if is_wanted(name, also)]
+    left_out = sorted(set(names) - set(wanted) - {".gitattributes"})
+    if not any(name.endswith(".safetensors") for name in wanted):
+        pickled = [name for name in left_out if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack"))]
+        got = f"{', '.join(pickled[:3])}, which may run code when it is read" if pickled else "none"
+        raise HubError(repo_id, expected="weights as safetensors", got=got, remedy="ask its author to convert them (save_pretrained does)")
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    staged = folder.absolute().with_name(f".{folder.absolute().name}.partial")
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        for name in wanted:
+            _fetch(repo_id, name, commit, token, staged)
+        if (staged / "config.json").exists() or not (staged / "adapter_config.json").exists():
+            _loaded(staged, repo_id)  # of an adapter the base may be anywhere: it is checked where it is loaded
+        if folder.exists():
+            folder.rmdir()
+        staged.rename(folder.absolute())
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return Pulled(folder, commit, left_out)
+
+
+def is_wanted(name: str, also: Sequence[str] = ()) -> bool:
+    """Whether `pull` fetches a file: its kind is known, or it is asked for by a pattern.
+
+    Example:
+        >>> from multimodal_ser.hub import is_wanted
+        >>> [name for name in ("config.json", "model.safetensors", "pytorch_model.bin", "modeling.py") if is_wanted(name)]
+        ['config.json', 'model.safetensors']
+        >>> is_wanted("modeling.py", also=["*.py"])
+        True
+    """
+    path = PurePosixPath(name)
+    return path.suffix in KINDS or path.name in NAMES or any(fnmatch(name, pattern) for pattern in also)
+
+
+def check_names(repo_id: str, names: Sequence[str]) -> None:
+    """Refuse a repository that lists a file which would not lie inside the folder that it is pulled to, on any system.
+
+    Raises:
+        HubError: with the name.
+
+    Example:
+        >>> from multimodal_ser.hub import check_names
+        >>> check_names("me/model", ["config.json", "a..b/weights.safetensors"])
+        >>> check_names("me/model", ["../evil"])
+        Traceback (most recent call last):
+        ...
+        multimodal_ser.hub.HubError: me/model: expected names of files inside the repository, got '../evil'; do not use this repository
+    """
+    for name in names:
+        path, windows = PurePosixPath(name), PureWindowsPath(name)
+        outside = path.is_absolute() or windows.drive or windows.root or ".." in path.parts or ".." in windows.parts
+        if outside or not path.parts or "\\" in name or any(ord(letter) < 32 for letter in name):
+            expected, remedy = "names of files inside the repository", "do not use this repository"
+            raise HubError(repo_id, expected=expected, got=repr(name), remedy=remedy)
+
+
+def _listed(repo_id: str, revision: str | None, token: bool | str | None) -> tuple[str, list[str]]:
+    """The commit that a revision is now, and the files of that commit."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    api = HfApi(token=token)
+    commit = str(api.model_info(repo_id, revision=revision).sha)
+    entries = api.list_repo_tree(repo_id, recursive=True, revision=commit)
+    return commit, sorted(entry.path for entry in entries if isinstance(entry, RepoFile))
+
+
+def _fetch(repo_id: str, name: str, commit: str, token: bool | str | None, folder: Path) -> None:
+    """One file, by way of the cache: what was there before an interruption is not fetched again."""
+    from huggingface_hub import hf_hub_download
+
+    cached = _telling(repo_id, hf_hub_download, repo_id, name, revision=commit, token=token)
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(cached, target)
+
+
+def _loaded(folder: Path, name: str) -> Any:
+    """The classifier of a folder; nothing of it is run, and no other repository is asked."""
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+
+    try:
+        classifier = MultimodalEmotionClassifier.from_pretrained(folder, whisper=None, local_files_only=True)
+        _ = classifier.processor
+    except Exception as error:  # transformers, safetensors, huggingface_hub: each has its own
+        from multimodal_ser.transcription.weights import first_line
+
+        got = first_line(error).replace(f"{folder}: ", "").replace(str(folder), name)
+        raise HubError(name, expected="a checkpoint that loads", got=got, remedy="nothing was pushed or pulled") from error
+    return classifier
+
+
+def _telling(repo_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """What `function` returns; what the Hub refuses as a `HubError`."""
+    from multimodal_ser.model.hub_access import explain
+
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:  # the HTTP client's errors have no base of Python's
+        reason = explain(error)
+        if reason is None:
+            raise
+        raise HubError(repo_id, expected="a repository of the Hub that can be used", got=reason[0], remedy=reason[1]) from error

@@ -1,0 +1,211 @@
+"""To and from the Hugging Face Hub: one commit a push, one commit a load, and refusals of the Hub told in one line with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from transformers.utils import cached_file
+
+from .card_facts import FACTS_NAME
+from .model_card import save_model_card
+
+if TYPE_CHECKING:
+    from .card_facts import CardFacts
+
+HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download", "trust_remote_code")
+"""What `from_pretrained` hands on to every file that belongs to the model: configuration, weights, processor."""
+
+LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or give a token of an account that may"
+
+
+def explain(error: BaseException) -> tuple[str, str] | None:
+    """What the Hub refused, and what to do about it; None: `error` does not come from the Hub.
+
+    Example:
+        >>> from huggingface_hub.errors import LocalEntryNotFoundError
+        >>> from multimodal_ser.model.hub_access import explain
+        >>> explain(LocalEntryNotFoundError("not there"))[0]
+        'no copy in the cache, and no way to the Hub'
+        >>> explain(ValueError("something else"))
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        status = seen.response.status_code if isinstance(seen, HfHubHTTPError) and seen.response is not None else None
+        if isinstance(seen, GatedRepoError):
+            return "a gated repository that has not been opened to this account", f"ask for access on its page, then {LOG_IN}"
+        if isinstance(seen, RevisionNotFoundError):
+            return "a repository without this revision", "look for its branches, tags and commits on its page"
+        if isinstance(seen, RepositoryNotFoundError):
+            return "no repository of this name that can be seen", f"check the name; if it is private, {LOG_IN}"
+        if isinstance(seen, LocalTokenNotFoundError) or status == 401:
+            return "no token, or one that the Hub does not know", LOG_IN
+        if status == 403:
+            return "a token without the right to do this", f"{LOG_IN} (a token that may only read cannot push)"
+        if status in (409, 412):
+            return "a repository that somebody else changed meanwhile", "do it again"
+        if isinstance(seen, HFValidationError):
+            return "neither an existing folder nor a name such as user/model", "check it"
+        if isinstance(seen, LocalEntryNotFoundError | OfflineModeIsEnabled):
+            remedy = "load it once with a connection (HF_HUB_OFFLINE unset, no local_files_only); after that the cache serves it"
+            return "no copy in the cache, and no way to the Hub", remedy
+        if _is_of_transport(seen):
+            return f"a connection that broke off ({type(seen).__name__})", "do it again: what arrived whole is not sent again"
+        if status is not None:
+            return f"an answer of the Hub with status {status}", "see its status page and try again later"
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return None
+
+
+def telling(source: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What `function` returns; what the Hub refuses is raised as this library tells errors, with the remedy."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:  # the HTTP client's errors have no base of Python's
+        reason = explain(error)
+        if reason is None:
+            raise
+        got, remedy = reason
+        raise OSError(f"{source}: expected a repository of the Hub that can be used, got {got}; {remedy}") from error
+
+
+def pinned(source: str, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` with the commit that their revision stands for now: what is loaded later belongs to what is loaded first."""
+    if Path(source).exists():
+        _check_shards(source, options)
+        return options
+    if not options.get("local_files_only") and not _is_reachable(source, options):
+        options = options | {"local_files_only": True}  # else each of many files would be asked for, again and again
+    wanted = {key: value for key, value in options.items() if key != "trust_remote_code"}
+    parts = Path(telling(source, cached_file, source, "config.json", **wanted) or "").parts
+    return options | {"revision": parts[parts.index("snapshots") + 1]} if "snapshots" in parts else options
+
+
+def _is_reachable(source: str, options: dict[str, Any]) -> bool:
+    """Whether the Hub answers, be it with a refusal."""
+    try:
+        HfApi(token=options.get("token")).model_info(source, revision=options.get("revision"), timeout=10)
+    except Exception as error:
+        return not _is_of_transport(error)
+    return True
+
+
+def _is_of_transport(error: BaseException) -> bool:
+    """Of the HTTP client, whichever huggingface_hub uses; or of asking for no connection."""
+    return isinstance(error, OfflineModeIsEnabled) or "TransportError" in {kind.__name__ for kind in type(error).__mro__}
+
+
+def fetch_processor(model: Any, source: str) -> None:
+    """Load the processor of a repository with the model: when it is first asked for there may be no connection."""
+    import contextlib
+
+    if not Path(source).exists():
+        with contextlib.suppress(OSError):  # a repository may have none, which is told where it is asked for
+            _ = model.processor
+
+
+def _check_shards(source: str, options: dict[str, Any]) -> None:
+    """Transformers reads the shards that an index names, wherever they lie; huggingface_hub refuses to fetch such ones itself."""
+    import json
+
+    folder = Path(source, options.get("subfolder") or "")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        for name in set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()):
+            if Path(name).name != name:
+                raise OSError(f"{index}: expected names of files in this folder, got {name!r}; do not use this checkpoint")
+
+
+def push(
+    model: Any,
+    repo_id: str,
+    *,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    private: bool | None = None,
+    token: bool | str | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    max_shard_size: int | str = "50GB",
+    card: Path | None = None,
+    facts: CardFacts | None = None,
+) -> CommitInfo:
+    """Upload what `save_pretrained` writes, in one commit; see `MultimodalEmotionClassifier.push_to_hub`.
+
+    Args:
+        model: a `MultimodalEmotionClassifier`.
+        repo_id, commit_message, commit_description, private, token, revision, create_pr, max_shard_size: as there.
+        card: a card that a person wrote; None: the repository's own, if a person wrote it, or a new one.
+        facts: what the card says beside what is known of the model.
+    """
+    import tempfile
+
+    api = HfApi(token=token)
+
+    def upload() -> CommitInfo:
+        name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None and not revision.startswith("refs/"):
+            api.create_branch(name, branch=revision, exist_ok=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            if card is None:
+                _fetch_card(api, name, revision, folder)
+            else:
+                (folder / "README.md").write_bytes(card.read_bytes())
+            _settle_tokenizer(model)
+            model.save_pretrained(folder, max_shard_size=max_shard_size)
+            save_model_card(model, folder, facts, model_id=name)  # once more: now its name is known
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            operations: list[Any] = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
+            kept = {operation.path_in_repo for operation in operations}
+            there = api.list_repo_files(name, revision=revision)
+            # Loaders prefer model.safetensors to shards: the weights of an earlier push would win over these.
+            operations += [CommitOperationDelete(path) for path in there if _is_replaced(path) and path not in kept]
+            return api.create_commit(  # not upload_folder, which may make several commits of a folder
+                name,
+                operations,
+                commit_message=commit_message or "Upload model",
+                commit_description=commit_description,
+                revision=revision,
+                create_pr=create_pr,
+            )
+
+    return telling(repo_id, upload)
+
+
+def _settle_tokenizer(model: Any) -> None:
+    """Forget the padding of the last call, which would be saved: a model that was used in between would look like a changed one."""
+    if model._processor is not None:
+        backend = getattr(model.processor.tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            backend.no_padding()
+            backend.no_truncation()
+
+
+def _is_replaced(name: str) -> bool:
+    """Whether a push writes it anew or takes it away: model.safetensors, shards, their index, and what is known of these weights."""
+    weights = name.startswith("model") and name.endswith((".safetensors", ".safetensors.index.json"))
+    return name == FACTS_NAME or (weights and "/" not in name)
+
+
+def _fetch_card(api: HfApi, repo_id: str, revision: str | None, folder: Path) -> None:
+    """The card that the repository has: what a person wrote there is not overwritten."""
+    import contextlib
+    import shutil
+
+    with contextlib.suppress(RemoteEntryNotFoundError):
+        api.hf_hub_download(repo_id, "README.md", revision=revision, local_dir=folder)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes
