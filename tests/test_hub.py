@@ -73,6 +73,7 @@ with torch.no_grad():
 proposed = model.push_to_hub("me/emotions", create_pr=True, commit_message="better", commit_description="by far")
 said["proposed logits"], said["pull request"] = logits(model), [proposed.pr_url, proposed.pr_revision]
 model.push_to_hub("me/secret", private=True)
+model.save_pretrained("saved-by-the-way", push_to_hub=True, repo_id="me/by-the-way", commit_message="saved")
 
 Path(given["broken"]).touch()
 said["broken"] = refused(model.push_to_hub, "me/shards", max_shard_size="40KB")
@@ -281,6 +282,12 @@ def test_branch_and_pull_request_leave_main_alone(world):
     assert revision == "refs/pr/1" and url == f"{hub.url}/me/emotions/discussions/1"
     proposed = repository.find(revision)[1]
     assert (proposed.title, proposed.message, proposed.parent.oid) == ("better", "by far", said["second"])
+
+
+def test_saving_pushes_too_where_that_is_asked_for(world):
+    hub, _, _ = world
+    saved, _ = hub.commits("me/by-the-way")
+    assert saved.title == "saved" and {"config.json", "model.safetensors", "README.md", "tokenizer.json"} <= set(saved.files)
 
 
 def test_private_is_private_and_a_persons_card_stays(world):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download", "trust_remote_code")
 """What `from_pretrained` hands on to every file that belongs to the model: configuration, weights, processor."""
 
+PUSH_OPTIONS = ("commit_message", "commit_description", "private", "token", "revision", "create_pr")
+"""What `save_pretrained(..., push_to_hub=True)` hands on to `push_to_hub`."""
+
 LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or give a token of an account that may"
 
 
@@ -165,7 +168,6 @@ def push(
                 _fetch_card(api, name, revision, folder)
             else:
                 (folder / "README.md").write_bytes(card.read_bytes())
-            _settle_tokenizer(model)
             model.save_pretrained(folder, max_shard_size=max_shard_size)
             save_model_card(model, folder, facts, model_id=name)  # once more: now its name is known
             files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -184,15 +186,6 @@ def push(
             )
 
     return telling(repo_id, upload)
-
-
-def _settle_tokenizer(model: Any) -> None:
-    """Forget the padding of the last call, which would be saved: a model that was used in between would look like a changed one."""
-    if model._processor is not None:
-        backend = getattr(model.processor.tokenizer, "backend_tokenizer", None)
-        if backend is not None:
-            backend.no_padding()
-            backend.no_truncation()
 
 
 def _is_replaced(name: str) -> bool:

@@ -34,7 +34,7 @@ from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
-from .hub_access import HUB_OPTIONS, fetch_processor, pinned, push, telling
+from .hub_access import HUB_OPTIONS, PUSH_OPTIONS, fetch_processor, pinned, push, telling
 from .losses import concordance_loss, emotion_loss
 from .model_card import save_model_card
 from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel
@@ -425,12 +425,19 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         )  # fmt: skip
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write model, processor (where there is one) and a model card into a folder, ready for `from_pretrained`."""
+        """Write model, processor (where there is one) and a model card into a folder, ready for `from_pretrained`.
+
+        With `push_to_hub=True` all of it is pushed too, to `repo_id` or a repository of the folder's name; `push_to_hub` has the options.
+        """
+        push_too = kwargs.pop("push_to_hub", False)
+        hub = {name: kwargs.pop(name) for name in ("repo_id", *PUSH_OPTIONS) if name in kwargs} if push_too else {}
         super().save_pretrained(save_directory, **kwargs)
         if self._processor is not None or self._processor_source is not None:
             self.processor.save_pretrained(save_directory)
         if kwargs.get("is_main_process", True):
             save_model_card(self, save_directory)
+            if push_too:
+                self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
 
 
 def checked_labels(labels: Sequence[str]) -> list[str]:

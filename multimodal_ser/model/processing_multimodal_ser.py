@@ -65,6 +65,14 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             feature_extractor.return_attention_mask = True  # transformers' own pipeline then hands the mask on
         return cls(feature_extractor, AutoTokenizer.from_pretrained(text))
 
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
+        """Write it into a folder; the padding of the last call, which a tokenizer would keep in its file, is forgotten first."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            backend.no_padding()
+            backend.no_truncation()
+        return super().save_pretrained(save_directory, **kwargs)
+
     @property
     def sampling_rate(self) -> int:
         """Samples a second that the audio branch expects."""
