@@ -12,7 +12,9 @@ from multimodal_ser._version import __version__
 
 if TYPE_CHECKING:
     from multimodal_ser.audio import AudioError, load_audio, stream_audio
+    from multimodal_ser.embeddings import EmotionEmbeddings, embed
     from multimodal_ser.errors import InputError
+    from multimodal_ser.frames import frame_to_predictions, predictions_to_frame
     from multimodal_ser.labels import EMOTIONS, LabelError
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig, WhisperAudioEncoderConfig
     from multimodal_ser.model.modeling_core import MultimodalEmotionModel
@@ -31,6 +33,8 @@ _HOMES = {
     "MultimodalEmotionConfig": "model", "WhisperAudioEncoderConfig": "model", "MultimodalEmotionClassifier": "model",
     "MultimodalEmotionModel": "model", "WhisperAudioEncoder": "model", "MultimodalEmotionProcessor": "model",
     "EmotionPrediction": "prediction", "SpeakerProfile": "speakers",
+    "EmotionEmbeddings": "embeddings", "embed": "embeddings",
+    "frame_to_predictions": "frames", "predictions_to_frame": "frames",
 }  # fmt: skip
 
 __all__ = ["__version__", *_HOMES]

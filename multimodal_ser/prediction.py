@@ -6,6 +6,7 @@ run through the model in batches of similar length, and put together again in th
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections import deque
@@ -33,6 +34,9 @@ ROWS_IN_MEMORY = 64
 
 NOT_FOUND = "no Whisper was found: the words were not heard"
 """The note of a prediction that had to go without."""
+
+UNHEARD = "no speech detector is installed (faster-whisper): windows count by their length"
+"""The note of a recording whose silences count as much as its speech."""
 
 UNCERTAIN = "uncertain"
 """What is shown in place of the label of a prediction that abstains."""
@@ -250,7 +254,7 @@ class _Run:
         if self.modalities == "auto" and trained is not None and len(trained) == 1:
             self.modalities = trained[0]  # it was never shown the other one
         if isinstance(self.speaker, str | os.PathLike):
-            self.speaker = SpeakerProfile.load(self.speaker)
+            self.speaker = SpeakerProfile.load(self.speaker, framework=getattr(self.model, "framework", "pt"))
         if self.speaker is None:
             return
         if not isinstance(self.speaker, SpeakerProfile):
@@ -348,26 +352,8 @@ class _Run:
         return True
 
     def _forward(self, batch: list[tuple[Row, bool, bool]]) -> None:
-        import torch
-
-        model = self.model
-        inputs = model.processor(
-            audio=[row.waveform if use_audio else None for row, use_audio, _ in batch],
-            text=[row.text if use_text else None for row, _, use_text in batch],
-            context=[row.item.context for row, _, _ in batch],
-            sampling_rate=SAMPLING_RATE,
-        ).to(model.device)
-        inputs = {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
-        if self.speaker is not None and any(use_audio for _, use_audio, _ in batch):
-            inputs["speaker_mean"] = self.speaker.hidden_mean.to(model.device, model.dtype).expand(len(batch), -1, -1)
-        training = model.training
-        model.eval()
-        try:
-            with torch.inference_mode():
-                logits = model(**inputs).logits.float()
-                probabilities, logits = logits.softmax(-1).cpu().numpy(), logits.cpu().numpy()
-        finally:
-            model.train(training)
+        rows = [(row.waveform if audio else None, row.text if text else None, row.item.context) for row, audio, text in batch]
+        probabilities, logits = self._scored(rows, None if self.speaker is None else self.speaker.hidden_mean)
         for (row, use_audio, use_text), values, logit in zip(batch, probabilities, logits, strict=True):
             track = row.track
             track.add(values, logit, self._speech_time(row))
@@ -375,6 +361,11 @@ class _Run:
             track.used |= {name for name, used in (("audio", use_audio), ("text", use_text)) if used}
             if row.transcript is not None:
                 track.transcripts.append((row.start, row.transcript))
+
+    def _scored(self, rows: list[tuple], speaker_mean: Any) -> tuple[np.ndarray, np.ndarray]:
+        """(B, C) each: what is averaged over the windows of a recording, and the logits."""
+        scores = getattr(self.model, "scores", None) or functools.partial(_scores, self.model)  # without torch a model has its own
+        return scores(rows, speaker_mean)
 
     def _voiced(self, row: Row) -> bool:
         """Whether anybody speaks: by the gate where it listened, else whether there is any sound."""
@@ -391,7 +382,11 @@ class _Run:
             return max(row.transcript.speech_duration, 1e-3)
         from multimodal_ser.transcription.gate import speech_duration
 
-        return max(speech_duration(row.waveform), 1e-3)
+        try:
+            return max(speech_duration(row.waveform), 1e-3)
+        except ImportError:  # faster-whisper brings the detector; the classifier without torch can do without it
+            row.track.notes[UNHEARD] = None
+            return row.duration
 
     def outcome(self, item: Item) -> Any:
         """What there is to say of an item: a prediction (a list of them, one a channel), or its error."""
@@ -446,6 +441,30 @@ class _Run:
         names = sorted(probabilities, key=lambda name: -probabilities[name])
         scores = nonconformity(np.array([[probabilities[name] for name in names]]), stored["method"])[0]
         return tuple(name for name, score in zip(names, scores, strict=True) if score <= stored["threshold"]) or (names[0],)
+
+
+def _scores(model: MultimodalEmotionClassifier, rows: list[tuple], speaker_mean: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and logits (B, C) of windows."""
+    logits = run_model(model, rows, speaker_mean).logits.float()
+    return logits.softmax(-1).cpu().numpy(), logits.cpu().numpy()
+
+
+def run_model(model: MultimodalEmotionClassifier, rows: list[tuple], speaker_mean: Any = None) -> Any:
+    """What the model gives for windows, each a waveform, its words and the turns before it, or None; in evaluation mode."""
+    import torch
+
+    audio, text, context = (list(values) for values in zip(*rows, strict=True))
+    inputs = model.processor(audio=audio, text=text, context=context, sampling_rate=SAMPLING_RATE).to(model.device)
+    inputs = {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+    if speaker_mean is not None and any(waveform is not None for waveform in audio):
+        inputs["speaker_mean"] = speaker_mean.to(model.device, model.dtype).expand(len(rows), -1, -1)
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            return model(**inputs)
+    finally:
+        model.train(training)
 
 
 class _LogitRun(_Run):

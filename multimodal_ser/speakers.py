@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from multimodal_ser.audio import SAMPLING_RATE, stream_audio
 from multimodal_ser.errors import InputError
@@ -27,7 +29,7 @@ class SpeakerProfile:
     `classifier.predict(clip, speaker=profile)` uses it. It is personal data: delete the file to forget the voice.
 
     Args:
-        hidden_mean: (layers + 1, Da).
+        hidden_mean: (layers + 1, Da); an array in place of a tensor where there is no torch (`multimodal_ser.onnx`).
         windows: from how many clips (of long ones: windows) it was made.
         encoder: which audio branch made it, a fingerprint; another one cannot use it.
 
@@ -40,19 +42,25 @@ class SpeakerProfile:
         (('audio',), 4)
     """
 
-    hidden_mean: torch.Tensor
+    hidden_mean: torch.Tensor | np.ndarray
     windows: int
     encoder: str
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a safetensors file of a few kilobytes."""
+        about = {"windows": str(self.windows), "encoder": self.encoder}
+        if isinstance(self.hidden_mean, np.ndarray):
+            from safetensors.numpy import save_file as save_array
+
+            save_array({"hidden_mean": self.hidden_mean}, path, about)
+            return
         from safetensors.torch import save_file
 
-        save_file({"hidden_mean": self.hidden_mean.contiguous()}, path, {"windows": str(self.windows), "encoder": self.encoder})
+        save_file({"hidden_mean": self.hidden_mean.contiguous()}, path, about)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> SpeakerProfile:
-        """Read a file that `save` wrote.
+    def load(cls, path: str | os.PathLike, *, framework: Literal["pt", "np"] = "pt") -> SpeakerProfile:
+        """Read a file that `save` wrote, into a tensor ("pt") or, without torch, an array ("np").
 
         Raises:
             InputError: it is no such file.
@@ -60,7 +68,7 @@ class SpeakerProfile:
         from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(Path(path), "pt") as file:
+            with safe_open(Path(path), framework) as file:
                 about = file.metadata() or {}
                 return cls(file.get_tensor("hidden_mean"), int(about["windows"]), about["encoder"])
         except (OSError, KeyError, ValueError, SafetensorError) as error:
@@ -71,6 +79,8 @@ class SpeakerProfile:
 
 def encoder_fingerprint(model: MultimodalEmotionClassifier) -> str:
     """Tells audio branches apart: a hash of the encoder's shape and of its first and last weights, whatever precision they have."""
+    if isinstance(known := getattr(model, "encoder_fingerprint", None), str):  # exported models carry it
+        return known
     import torch
 
     encoder = model.model.audio_branch.encoder

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "multimodal_ser"
 ORDER = [
-    "_version", "errors", "labels", "containers", "audio", "windows", "transcription", "model", "testing", "speakers", "items", "prediction", "onnx", "exports", "hub", "embeddings", "corpora", "metrics", "training", "evaluation", "inspection", "cli",
+    "_version", "errors", "labels", "containers", "audio", "windows", "transcription", "model", "testing", "speakers", "items", "prediction", "frames", "onnx", "exports", "hub", "embeddings", "corpora", "metrics", "training", "evaluation", "inspection", "cli",
 ]  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -73,7 +73,7 @@ with torch.no_grad():
 proposed = model.push_to_hub("me/emotions", create_pr=True, commit_message="better", commit_description="by far")
 said["proposed logits"], said["pull request"] = logits(model), [proposed.pr_url, proposed.pr_revision]
 model.push_to_hub("me/secret", private=True)
-model.save_pretrained("saved-by-the-way", push_to_hub=True, repo_id="me/by-the-way", commit_message="saved")
+model.save_pretrained(Path(given["broken"]).parent / "by-the-way", push_to_hub=True, repo_id="me/by-the-way", commit_message="saved")
 
 Path(given["broken"]).touch()
 said["broken"] = refused(model.push_to_hub, "me/shards", max_shard_size="40KB")

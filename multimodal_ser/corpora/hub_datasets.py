@@ -1,4 +1,4 @@
-"""A Hugging Face dataset, from the Hub or from this machine, becomes a manifest and files of recordings.
+"""A Hugging Face dataset, from the Hub or from this machine, becomes a manifest and files of recordings, and a manifest a dataset.
 
 Recordings are never decoded by `datasets`, which would need torchcodec: their bytes are written as they are, for `load_audio` to read.
 """
@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,14 @@ SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")
 
 MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"), (b"\x1aE\xdf\xa3", ".webm"))
 """How recordings begin, and their ending; only for people: decoding looks into the file."""
+
+FIELDS = {
+    "audio": "path", "text": "text", "emotion": "emotion", "votes": "votes", "id": "id", "speaker": "speaker", "session": "session",
+    "split": "split", "dialogue": "dialogue", "turn": "turn", "language": "language", "gender": "gender", "intensity": "intensity",
+    "corpus": "corpus", "sentence_id": "sentence", "start": "start", "end": "end", "arousal": "arousal", "valence": "valence",
+    "dominance": "dominance",
+}  # fmt: skip
+"""The columns of `to_dataset`, and the field of a row that each holds."""
 
 
 def read_dataset(
@@ -354,3 +362,71 @@ def _distinct(rows: Sequence[ManifestRow], parts: Sequence[str]) -> list[Manifes
     ids = Counter(row.id for row in rows if row.id is not None)
     pairs = zip(rows, parts, strict=True)
     return [replace(row, id=f"{part}-{row.id}") if row.id is not None and ids[row.id] > 1 else row for row, part in pairs]
+
+
+def to_dataset(rows: Sequence[ManifestRow]) -> Any:
+    """A corpus as a dataset, to be mapped over, saved, or pushed to the Hub; `read_dataset` reads it back.
+
+    Recordings are paths in it; `push_to_hub` and `save_to_disk` take the files in, `to_parquet` does not. They are not decoded
+    (`Audio(decode=False)`), which would need torchcodec: `classifier.predict(data["audio"])` does that itself. Before you push: recordings
+    of people, and what they said, are personal data, and a corpus may forbid to pass it on.
+
+    Args:
+        rows: of any manifest; recordings are looked for where their paths say.
+
+    Returns:
+        A `datasets.Dataset` with a column for every field that a row fills, or, where every row has a split, a `DatasetDict` with a
+        dataset for each. "votes" is JSON.
+
+    Raises:
+        InputError: no rows, or recordings that are not there, named by their rows.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.hub_datasets import to_dataset
+        >>> data = to_dataset([ManifestRow(text="I won!", emotion="joy"), ManifestRow(text="Go away.", votes={"anger": 2})])
+        >>> data.column_names, data[1]["votes"]
+        (['text', 'emotion', 'votes'], '{"anger": 2}')
+    """
+    import datasets
+
+    lost = [row for row in rows if row.path is not None and not row.path.is_file()]
+    if not rows or lost:
+        got = ", ".join(row.place or row.name for row in lost[:5]) + f" and {len(lost) - 5} more" * (len(lost) > 5) if rows else "no rows"
+        got = f"no file for {got}" if lost else got
+        raise InputError("rows", expected="rows whose recordings are there", got=got, remedy="leave out the others")
+    columns = {name: [_field(row, field) for row in rows] for name, field in FIELDS.items()}
+    filled = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    features = manifest_features(filled)
+    raw = {"audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}} if "audio" in filled else {}
+    data = datasets.Dataset.from_dict(filled, features=datasets.Features({**features, **raw})).cast(features)  # a cast encodes nothing
+    names = {row.split: None for row in rows}
+    if None in names:
+        return data
+    parts = {name: [number for number, row in enumerate(rows) if row.split == name] for name in names}
+    return datasets.DatasetDict({str(name): data.select(numbers) for name, numbers in parts.items()})
+
+
+def manifest_features(columns: Iterable[str] | None = None) -> Any:
+    """The `datasets.Features` of a manifest's columns, those of `to_dataset`; for `Dataset.cast`, as `from_dict` would want torchcodec.
+
+    Args:
+        columns: which of them; None: all.
+
+    Example:
+        >>> from multimodal_ser.corpora.hub_datasets import manifest_features
+        >>> manifest_features(["audio", "turn"])
+        {'audio': Audio(sampling_rate=None, decode=False, num_channels=None, stream_index=None), 'turn': Value('int32')}
+    """
+    from datasets import Audio, Features, Value
+
+    special = {"audio": Audio(decode=False), "turn": Value("int32")}
+    special |= dict.fromkeys(("start", "end", "arousal", "valence", "dominance"), Value("float64"))
+    return Features({name: special.get(name, Value("string")) for name in (FIELDS if columns is None else columns)})
+
+
+def _field(row: ManifestRow, name: str) -> Any:
+    value = getattr(row, name)
+    if name == "path" and value is not None:
+        return {"path": os.path.abspath(value), "bytes": None}
+    return json.dumps(dict(value), ensure_ascii=False) if name == "votes" and value else value

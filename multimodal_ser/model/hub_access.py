@@ -93,7 +93,10 @@ def pinned(source: str, options: dict[str, Any]) -> dict[str, Any]:
     if not options.get("local_files_only") and not _is_reachable(source, options):
         options = options | {"local_files_only": True}  # else each of many files would be asked for, again and again
     wanted = {key: value for key, value in options.items() if key != "trust_remote_code"}
-    parts = Path(telling(source, cached_file, source, "config.json", **wanted) or "").parts
+    found = None
+    for name, needed in (("config.json", False), ("adapter_config.json", False), ("config.json", True)):
+        found = found or telling(source, cached_file, source, name, **wanted, _raise_exceptions_for_missing_entries=needed)
+    parts = Path(found or "").parts
     return options | {"revision": parts[parts.index("snapshots") + 1]} if "snapshots" in parts else options
 
 
@@ -109,6 +112,13 @@ def _is_reachable(source: str, options: dict[str, Any]) -> bool:
 def _is_of_transport(error: BaseException) -> bool:
     """Of the HTTP client, whichever huggingface_hub uses; or of asking for no connection."""
     return isinstance(error, OfflineModeIsEnabled) or "TransportError" in {kind.__name__ for kind in type(error).__mro__}
+
+
+def processor_source(model: Any, source: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Where the processor of what was loaded lies: with it; with its base, where it was an adapter."""
+    if getattr(model, "_hf_peft_config_loaded", False):
+        return model.config._name_or_path, {"trust_remote_code": options["trust_remote_code"]}
+    return source, options
 
 
 def fetch_processor(model: Any, source: str) -> None:

@@ -49,6 +49,8 @@ class MultimodalEmotionModelOutput(ModelOutput):
     case: torch.Tensor | None = None
     audio_attentions: tuple[torch.Tensor, ...] | None = None
     text_attentions: tuple[torch.Tensor, ...] | None = None
+    fused_audio_hidden_states: tuple[torch.Tensor, ...] | None = None
+    fused_text_hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -64,12 +66,22 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False  # the loss is a mean over the batch: Trainer has to divide by the accumulated steps itself
     _supports_flash_attn = False
     _supports_sdpa = True
-    _no_split_modules = ["FusionLayer"]  # post_init adds those of the branches
+    # A branch stays whole on a device: it adds up the hidden states of all its layers. post_init adds the layers of its encoder.
+    _no_split_modules = ["AudioBranch", "TextBranch", "FusionLayer"]
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Load as transformers does, from safetensors alone: a checkpoint of ours holds no pickle."""
         return super().from_pretrained(*args, **kwargs | {"use_safetensors": True})
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """No: all weights here are initialised by transformers' own functions, which leave alone what was loaded.
+
+        Of other code transformers asks only modules with weights of their own, and parts of an encoder that a checkpoint lacks, such as
+        the positions of wav2vec2, would be what stood in memory.
+        """
+        return False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -135,12 +147,12 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         self, inputs: torch.Tensor, audio_attention_mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples (B, S) or spectrogram (B, M, F), with their mask -> all hidden states (B, layers + 1, T, Da), frame mask (B, T)."""
-        return self.audio_branch.encode(inputs, audio_attention_mask)
+        return _encoded(self.audio_branch, inputs, audio_attention_mask)
 
     # trf-ignore: TRF057 - documented by hand
     def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Token ids (B, L) and mask (B, L) -> hidden states (B, L, Dt), summed over layers."""
-        return self.text_branch.encode(input_ids, attention_mask)
+        return _encoded(self.text_branch, input_ids, attention_mask)
 
     # trf-ignore: TRF057 - documented by hand; trf-ignore: TRF045 - its remedy captures weights, of which sdpa has none
     @can_return_tuple
@@ -155,6 +167,7 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         text_hidden_states: torch.Tensor | None = None,
         speaker_mean: torch.Tensor | None = None,
         output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> MultimodalEmotionModelOutput:
         """Fuse what was said with how.
@@ -172,6 +185,8 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             text_hidden_states: (B, L, Dt), as `get_text_features` gives them, in place of the token ids.
             speaker_mean: (B, layers + 1, Da), mean hidden states of each row's speaker; rows of NaN: speaker unknown.
             output_attentions: whether to return the cross-attentions (computed with eager attention for this call).
+            output_hidden_states: whether to return the states of both modalities before and after each fusion layer; those of the
+                encoders' own layers are what `get_audio_features` and `get_text_features` give.
             **kwargs: what transformers passes to every model (ignored).
 
         Raises:
@@ -184,6 +199,7 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         if not has_text and audio_attention_mask is None:
             audio_attention_mask = attention_mask
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         audio = text = audio_mask = text_mask = None
         if has_audio:
             if audio_hidden_states is None:
@@ -198,7 +214,10 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             else:
                 text_mask = _as_mask(attention_mask, text_hidden_states)
             text = self.text_branch(text_hidden_states)
-        audio, audio_mask, text, text_mask, case = self._fill_in(audio, audio_mask, text, text_mask)
+        device = self.missing_audio.device  # with a device map, each branch may lie on another
+        audio, audio_mask, text, text_mask, case = self._fill_in(
+            *(None if given is None else given.to(device) for given in (audio, audio_mask, text, text_mask))
+        )
 
         config = self.config
         if output_attentions:  # sdpa returns no weights: this call alone goes the written-out way
@@ -206,11 +225,14 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             config._attn_implementation_internal = "eager"
         to_audio = create_bidirectional_mask(config=config, inputs_embeds=text, attention_mask=audio_mask, encoder_hidden_states=audio)
         to_text = create_bidirectional_mask(config=config, inputs_embeds=audio, attention_mask=text_mask, encoder_hidden_states=text)
-        audio_attentions, text_attentions = [], []
+        audio_attentions, text_attentions, audio_states, text_states = [], [], [audio], [text]
         for layer in self.fusion_layers:
             audio, text, audio_attention, text_attention = layer(audio, text, to_audio, to_text, output_attentions)
             audio_attentions.append(audio_attention)
             text_attentions.append(text_attention)
+            if output_hidden_states:
+                audio_states.append(audio)
+                text_states.append(text)
         embeddings, gates = self.combination(self.audio_pooling(audio, audio_mask), self.text_pooling(text, text_mask))
         return MultimodalEmotionModelOutput(
             embeddings=embeddings,
@@ -218,6 +240,8 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             case=case,
             audio_attentions=tuple(audio_attentions) if output_attentions else None,
             text_attentions=tuple(text_attentions) if output_attentions else None,
+            fused_audio_hidden_states=tuple(audio_states) if output_hidden_states else None,
+            fused_text_hidden_states=tuple(text_states) if output_hidden_states else None,
         )
 
     def _fill_in(
@@ -247,7 +271,7 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             first = torch.zeros_like(mask)
             first[:, 0] = True
             states = torch.where(has[:, None, None], states, torch.where(first[..., None], stand_in, torch.zeros_like(states)))
-            return states, torch.where(has[:, None], mask, first)
+            return states, (mask & has[:, None]) | (first & ~has[:, None])  # onnxruntime has no torch.where of bools
 
         audio, audio_mask = fill(audio, audio_mask, has_audio, self.missing_audio)
         text, text_mask = fill(text, text_mask, has_text, self.missing_text)
@@ -257,3 +281,13 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
 
 def _as_mask(mask: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
     return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device) if mask is None else mask.bool()
+
+
+def _encoded(branch: nn.Module, *inputs: Any) -> Any:
+    """`branch.encode(*inputs)`, where a device map has put it: Accelerate fetches weights and moves inputs at `forward` alone."""
+    hook: Any = getattr(branch, "_hf_hook", None)
+    encode: Any = branch.encode
+    if hook is None:
+        return encode(*inputs)
+    inputs, _ = hook.pre_forward(branch, *inputs)
+    return hook.post_forward(branch, encode(*inputs))

@@ -34,7 +34,7 @@ from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
-from .hub_access import HUB_OPTIONS, PUSH_OPTIONS, fetch_processor, pinned, push, telling
+from .hub_access import HUB_OPTIONS, PUSH_OPTIONS, fetch_processor, pinned, processor_source, push, telling
 from .losses import concordance_loss, emotion_loss
 from .model_card import save_model_card
 from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel
@@ -323,7 +323,7 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
             nn.init.zeros_(model.classifier.bias)
         _align(model)
-        model._processor_source = (source, hub)
+        model._processor_source = processor_source(model, source, hub)
         fetch_processor(model, source)
         model._whisper = whisper
         if device is not None:

@@ -19,6 +19,7 @@ import torch
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.corpora import ManifestRow
+from multimodal_ser.corpora.recordings import part_error, recording_error
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS, LabelError, admissible_classes, canonical_emotion
 from multimodal_ser.training.arguments import TrainingArguments
@@ -65,7 +66,8 @@ def examine(
         on_progress: called with (done, all) recordings.
 
     Returns:
-        The rows that can be used, in order, and an error for each of the others.
+        The rows that can be used, in order, and an error for each of the others: also for each of those that share a recording. Of a part
+        that is said to end after its recording does (`recordings.past_the_end`), what there is is taken.
     """
     parts: dict[Path, set[Part]] = {}
     for row in rows:
@@ -77,7 +79,7 @@ def examine(
             known[path] = result
             if on_progress is not None:
                 on_progress(done, len(parts))
-    clips, errors, told = [], [], set()
+    clips, errors = [], []
     before = _contexts(rows, rows if among is None else among, context_turns)
     for index, row in enumerate(rows):
         if row.path is None:
@@ -85,15 +87,12 @@ def examine(
             continue
         result = known[row.path]
         if isinstance(result, InputError):
-            if row.path not in told:
-                errors.append(result)
-            told.add(row.path)
+            errors.append(recording_error(row, result))
+            continue
+        if (wrong := part_error(row, result.duration)) is not None:
+            errors.append(wrong)
             continue
         start, end = row.start or 0.0, result.duration if row.end is None else min(row.end, result.duration)
-        if end - start < 0.025:
-            got = f"{start:g} to {end:g} s of a recording of {result.duration:.3f} s"
-            errors.append(InputError(row.place or row.name, expected="at least 25 ms of audio", got=got, remedy="correct start and end"))
-            continue
         clips.append(Clip(row, result.content, end - start, before[index], result.sounds[start, row.end]))
     return clips, errors
 
@@ -116,12 +115,12 @@ def _examined(path: Path, parts: set[Part]) -> _Examined | InputError:
         data = path.read_bytes()
         waveform = load_audio(io.BytesIO(data))
         sounds = {
-            (start, end): hashlib.sha256(waveform[round(start * SAMPLING_RATE) : end and round(end * SAMPLING_RATE)]).hexdigest()
+            (start, end): hashlib.sha256(waveform[round(start * SAMPLING_RATE) : end and round(end * SAMPLING_RATE)].tobytes()).hexdigest()
             for start, end in parts
         }
         return _Examined(hashlib.sha256(data).hexdigest(), len(waveform) / SAMPLING_RATE, sounds)
     except InputError as error:
-        return error.named(str(path))
+        return error
     except OSError as error:
         return InputError(str(path), expected="a file that can be read", got=error.strerror or "an error", remedy="check it")
 
@@ -231,7 +230,7 @@ def with_class(clips: Sequence[Clip], labels: Sequence[str]) -> tuple[list[Clip]
                 admitted(name, labels, clip.row.corpus)
             good.append(clip)
         except LabelError as error:
-            errors.append(error.named(clip.row.place or clip.row.name))
+            errors.append(error.named(f"{clip.row.place or clip.row.name}, emotion"))
     return good, errors
 
 
@@ -375,7 +374,8 @@ class ClipData:
                 if row is not None and draw:
                     length = int(inputs["audio_attention_mask"][place].sum())
                     name = self.clips[row].row.name
-                    features[place, :, :length] = self.augmenter.spectrogram(features[place, :, :length], draw=draw, clip=name)
+                    spectrogram = features[place].T if self.processor.time_axis == 0 else features[place]  # (M, F)
+                    spectrogram[:, :length] = self.augmenter.spectrogram(spectrogram[:, :length], draw=draw, clip=name)
         return inputs
 
     def _text(self, words: list[tuple[tuple[str, ...], str | None]]) -> dict[str, torch.Tensor]:

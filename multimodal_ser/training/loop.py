@@ -25,6 +25,7 @@ from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.batching import divided
 from multimodal_ser.training.parameters import MovingAverage
 from multimodal_ser.training.record import shown_figures
+from multimodal_ser.training.tracking import tracked
 
 
 class Source(Protocol):
@@ -97,6 +98,7 @@ class Loop:
         keep: called when the model is the best so far (or, without evaluation, at the end).
         averaged: the weights that the moving average is of, by name.
         say: where messages go.
+        on_epoch: called with each epoch's figures on every process, after its checkpoint; what it raises ends the run.
 
     Raises:
         InputError: a loss that is no number, with what to try.
@@ -114,6 +116,7 @@ class Loop:
     keep: Callable[[], None] | None = None
     averaged: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     say: Callable[[str], None] = print
+    on_epoch: Callable[[dict[str, Any]], None] | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -168,6 +171,8 @@ class Loop:
             if main:
                 self.say(_told(line, args.num_train_epochs))
             self.save()
+            if self.on_epoch is not None:
+                self.on_epoch(dict(line))
         bar.close()
         if self.keep is not None and (self.evaluate is None or not args.save_best_model):
             self._kept()
@@ -355,7 +360,7 @@ class Loop:
             with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
                 print(json.dumps(line), file=file)
         if self.accelerator.trackers:
-            self.accelerator.log({k: v for k, v in line.items() if isinstance(v, int | float)}, step=step)
+            self.accelerator.log(tracked(line), step=step)
 
     def _bar(self) -> Any:
         from tqdm import tqdm

@@ -13,17 +13,17 @@ import torch
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.corpora import ManifestRow, read_manifest, split_rows
-from multimodal_ser.corpora.folders import RECORDINGS
-from multimodal_ser.corpora.manifest import SUFFIXES
+from multimodal_ser.corpora.emotions import fixed_sentences, without_odd_emotions
+from multimodal_ser.corpora.files import recordings_below
+from multimodal_ser.corpora.leaks import counted
+from multimodal_ser.corpora.recordings import in_order, past_the_end
+from multimodal_ser.corpora.tables import SUFFIXES
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import LabelError, canonical_emotion
+from multimodal_ser.labels import CODES, LabelError, canonical_emotion
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.data import Clip, admitted, examine, with_class
 from multimodal_ser.transcription import WhisperNotFoundError
 from multimodal_ser.transcription.transcriber import language_code
-
-SAID_OFTEN = 10
-"""Times that each sentence of a corpus is said, on average, from which on its words tell nothing of the emotion."""
 
 SHOWN = 5
 """Errors that are told one by one; all of them are in the run folder."""
@@ -86,10 +86,14 @@ def prepare_data(
     chosen = _annotated(args, _for_modalities(args, rows, tell), tell)
     clips, unusable = examine(chosen, context_turns=args.context_turns, among=rows, on_progress=on_progress)
     errors += unusable
+    past = sum(past_the_end(clip.row, clip.duration) for clip in clips if clip.row.path is not None)
+    if past:
+        tell(f"{counted(past, 'part ends', 'parts end')} after the recording does: what there is is taken")
     labels = tuple(args.labels or label_names(row for clip in clips if (row := clip.row).emotion or row.votes))
     if args.emotions:
         clips, without = with_class(clips, labels) if labels else (clips, [])
         errors += without
+    errors[:] = in_order(errors)
     _report(errors, tell)
     _enough(args, clips, labels, len(chosen))
     split = split_rows(
@@ -108,7 +112,8 @@ def prepare_data(
         tell(note)
     silent = sum(map(len, held_out)) - len(validation) - len(test)
     if silent:
-        tell(f"{silent} clips that are held out have nothing of what is learned from, and are left out")
+        clips_of = counted(silent, "clip that is held out has", "clips that are held out have")
+        tell(f"{clips_of} nothing of what is learned from, and {'is' if silent == 1 else 'are'} left out")
     tell(f"learned from: {' and '.join(name for name, used in (('the voice', use_audio), ('the words', use_text)) if used)}")
     if args.unlabelled:
         train += _pseudo_labelled(args, labels, use_text, [*validation, *test], tell)
@@ -128,11 +133,14 @@ def _read(
     transcriber = None
     for source in args.data:
         manifest = read_manifest(source, columns=args.columns or None)
-        tell(f"{source}: {len(manifest.rows)} row{'s' * (len(manifest.rows) != 1)}")
+        tell(f"{source}: {counted(len(manifest.rows), 'row')}")
         for note in manifest.notes:
             tell(note)
         errors += manifest.errors
         kept = list(manifest.rows)
+        if args.emotions and not args.labels:  # what is named among them is wanted
+            kept, odd = without_odd_emotions(kept, remedy="name all classes with labels (--labels)")
+            errors += odd
         if args.transcribe:
             kept, name = _transcribed(args, kept, errors, tell, on_progress)
             transcriber = name or transcriber
@@ -142,22 +150,13 @@ def _read(
 
 def _spontaneous(rows: list[ManifestRow], source: str, tell: Callable[[str], None]) -> list[ManifestRow]:
     """Without the words of corpora in which the same few sentences are said in every emotion."""
-    fixed = set()
-    for corpus in dict.fromkeys(row.corpus for row in rows):
-        spoken = [row for row in rows if row.corpus == corpus and row.path is not None and row.text]
-        sentences = {_plain(row.text or "") for row in spoken}
-        if spoken and len(spoken) >= SAID_OFTEN * len(sentences):
-            fixed.add(corpus)
-            tell(
-                f"{source}{f' ({corpus})' if corpus else ''}: {len(spoken)} recordings of {len(sentences)} "
-                f"sentence{'s' * (len(sentences) != 1)}: the words tell nothing of the emotion, so the recordings alone are learned from "
-                "(modalities both: the words too)"
-            )
+    fixed = fixed_sentences(rows)
+    for corpus, (spoken, sentences) in fixed.items():
+        tell(
+            f"{source}{f' ({corpus})' if corpus else ''}: {counted(spoken, 'recording')} of {counted(sentences, 'sentence')}: "
+            "the words tell nothing of the emotion, so the recordings alone are learned from (modalities both: the words too)"
+        )
     return [replace(row, text=None) if row.corpus in fixed and row.path is not None else row for row in rows]
-
-
-def _plain(text: str) -> str:
-    return "".join(character for character in text.lower() if character.isalnum())
 
 
 def _transcribed(
@@ -174,7 +173,7 @@ def _transcribed(
     if not wanted:
         return rows, None
     transcriber = WhisperTranscriber(args.whisper)
-    tell(f"Whisper {transcriber.name} writes the texts of {len(wanted)} recordings")
+    tell(f"Whisper {transcriber.name} writes the texts of {counted(len(wanted), 'recording')}")
     rows, silent, decoded = list(rows), 0, None
     for done, index in enumerate(wanted, 1):
         row = rows[index]
@@ -234,7 +233,8 @@ def _for_modalities(args: TrainingArguments, rows: list[ManifestRow], tell: Call
     else:
         kept = rows
     if len(kept) < len(rows):
-        tell(f"{len(rows) - len(kept)} rows have not what modalities {args.modalities} asks for and are left out")
+        out = counted(len(rows) - len(kept), "row has", "rows have")
+        tell(f"left out: {out} not what modalities {args.modalities} asks for")
     if not kept:
         what = "anything that can be learned from" if args.modalities == "auto" else f"what modalities {args.modalities} asks for"
         raise InputError("data", expected=f"rows with {what}", got="none", remedy="use other data, or modalities auto")
@@ -249,7 +249,8 @@ def _annotates(args: TrainingArguments, row: ManifestRow) -> bool:
 def _annotated(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
     kept = [row for row in rows if _annotates(args, row)]
     if len(kept) < len(rows):
-        tell(f"{len(rows) - len(kept)} rows have no annotation and are left out (unlabelled=... learns from recordings without)")
+        out = counted(len(rows) - len(kept), "row has", "rows have")
+        tell(f"left out: {out} no annotation (unlabelled=... learns from recordings without)")
     if not kept:
         what = "an emotion" if args.emotions else ", ".join(args.dimensions)
         remedy = "fill the column in, or use a folder per emotion"
@@ -258,7 +259,7 @@ def _annotated(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[
 
 
 def label_names(rows: Any) -> list[str]:
-    """The classes that occur, sorted; of names that mean the same ("happy", "Joy") the library's own ("happiness").
+    """The classes that occur, sorted; of codes ("hap") and names that mean the same ("happy", "Joy") our own ("happiness").
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -274,7 +275,9 @@ def label_names(rows: Any) -> list[str]:
                 written.setdefault(canonical_emotion(name), set()).add(name)
             except LabelError:
                 written.setdefault(name.lower(), set()).add(name)
-    return sorted(min(names) if len({n.lower() for n in names}) == 1 else meaning for meaning, names in written.items())
+    apart = {meaning: {name.lower() for name in names} for meaning, names in written.items()}
+    own = {meaning for meaning, names in apart.items() if len(names) == 1 and not names & {*CODES}}
+    return sorted(min(names) if meaning in own else meaning for meaning, names in written.items())
 
 
 def _report(errors: Sequence[InputError], tell: Callable[[str], None]) -> None:
@@ -289,7 +292,7 @@ def _enough(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str
     if not clips:
         raise InputError("data", expected="at least one row that can be used", got=f"none of {rows}", remedy=f"give {layout}")
     if args.emotions and len(labels) < 2:
-        got = f"{len(clips)} clip{'s' * (len(clips) > 1)} of one class, {labels[0]!r}" if labels else "rows without an emotion"
+        got = f"{counted(len(clips), 'clip')} of one class, {labels[0]!r}" if labels else "rows without an emotion"
         remedy = f"add clips of another one: {layout}" if labels else "learn the dimensions alone with emotions=False (--no-emotions)"
         raise InputError("data", expected="clips of at least two emotions", got=got, remedy=remedy)
 
@@ -358,17 +361,17 @@ def _describe(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[s
                 tell(f"{', '.join(names)} are one class, {label} (labels keeps those apart that it names)")
     speakers = {clip.row.speaker for clip in clips if clip.row.speaker}
     minutes = sum(clip.duration for clip in clips) / 60
-    known = f"{len(speakers)} speaker{'s' * (len(speakers) != 1)}" if speakers else "speakers not known"
+    known = counted(len(speakers), "speaker") if speakers else "speakers not known"
     heard = sum(clip.row.path is not None for clip in clips)
-    sizes = [f"{heard} clip{'s' * (heard != 1)}, {minutes:.1f} min"] * bool(heard) + [f"{len(clips) - heard} texts alone"] * (
-        heard < len(clips)
-    )
+    alone = counted(len(clips) - heard, "text alone", "texts alone")
+    sizes = [f"{counted(heard, 'clip')}, {minutes:.1f} min"] * bool(heard) + [alone] * (heard < len(clips))
     tell(f"{', '.join(sizes)}, {known}")
     cut = sum(clip.duration > args.max_duration for clip in clips)
     if cut:
         kept = args.embedding_cache and "audio" in args.freeze and args.unfreeze_epoch is None and not args.lora_rank
         part = "the first part of each" if kept else "in each epoch another part of each"
-        tell(f"{cut} recordings are longer than {args.max_duration:g} s: {part} is heard (max_duration; start and end choose one)")
+        longer = counted(cut, "recording is", "recordings are")
+        tell(f"{longer} longer than {args.max_duration:g} s: {part} is heard (max_duration; start and end choose one)")
 
 
 def _merged(clips: Sequence[Clip], labels: Sequence[str]) -> list[list[str]]:
@@ -391,8 +394,7 @@ def _pseudo_labelled(
     assert args.unlabelled is not None
     source = Path(args.unlabelled)
     if source.is_dir() and not any((source / f"manifest{suffix}").is_file() for suffix in SUFFIXES):
-        paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in RECORDINGS and not path.name.startswith("."))
-        rows = [ManifestRow(path=path, place=str(path), folder=source) for path in paths]
+        rows = [ManifestRow(path=path, place=str(path), folder=source) for path in recordings_below(source)]
     else:
         rows = [row for row in read_manifest(source).rows if row.path is not None]
     if not rows:

@@ -1,0 +1,221 @@
+# Copyright 2026 The multimodal_ser authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The model as a pipeline of transformers: `pipeline("speech-emotion-recognition", model=...)`, for code that is written around pipelines.
+
+It hears, and reads the words that it is given; it does not transcribe. `predict` does, and tells more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForAudioClassification, Pipeline
+
+TASK = "speech-emotion-recognition"
+"""What `transformers.pipeline` is asked for."""
+
+SAMPLING_RATE = 16_000
+WHOLE = 30 * SAMPLING_RATE
+"""Samples that are heard at once, at most; longer recordings are heard in equal parts."""
+
+PARTS_AT_ONCE = 8
+"""Parts of long recordings that run through the model together, where the batch is smaller."""
+
+
+class SpeechEmotionRecognitionPipeline(Pipeline):
+    """Labels and scores of recordings, of words, or of both, by `transformers.pipeline`.
+
+    An input is a recording, or a dict of "audio", "text" and "context" (the turns before), each of which may be missing. A recording is
+    a path, a binary file object, bytes, an array or tensor (at 16 kHz, unless `sampling_rate` says otherwise), or an audio dict of
+    Hugging Face ({"array", "sampling_rate"}, {"bytes"} or {"path"}). Without the package (copied code), arrays of one channel at 16 kHz.
+
+    Args:
+        model: the classifier.
+        processor: None: the model's own.
+        **kwargs: those of `transformers.Pipeline`: `device`, `batch_size`, `num_workers`; and those of a call.
+
+    A call takes, beside its inputs (one, a list, a dataset, a generator):
+        top_k: how many labels, the most probable first; None: all.
+        sampling_rate: of arrays that do not say it themselves, Hz.
+        on_error: "raise", or "skip": what is wrong with an input is an exception in the place of its answer.
+
+    Raises:
+        ValueError: an input is no audio, or holds nothing; an option is wrong.
+        ImportError: a file, and no package that decodes it.
+
+    Example:
+        >>> from transformers import pipeline
+        >>> from multimodal_ser.testing import synthetic_speech, tiny_model
+        >>> pipe = pipeline("speech-emotion-recognition", model=tiny_model())
+        >>> answer = pipe({"audio": synthetic_speech(1.0), "text": "hello you"}, top_k=1)
+        >>> sorted(answer[0])
+        ['label', 'score']
+    """
+
+    # the processor is the model's: it is loaded with it, from the same revision
+    _load_processor = False
+    _load_tokenizer = False
+    _load_feature_extractor = False
+    _load_image_processor = False
+    _load_video_processor = False
+
+    def __init__(self, model: Any, *args: Any, processor: Any = None, **kwargs: Any):
+        kwargs.pop("local_files_only", None)  # transformers.pipeline has used it, and hands it on
+        super().__init__(model, *args, processor=model.processor if processor is None else processor, **kwargs)
+
+    def _sanitize_parameters(
+        self, top_k: int | None = None, sampling_rate: int | None = None, on_error: str | None = None, **unknown: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if unknown:
+            raise ValueError(
+                f"{TASK}: expected top_k, sampling_rate or on_error, got {', '.join(unknown)}; see the pipeline's documentation"
+            )
+        if on_error not in (None, "raise", "skip"):
+            raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}; choose one of them")
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"top_k: expected a whole number from 1, or None for all labels, got {top_k!r}; 1 gives the best alone")
+        preparing = {"sampling_rate": sampling_rate, "on_error": on_error}
+        return {name: value for name, value in preparing.items() if value is not None}, {}, {} if top_k is None else {"top_k": top_k}
+
+    def preprocess(self, inputs: Any, sampling_rate: int | None = None, on_error: str = "raise") -> dict[str, Any]:
+        """An input -> its parts, each (S,) or None, its words, the turns before them; and what is wrong with it."""
+        try:
+            return {"item": (*self._item(inputs, sampling_rate), None)}
+        except (ValueError, OSError) as error:
+            if on_error == "raise":
+                raise
+            return {"item": ([], None, None, error)}
+
+    def _item(self, inputs: Any, sampling_rate: int | None) -> tuple[list[Any], str | None, Any]:
+        audio, text, context = _unpacked(inputs)
+        trained = self.model.config.trained_modalities
+        if trained == ["text"]:  # it was never shown the other modality
+            audio = None
+        elif trained == ["audio"]:
+            text = context = None
+        if audio is None and text is None:
+            wanted = {"text": "words", "audio": "a recording"}.get(trained[0]) if trained and len(trained) == 1 else "audio, text or both"
+            raise ValueError(f'input: expected {wanted}, got none; give {{"audio": ..., "text": ...}}')
+        if audio is None:
+            return [None], text, context
+        waveform = waveform_of(audio, sampling_rate)
+        return np.array_split(waveform, math.ceil(len(waveform) / WHOLE)), text, context
+
+    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
+        items = model_inputs["item"] if isinstance(model_inputs["item"], list) else [model_inputs["item"]]
+        rows = [(place, part, text, context) for place, (parts, text, context, _) in enumerate(items) for part in parts]
+        places = torch.tensor([place for place, *_ in rows], dtype=torch.long)
+        probabilities = torch.full((len(items), self.model.config.num_labels), torch.nan)
+        step = max(len(items), PARTS_AT_ONCE)
+        training = self.model.training
+        self.model.eval()
+        try:
+            heard = [self._probabilities(rows[at : at + step]) for at in range(0, len(rows), step)]
+        finally:
+            self.model.train(training)
+        for place in places.unique().tolist():
+            probabilities[place] = torch.cat(heard)[places == place].mean(0)
+        return {"probabilities": probabilities, "error": [error for *_, error in items]}
+
+    def _probabilities(self, rows: list[tuple[int, Any, str | None, Any]]) -> torch.Tensor:
+        inputs = self.processor(
+            audio=[part for _, part, _, _ in rows],
+            text=[text for _, _, text, _ in rows],
+            context=[context for *_, context in rows],
+            sampling_rate=SAMPLING_RATE,
+        ).to(self.device)
+        dtype = self.model.dtype
+        inputs = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+        return self.model(**inputs).logits.float().softmax(-1).cpu()
+
+    def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> list[dict[str, Any]] | Exception:
+        """Probabilities (1, C) -> labels and scores, the most probable first; or what was wrong with the input."""
+        [error] = model_outputs["error"] if isinstance(model_outputs["error"], list) else [model_outputs["error"]]
+        if error is not None:
+            return error
+        names, probabilities = self.model.config.id2label, model_outputs["probabilities"][0]
+        scores, indices = probabilities.topk(min(top_k or len(probabilities), len(probabilities)))
+        return [{"label": names[index], "score": score} for score, index in zip(scores.tolist(), indices.tolist(), strict=True)]
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Write model and processor into a folder.
+
+        The task is written into its configuration only where the code goes along (`register_for_auto_class`, for people without the
+        package): transformers then asks everybody who names the task for `trust_remote_code=True`.
+        """
+        if self.model._auto_class is not None:
+            implementation = f"{type(self).__module__.rsplit('.', 1)[-1]}.{type(self).__name__}"
+            self.model.config.custom_pipelines = {TASK: {"impl": implementation, "pt": [AutoModelForAudioClassification.__name__]}}
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+
+def _unpacked(inputs: Any) -> tuple[Any, str | None, Any]:
+    """Audio, text and context of an input. A row of a dataset often has a "path" beside its "audio" and "text": it is no audio dict."""
+    text = context = None
+    audio = inputs
+    if isinstance(inputs, Mapping):
+        text, context = inputs.get("text"), inputs.get("context")
+        audio = inputs["audio"] if "audio" in inputs else inputs if {"array", "raw", "bytes", "path"} & set(inputs) else None
+    if isinstance(audio, Mapping) and "raw" in audio:  # what transformers' own audio pipelines call it
+        audio = {"array": audio["raw"], "sampling_rate": audio.get("sampling_rate")}
+    if text is not None and not isinstance(text, str | float):  # an empty cell of a table is a NaN
+        raise ValueError(f"text: expected a string or None, got {type(text).__name__}; convert it")
+    context = None if isinstance(context, float) else [context] if isinstance(context, str) else context
+    if context is not None and not (isinstance(context, list | tuple) and all(isinstance(turn, str) for turn in context)):
+        raise ValueError(f"context: expected a turn or a list of turns, each a string, got {context!r}; convert it")
+    return audio, text if isinstance(text, str) and text.strip() else None, context
+
+
+def waveform_of(audio: Any, sampling_rate: int | None = None) -> np.ndarray:
+    """A recording -> (S,) float32 at 16 kHz: by `multimodal_ser.load_audio`; without the package only what is that already.
+
+    Args:
+        audio: as `SpeechEmotionRecognitionPipeline` takes it.
+        sampling_rate: of an array that does not say it itself, Hz; None: 16 kHz.
+
+    Raises:
+        ValueError: it is no audio, or at another rate where nothing resamples it.
+        ImportError: it has to be decoded, and the package is not there.
+    """
+    sampling_rate = SAMPLING_RATE if sampling_rate is None else sampling_rate
+    try:
+        import multimodal_ser
+
+        load_audio: Any = multimodal_ser.load_audio
+    except ImportError as error:  # this file was copied by trust_remote_code
+        if isinstance(audio, Mapping) and "array" in audio:
+            audio, sampling_rate = audio["array"], audio.get("sampling_rate")
+        if not isinstance(audio, np.ndarray | torch.Tensor):
+            raise ImportError(
+                f"audio: expected an array at {SAMPLING_RATE} Hz, as the package multimodal_ser is not there to decode anything, got "
+                f"{type(audio).__name__}; pip install multimodal_ser, or decode it yourself"
+            ) from error
+        if sampling_rate != SAMPLING_RATE:
+            raise ValueError(
+                f"sampling_rate: expected {SAMPLING_RATE}, as the package multimodal_ser is not there to resample, got {sampling_rate}; "
+                "pip install multimodal_ser, or resample it yourself"
+            ) from error
+        waveform = audio.detach().cpu().numpy() if isinstance(audio, torch.Tensor) else audio
+        if waveform.ndim != 1 or not waveform.size or (waveform.dtype.kind == "f" and not np.isfinite(waveform).all()):
+            raise ValueError(
+                f"audio: expected finite samples (S,) of one channel, got shape {waveform.shape}; mix channels, leave out what is broken"
+            ) from error
+        return waveform
+    return load_audio(audio, sampling_rate if isinstance(audio, np.ndarray | torch.Tensor) else None)
