@@ -34,6 +34,14 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 """Other names of the nine, as corpora and people use them."""
 
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "ang": "anger", "dis": "disgust", "fea": "fear", "hap": "happiness", "exc": "happiness", "neu": "neutral", "sur": "surprise",
+        "bor": "boredom",
+    }
+)  # fmt: skip
+"""Codes of three letters that IEMOCAP's and CREMA-D's labels made common. IEMOCAP's "fru" is none: there it is told from anger."""
+
 
 def canonical_emotion(label: str) -> str:
     """The name that this library gives an emotion: "angry" -> "anger", "joy" -> "happiness".
@@ -47,12 +55,27 @@ def canonical_emotion(label: str) -> str:
         'happiness'
     """
     name = label.strip().lower().replace("_", " ")
-    name = SYNONYMS.get(name, name)
+    name = SYNONYMS.get(name) or CODES.get(name, name)
     if name not in EMOTIONS:
         close = get_close_matches(name, [*EMOTIONS, *SYNONYMS], n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "map it to one of them yourself"
         raise LabelError("emotion", expected=f"one of {', '.join(EMOTIONS)} or a synonym", got=repr(label), remedy=remedy)
     return name
+
+
+def is_emotion(name: str) -> bool:
+    """Whether this library has a name for an emotion (`canonical_emotion`).
+
+    Example:
+        >>> from multimodal_ser.labels import is_emotion
+        >>> is_emotion("Happy"), is_emotion("HAP"), is_emotion("urgent")
+        (True, True, False)
+    """
+    try:
+        canonical_emotion(name)
+    except LabelError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

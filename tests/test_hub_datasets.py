@@ -98,7 +98,7 @@ def test_bad_rows_are_named_by_their_number_and_the_others_are_kept(tmp_path):
     told = [str(error) for error in found.errors]
     assert [line.split(":")[0] for line in told] == ["dataset, row 2, audio", "dataset, row 3", "dataset, row 4, path"]
     done = prepare("dataset", data, output=tmp_path / "m.csv")
-    assert [str(error).split(":")[0] for error in done.errors][-1].startswith("dataset, row 5 (") and len(done.errors) == 4
+    assert [str(error).split(":")[0] for error in done.errors][-1].startswith("dataset, row 5, path") and len(done.errors) == 4
     assert [row.emotion for row in done.rows] == ["anger", "sad"] and len(read_manifest(tmp_path / "m.csv").rows) == 2
 
 

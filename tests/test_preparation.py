@@ -80,7 +80,7 @@ def test_the_one_bad_file_in_a_thousand_is_named_and_costs_only_itself(tmp_path)
     told = [str(error) for error in found.errors]
     assert len(told) == 6
     for at, name in enumerate(("text", "empty", "cut", "blink", "nan", "gone")):
-        assert sum(f"m.csv, line {at} ({name}.wav): expected" in line for line in told) == 1, told
+        assert told[at].startswith(f"m.csv, line {at}, path: expected") and f" ({name}.wav); " in told[at], told
     assert all(line in str(found) for line in told)
 
 
@@ -115,8 +115,12 @@ def test_parts_of_a_recording_are_clips_of_their_own(tmp_path):
     assert [round(clip.duration, 3) for clip in found.measured] == [1.0, 1.0, 1.0, 0.5]
     assert found.duplicates == [["talk.wav[0.000-1.000]", "talk.wav[1.000-2.000]"]]
     assert found.nearly_silent == {"talk.wav[2.000-]": None, "talk.wav[2.500-9.000]": None}
+    assert "1 part ends after the recording does: what there is is taken: talk.wav[2.500-9.000]" in found.warnings
     (error,) = found.errors
-    assert str(error) == "m.csv, line 9: expected at least 25 ms of audio, got 3.5 s to the end of 3.000 s; correct start and end"
+    assert str(error) == (
+        "m.csv, line 9, start: expected at least 25 ms of the recording, which lasts 3.000 s, got 3.5 s to its end (talk.wav); "
+        "correct start and end"
+    )
 
 
 def test_long_recordings_are_measured_piece_by_piece_as_if_whole(tmp_path, monkeypatch):
@@ -162,7 +166,10 @@ def test_emotions_without_a_name_here_are_told_with_their_place(tmp_path):
     rows.append(ManifestRow(text="voted", votes={"awe": 2, "joy": 1}, place="m.csv, line 5"))
     found = survey(rows)
     assert found.unknown_emotions == {"angrry": 1, "awe": 1, "contempt|joy": 1}
-    assert "1 row shows 'angrry', an emotion that this library has no name for (the first: m.csv, line 3)" in found.warnings
+    assert (
+        "1 row shows 'angrry', an emotion that this library has no name for (the first: m.csv, line 3; --map-labels names it)"
+        in found.warnings
+    )
 
 
 def test_long_lists_are_cut_in_the_text_and_whole_as_json(tmp_path):
@@ -350,7 +357,7 @@ def test_a_label_set_renames_and_leaves_out_what_has_no_place(folders, tmp_path)
     assert sorted(one.emotion for one in done.rows) == ["happiness", "happiness", "neutral", "surprise"] and done.left_out == {}
     done = prepare(folders, output=tmp_path / "m.csv", label_set="sentiment")
     assert done.left_out == {"surprise": (1, "positive or negative, case by case")} and len(done.rows) == 3
-    assert "surprise: 1 rows left out (positive or negative, case by case)" in str(done)
+    assert "surprise: 1 row left out (positive or negative, case by case)" in str(done)
     assert done.to_dict()["left_out"]["surprise"]["rows"] == 1
     with pytest.raises(LabelError, match="did you mean 'ekman'"):
         prepare(folders, output=tmp_path / "n.csv", label_set="ekmann")
@@ -400,7 +407,7 @@ def test_a_table_of_other_columns_in_a_folder_tree_is_read_with_one_option(tmp_p
     assert done.kind == "manifest" and done.survey.to_dict()["emotions"] == {"anger": 1, "joy": 2}
     assert [one.speaker for one in done.rows] == ["a", "b", "a"]
     (root / "other.csv").write_text("x\n1\n")
-    with pytest.raises(InputError, match=r"got 2 \(labels.csv, other.csv\); name the table itself"):
+    with pytest.raises(InputError, match=r"got labels.csv, other.csv; name the table itself"):
         prepare(root, output=tmp_path / "m.csv", columns={"path": "clip"})
 
 

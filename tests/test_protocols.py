@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from multimodal_ser.corpora import ManifestRow, Split, read_manifest
 from multimodal_ser.corpora.leaks import content_hashes, find_leaks, sentence_groups
 from multimodal_ser.corpora.protocols import PROTOCOLS, Protocol, folds
-from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS
+from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS, split_rows
 from multimodal_ser.errors import InputError
 
 EMOTIONS = ("joy", "anger", "sadness", "neutral")
@@ -129,8 +129,9 @@ def test_an_official_split_that_leaks_is_refused_and_named_when_forced(tmp_path)
     rows[1] = replace(rows[1], split="train")
     rows[4] = replace(rows[4], split="test")
     contents = content_hashes(rows)
-    with pytest.raises(InputError, match=r"2\.wav = other_name\.flac; choose a protocol"):
-        folds(rows, "official", contents=contents, validation_share=0)
+    (fold,) = folds(rows, "official", contents=contents, validation_share=0)  # a copy is left out of what is learned from
+    assert fold.split.train == (0, 1, 3) and fold.split.test == (4, 5)
+    assert "1 clip was left out: it sounds the same as others on another side: 2.wav" in fold.split.notes
     (fold,) = folds(rows, "official", contents=contents, validation_share=0, allow_leak=True)
     assert any("scores are too good" in note and "other_name.flac" in note for note in fold.split.notes)
     meld = [ManifestRow(text=f"{s} {n}", emotion=EMOTIONS[n % 2], corpus="meld", split=s) for s in ("train", "test") for n in range(4)]
@@ -154,12 +155,58 @@ def test_what_cannot_be_divided_is_said():
         folds(rows, "loso")
     with pytest.raises(InputError, match="RAVDESS"):
         folds(rows, "emobox-ravdess")
-    with pytest.raises(InputError, match="at least 5 speakers, got 4"):
-        folds(rows, "folds")
     with pytest.raises(InputError, match="one of holdout"):
         folds(rows, "kfold")
+    known = [replace(row, speaker=f"s{n}") for n, row in enumerate(rows)]
+    with pytest.raises(InputError, match="at least 5 speakers, got 4"):
+        folds(known, "folds")
     with pytest.raises(InputError, match="at least 2 sentences, got 0"):
-        folds(rows, "speaker-sentence", k=2)
+        folds(known, "speaker-sentence", k=2)
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "folds", "speaker-sentence"])
+def test_where_nobody_knows_who_speaks_clips_are_no_voices(protocol):
+    """They are divided by clip only where that is asked for, and called what they are; words alone by dialogue or text, with a note."""
+    rows = [ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], sentence=str(n % 4)) for n in range(16)]
+    with pytest.raises(InputError, match=r"expected speakers, to hold whole ones out, got none in 16 recordings; name them .* allow_leak"):
+        folds(rows, protocol, k=2)
+    for fold in folds(rows, protocol, k=2, allow_leak=True):
+        assert "speakers" not in fold.split.protocol and "clips" in fold.split.protocol
+        assert any("nobody knows who speaks" in note and "too good" in note for note in fold.split.notes)
+    words = [ManifestRow(text=f"text {n}", sentence=str(n % 4), emotion=EMOTIONS[n % 2]) for n in range(16)]
+    for fold in folds(words, protocol, k=2):
+        assert "texts" in fold.split.protocol and any("nobody knows who wrote" in note for note in fold.split.notes)
+
+
+def test_a_held_out_share_is_the_true_one():
+    rows = [ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], speaker="ab"[n % 2]) for n in range(20)]
+    (fold,) = folds(rows, "holdout", validation_share=0)
+    assert fold.split.protocol == "1 of 2 speakers held out, 50 % of the rows"
+
+
+def test_sessions_of_the_same_speakers_cannot_be_left_out():
+    rows = [ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], speaker="ab"[n % 2], session=str(n // 10)) for n in range(20)]
+    with pytest.raises(
+        InputError, match=r"expected sessions of different speakers, got in session '0' every voice of the others; \"loso\""
+    ):
+        folds(rows, "session")
+
+
+def test_speakers_who_differ_in_how_they_are_written_are_told():
+    rows = [ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], speaker=("Ann", "ann", "Bo")[n % 3]) for n in range(30)]
+    told = "1 speaker may be on two sides, under names that are written in several ways: Ann / ann"
+    assert any(told in fold.split.notes for fold in folds(rows, "loso"))
+    assert told in split_rows(rows, validation_speakers=["ann"]).notes
+    assert not any("written in several ways" in note for note in split_rows(rows, validation_speakers=["Bo"]).notes)
+
+
+def test_copies_do_not_stop_emoboxs_folds():
+    rows = [ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"ravdess_{s:02d}") for s in range(1, 25) for n in range(4)]
+    contents = [f"sound {n}" for n in range(len(rows))]
+    contents[4] = contents[0]  # the first clip of actor 2 is one of actor 1, whom fold 1 tests on
+    first = folds(rows, "emobox-ravdess", contents=contents)[0].split
+    assert 0 in first.test and 4 not in (*first.train, *first.validation) and 5 in (*first.train, *first.validation)
+    assert any("1 clip was left out" in note for note in first.notes)
 
 
 def test_emobox_folds_of_ravdess(data):
@@ -219,7 +266,7 @@ def test_who_is_in_two_sessions_is_learned_from_in_neither():
     rows[0] = replace(rows[0], session="Ses1")
     fold = folds(rows, "session", validation_share=0)[0]
     assert fold.split.test == (1, 2, 3) and 0 not in fold.split.train and 4 in fold.split.train
-    assert "1 rows that share a speaker or a sound with the test part were left out" in fold.split.notes
+    assert "left out: 1 row that shares a speaker or a sound with the test part" in fold.split.notes
 
 
 def test_copies_of_files_are_found_without_being_asked_for(tmp_path):
@@ -282,7 +329,7 @@ def test_rows_without_a_sentence_are_left_out_where_sentences_are_held_out():
     rows.append(ManifestRow(path=Path("/silent.wav"), emotion="joy", speaker="s0"))
     for fold in folds(rows, "speaker-sentence", k=3):
         assert not any(24 in part for part in sides(fold.split))
-        assert "1 rows without words or a sentence's code were left out" in fold.split.notes
+        assert "left out: 1 row without words or a sentence's code" in fold.split.notes
 
 
 def test_words_that_are_said_again_stay_where_their_speakers_are():

@@ -92,6 +92,7 @@ def test_a_folder_of_something_else_says_which_files_were_expected(name, tmp_pat
 def test_copies_and_strangers_are_named_and_the_others_read(tmp_path):
     clips(tmp_path, "Actor_01/03-01-05-02-01-01-01.wav", "again/Actor_01/03-01-05-02-01-01-01.wav", "Actor_01/03-01-09-02-01-01-01.wav",
           "Actor_01/take2.wav", ".hidden.wav", "README.txt")  # fmt: skip
+    soundfile.write(tmp_path / "again/Actor_01/03-01-05-02-01-01-01.wav", np.zeros(200), 16_000)
     manifest = read_corpus("ravdess", tmp_path)
     assert [row.place for row in manifest.rows] == ["Actor_01/03-01-05-02-01-01-01.wav"]
     errors = sorted(map(str, manifest.errors))
@@ -99,6 +100,14 @@ def test_copies_and_strangers_are_named_and_the_others_read(tmp_path):
     assert errors[0].startswith("Actor_01/03-01-09-02-01-01-01.wav, emotion: expected one of 01, 02")
     assert errors[1].startswith("Actor_01/take2.wav: expected a name as 03-01-06-01-02-01-12.wav")
     assert errors[2].startswith("again/Actor_01/03-01-05-02-01-01-01.wav: expected each clip once, got the same name as Actor_01/")
+
+
+def test_equal_copies_are_one_note_with_a_count(tmp_path):
+    names = [f"Actor_01/03-01-05-0{level}-01-01-01.wav" for level in (1, 2)]
+    clips(tmp_path, *names, *(f"audio_speech_actors_01-24/{name}" for name in names))
+    manifest = read_corpus("ravdess", tmp_path)
+    assert [row.place for row in manifest.rows] == names and not manifest.errors
+    assert manifest.notes == ("2 files: copies, byte for byte, of clips that are read: not read",)
 
 
 def test_a_corpus_of_ones_own(tmp_path):
@@ -157,7 +166,13 @@ def test_ravdess(folder, tmp_path):
     row = rows["03-01-06-01-02-01-12"]
     assert told(row, "emotion", "intensity", "sentence", "text") == ("fear", "normal", "02", "Dogs are sitting by the door.")
     assert told(row, "speaker", "gender", "split") == ("ravdess_12", "female", None)
-    assert len(errors) == 2 and "got a video" in errors[0] and "got a song" in errors[1]
+    assert not errors
+    assert sorted(read_corpus("ravdess", tmp_path).notes) == [
+        "1 file: songs (..-02-...): speech alone is read", "1 file: videos (01-..., 02-...): sound alone is read",
+    ]  # fmt: skip
+    (tmp_path / f"{folder}03-01-06-01-02-01-12.wav").unlink()
+    with pytest.raises(InputError, match=r"got none of these files; .*; 1 file: songs"):
+        read("ravdess", tmp_path)
 
 
 def test_emodb(tmp_path):
@@ -198,6 +213,18 @@ def test_crema_d(tmp_path):
     assert len(errors) == 2 and errors[0].startswith("VideoDemographics.csv, line 3") and "1001_XYZ_ANG_XX" in errors[1]
 
 
+def test_crema_d_as_its_repository_lays_it_out(tmp_path):
+    """The same clips lie in AudioMP3, AudioWAV and VideoFlash; a clip that has no wav is read from another."""
+    names = ("1001_DFA_ANG_XX", "1002_IEO_HAP_LO")
+    clips(tmp_path, *(f"AudioWAV/{name}.wav" for name in names), *(f"AudioMP3/{name}.mp3" for name in (*names, "1003_IEO_SAD_LO")),
+          *(f"VideoFlash/{name}.flv" for name in names))  # fmt: skip
+    rows, errors = read("crema_d", tmp_path)
+    assert {name: row.path.suffix for name, row in rows.items()} == {names[0]: ".wav", names[1]: ".wav", "1003_IEO_SAD_LO": ".mp3"}
+    assert not errors and read_corpus("crema_d", tmp_path).notes == (
+        "2 files: .flv files beside .wav files of the same clips: not read", "2 files: .mp3 files beside .wav files of the same clips: not read",
+    )  # fmt: skip
+
+
 def test_tess(tmp_path):
     clips(
         tmp_path,
@@ -211,7 +238,7 @@ def test_tess(tmp_path):
     assert rows["OA_bite_neutral"].speaker == "tess_OAF" and rows["YAF_back_sad"].speaker == "tess_YAF" and len(errors) == 1
 
 
-@pytest.mark.parametrize("name", ["AudioData/DC/{}.wav", "ALL/DC_{}.wav"])
+@pytest.mark.parametrize("name", ["AudioData/DC/{}.wav", "ALL/DC_{}.wav", "savee/dc/{}.wav"])
 def test_savee(name, tmp_path):
     clips(tmp_path, *(name.format(code) for code in ("a01", "sa03", "su15", "n30", "x01")))
     rows, errors = read("savee", tmp_path)
@@ -316,7 +343,7 @@ C-E2:\tExcited;\t()
 def test_iemocap(tmp_path):
     write(tmp_path, "IEMOCAP/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", EVALUATION)
     write(tmp_path, "IEMOCAP/Session1/dialog/EmoEvaluation/Categorical/Ses01F_impro01_e2_cat.txt", "Ses01F_impro01_F000 :Neutral; ()\n")
-    words = "Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.\n"
+    words = "Ses01F_impro01_F000 [006.2901-008.2357]: [LAUGHTER] Excuse [BREATHING] me.\n"
     write(tmp_path, "IEMOCAP/Session1/dialog/transcriptions/Ses01F_impro01.txt", words)
     folder = "IEMOCAP/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_"
     clips(
@@ -354,6 +381,20 @@ def test_meld(tmp_path):
     rows, errors = read("meld", tmp_path)
     assert rows["train_0_1"].path.name == "dia0_utt1.mp4" and rows["train_0_1"].start is None and rows["validation_0_0"].path is None
     assert len(errors) == 3 and any("dia0_utt3.mp4, got no such file" in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    "folder", ["train/{}.wav", "MELD.Raw/train/train_splits/{}.mp4", "audio/train_splits/{}.wav", "wavs/Train/{}.flac"]
+)
+def test_meld_however_its_clips_are_kept(folder, tmp_path):
+    write(tmp_path, "train_sent_emo.csv", HEADER + "1,Oh!,Phoebe,surprise,negative,0,0,4,7,,\n2,What?,A Waiter,joy,positive,0,1,4,7,,\n")
+    clips(
+        tmp_path, folder.format("dia0_utt0"), folder.format("dia0_utt1"), folder.format("final_videos_testdia0_utt0"), "train/dia0_utt0.flv"
+    )
+    manifest = read_corpus("meld", tmp_path)
+    assert [row.path.relative_to(tmp_path).as_posix() for row in manifest.rows] == [folder.format(f"dia0_utt{n}") for n in (0, 1)]
+    assert not manifest.errors and len(manifest.notes) == 2
+    assert any(note.startswith("1 file: final_videos_test") for note in manifest.notes)
 
 
 def test_msp_podcast(tmp_path):

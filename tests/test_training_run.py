@@ -306,6 +306,33 @@ def test_a_copy_of_what_is_held_out_is_not_learned_from(tmp_path):
 # labels
 
 
+def test_each_row_of_a_recording_that_cannot_be_used_is_told_with_its_line_and_field(tmp_path):
+    (tmp_path / "bad.wav").write_text("no audio")
+    write(tmp_path / "good.wav", seconds=0.5)
+    lines = ["bad.wav,joy,,", "bad.wav,anger,0.1,", "good.wav,joy,9,", "good.wav,joy,0,0.25", "good.wav,anger,0.25,5"]
+    (tmp_path / "m.csv").write_text("path,emotion,start,end\n" + "\n".join(lines) + "\n")
+    ready, told = prepared(tmp_path / "m.csv")
+    assert [error.what for error in ready.errors] == ["m.csv, line 2, path", "m.csv, line 3, path", "m.csv, line 4, start"]
+    assert all("(bad.wav)" in error.got for error in ready.errors[:2])
+    assert "1 part ends after the recording does: what there is is taken" in told
+    assert len(ready.train) + len(ready.validation) == 2
+
+
+def test_a_slip_among_the_emotions_is_a_bad_row_unless_it_is_named(tmp_path):
+    words = [("joy", "sad")[n % 2] for n in range(40)] + ["grumpyness"]
+    (tmp_path / "m.csv").write_text("text,emotion\n" + "".join(f"text {n},{word}\n" for n, word in enumerate(words)))
+    ready, _ = prepared(tmp_path / "m.csv", modalities="text")
+    assert ready.labels == ("joy", "sad") and [error.what for error in ready.errors] == ["m.csv, line 42, emotion"]
+    assert "--labels" in ready.errors[0].remedy
+    wanted, _ = prepared(tmp_path / "m.csv", modalities="text", labels=["joy", "sad", "grumpyness"], validation_share=0.0)
+    assert not wanted.errors and sum(clip.row.emotion == "grumpyness" for clip in wanted.train) == 1
+
+
+def test_codes_become_names(tmp_path):
+    (tmp_path / "m.csv").write_text("text,emotion\n" + "".join(f"text {n},{('hap', 'SAD')[n % 2]}\n" for n in range(12)))
+    assert prepared(tmp_path / "m.csv", modalities="text")[0].labels == ("SAD", "happiness")
+
+
 def test_a_head_for_other_labels_starts_with_the_rows_that_mean_the_same(tiny, clips):
     told = []
     base = MultimodalEmotionClassifier.from_pretrained(tiny, whisper=None)  # anger, happiness, sadness
@@ -471,9 +498,7 @@ def test_what_is_learned_from_is_what_predict_uses(tmp_path, tiny, mixed, modali
 
 def test_modalities_leave_out_rows_that_lack_them(mixed):
     both, told = prepared(mixed, modalities="both")
-    assert all(clip.row.path and clip.row.text for clip in both.train) and any(
-        "have not what modalities both asks for" in line for line in told
-    )
+    assert all(clip.row.path and clip.row.text for clip in both.train) and any("not what modalities both asks for" in line for line in told)
     audio, _ = prepared(mixed, modalities="audio")
     assert not any(clip.row.text or clip.row.path is None for clip in audio.train) and not audio.use_text
     text, _ = prepared(mixed, modalities="text")

@@ -6,7 +6,6 @@ import argparse
 
 from multimodal_ser.cli.options import Commands, add_command
 from multimodal_ser.cli.output import as_json, destination, say
-from multimodal_ser.cli.training import Mapping
 
 SHOWN = 10
 """Errors that are told one by one."""
@@ -14,21 +13,29 @@ SHOWN = 10
 
 def prepare(args: argparse.Namespace) -> int:
     """Read a corpus, look at every clip, and write a manifest of what can be used; see docs/corpora.md."""
+    from multimodal_ser.corpora.emotions import labels_option
+    from multimodal_ser.corpora.leaks import counted
     from multimodal_ser.corpora.preparation import prepare as prepare_corpus
+    from multimodal_ser.corpora.tables import columns_option
 
+    columns = None if args.columns is None else columns_option(args.columns)
+    map_labels = None if args.map_labels is None else labels_option(args.map_labels)
     source, path = (args.source, args.path) if args.path is not None else (args.source, None)
     done = prepare_corpus(
-        source, path, output=args.manifest, columns=args.columns, clean=args.clean, cleaned_dir=args.cleaned_dir, label_set=args.label_set,
-        config=args.config, split=args.split, revision=args.revision, streaming=args.streaming, limit=args.limit,
+        source, path, output=args.manifest, columns=columns, clean=args.clean, cleaned_dir=args.cleaned_dir, label_set=args.label_set,
+        map_labels=map_labels, config=args.config, split=args.split, revision=args.revision, streaming=args.streaming, limit=args.limit,
         recordings_dir=args.recordings_dir, progress=args.progress,
     )  # fmt: skip
     with destination(args.report) as file:
         print(as_json(done.to_dict(), file, indent=2) if args.format == "json" else str(done), file=file)
     for error in done.errors[:SHOWN]:
         say(str(error))
+    if done.unlabelled:
+        say(done.notes[0])
     if done.errors:
         more = f", {len(done.errors) - SHOWN} of them not shown" if len(done.errors) > SHOWN else ""
-        say(f"{len(done.errors)} rows cannot be used and were left out{more}; the others were prepared")
+        rows = counted(len(done.errors), "row cannot be used and was", "rows cannot be used and were")
+        say(f"{rows} left out{more}; the others were prepared")
     return 1 if done.errors else 0
 
 
@@ -43,8 +50,9 @@ def add(commands: Commands) -> None:
     sub.add_argument("-o", "--output", dest="manifest", required=True, metavar="FILE", help="manifest: .csv, .tsv, .jsonl or .parquet")
     sub.add_argument("--format", choices=("text", "json"), default="text", help="how the report is written (default: text)")
     sub.add_argument("--report", metavar="FILE", help="where the report is written (default: stdout)")
+    sub.add_argument("--columns", nargs="+", metavar="FIELD=COLUMN", help="columns of a foreign table: path=wav_name emotion=emo")
     sub.add_argument(
-        "--columns", nargs="+", action=Mapping, metavar="NAME=VALUE", help="columns of a foreign table: path=wav_name emotion=emo"
+        "--map-labels", nargs="+", metavar="LABEL=EMOTION", help="what labels mean: 1=anger 2=happiness; NAME=NAME keeps a rare one"
     )
     sub.add_argument(
         "--clean", nargs="+", default=[], metavar="STEP", help="clean copies of the recordings: denoise trim loudness (the extra `clean`)"

@@ -6,19 +6,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from multimodal_ser.corpora.files import RECORDINGS, files_below
 from multimodal_ser.corpora.manifest import Manifest, ManifestRow
 from multimodal_ser.corpora.splits import SPLIT_NAMES
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import LabelError, canonical_emotion
-
-RECORDINGS = frozenset(
-    {
-        ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".awb", ".caf",
-        ".dts", ".eac3", ".flac", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg",
-        ".oga", ".ogg", ".opus", ".rm", ".snd", ".tta", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
-    }
-)  # fmt: skip
-"""Endings of what `load_audio` decodes."""
+from multimodal_ser.labels import is_emotion
 
 LAYOUT = "a folder per emotion: ROOT/happy/*.wav, ROOT/SPEAKER/happy/*.wav or ROOT/happy/SPEAKER/*.wav"
 
@@ -54,7 +46,9 @@ def read_folder(root: str | os.PathLike) -> Manifest:
     folder = Path(os.path.abspath(root))
     if not folder.is_dir():
         raise InputError(str(root), expected="a folder", got="no such folder", remedy="check the path")
-    found, ignored = _files(folder)
+    files = [path.relative_to(folder) for path in files_below(folder)]
+    found = [path for path in files if path.suffix.lower() in RECORDINGS]
+    ignored = [path for path in files if path.suffix.lower() not in RECORDINGS]
     levels = {path: path.parts[:-1] for path in found}
     splits: dict[Path, str] = {}
     if found and all(parts and parts[0].lower() in SPLIT_NAMES for parts in levels.values()):
@@ -84,32 +78,6 @@ def read_folder(root: str | os.PathLike) -> Manifest:
     return Manifest(tuple(rows), tuple(errors), folder, tuple(path.as_posix() for path in ignored))
 
 
-def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Recordings and other files below it, relative and sorted; links are followed, each folder is entered once."""
-    recordings: list[Path] = []
-    others: list[Path] = []
-    entered: set[str] = set()
-    for at, names, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(at)
-        names[:] = [] if real in entered else sorted(name for name in names if not name.startswith("."))
-        if real in entered:
-            continue
-        entered.add(real)
-        for name in files:
-            if not name.startswith("."):
-                path = Path(at, name).relative_to(folder)
-                (recordings if path.suffix.lower() in RECORDINGS else others).append(path)
-    return sorted(recordings), sorted(others)
-
-
 def _mostly_emotions(names: Iterable[str]) -> bool:
-    known = [_known(name) for name in names]
+    known = [is_emotion(name) for name in names]
     return 2 * sum(known) > len(known)
-
-
-def _known(name: str) -> bool:
-    try:
-        canonical_emotion(name)
-    except LabelError:
-        return False
-    return True

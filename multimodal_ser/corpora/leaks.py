@@ -255,6 +255,31 @@ def some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts.
+
+    Example:
+        >>> from multimodal_ser.corpora.leaks import counted
+        >>> counted(1, "clip was", "clips were"), counted(2, "row")
+        ('1 clip was', '2 rows')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def alike_speakers(names: Iterable[str | None]) -> list[list[str]]:
+    """Speakers whose names differ only in case, or in what stands between their parts: perhaps one voice, that is taken for two.
+
+    Example:
+        >>> from multimodal_ser.corpora.leaks import alike_speakers
+        >>> alike_speakers(["RAVDESS_01", "ravdess_01", "ravdess 01", "ravdess_02", None])
+        [['RAVDESS_01', 'ravdess 01', 'ravdess_01']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted({name for name in names if name is not None}):
+        groups.setdefault(" ".join(name.casefold().replace("_", " ").replace("-", " ").split()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 class _Groups:
     """What belongs together, found by joining (union-find); a group's number is that of its first member."""
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multimodal_ser.corpora.tables import COLUMNS, SUFFIXES, Table, is_blank, number, read_table, word, write_cells
+from multimodal_ser.corpora.guesses import columns_to_say
+from multimodal_ser.corpora.places import Places, foreign_folder, table_inside, tables_in
+from multimodal_ser.corpora.tables import COLUMNS, PLAIN, SUFFIXES, Table, is_blank, number, read_table, word, write_cells
 from multimodal_ser.errors import InputError
+from multimodal_ser.labels import is_emotion
 
 WORDS = ("id", "emotion", "text", "sentence", "speaker", "session", "split", "dialogue", "language", "gender", "intensity", "corpus")
 
@@ -178,108 +179,67 @@ def read_manifest(source: str | os.PathLike, *, check_files: bool = True, column
     asked = dict(columns or {})
     path = Path(os.path.abspath(source))
     if path.is_dir():
-        inside = _inside(path, bool(asked))
+        inside = table_inside(path, bool(asked))
         if inside is None:
-            return _folder(path)
+            return read_unnamed_folder(path)
         path = inside
     if not path.is_file():
         raise InputError(str(source), expected="a manifest or a folder of recordings", got="no such file", remedy="check the path")
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in (*SUFFIXES, PLAIN):
         got = f"a {path.suffix} file" if path.suffix else "a file without an ending"
         raise InputError(str(source), expected=f"a folder, or a table ({', '.join(SUFFIXES)})", got=got, remedy="write a manifest of it")
     folder = path.parent / (asked.pop("root", None) or "")
     if not folder.is_dir():
         remedy = f"give one that is there; a relative one starts at {path.parent}"
         raise InputError("columns, root", expected="a folder", got=f"no folder {folder}", remedy=remedy)
-    table = read_table(path, asked)
+    table = read_table(path, asked, folder)
     if not table.records:
         raise InputError(path.name, expected="at least one row", got="none", remedy="fill the table")
     if not {"path", "text"} & set(table.columns):
         got = f"the columns {', '.join(table.names) or 'none'}"
-        remedy = f"say which it is: --columns {_options(table.guesses) if 'path' in table.guesses else 'path=COLUMN or text=COLUMN'}"
+        say = columns_to_say(table.columns, table.guesses, table.codes) if table.guesses or table.codes else ""
+        remedy = f"say which it is: {say or '--columns path=COLUMN or text=COLUMN'}"
         raise InputError(path.name, expected="a column path or text", got=got, remedy=remedy)
-    rows, errors = _checked_rows(table, _Places(folder, check_files, "path" in asked))
+    rows, errors = _checked_rows(table, Places(folder, check_files, "path" in asked))
+    return Manifest(tuple(rows), tuple(errors), path, tuple(table.ignored), _guessed(table, rows, path.name))
+
+
+def _guessed(table: Table, rows: Iterable[ManifestRow], file: str) -> tuple[str, ...]:
+    """What columns of other names seem to hold; codes only where nothing is annotated at all."""
     found = {name: column for name, column in table.guesses.items() if name != "emotion" or "votes" not in table.columns}
-    notes: tuple[str, ...] = ()
+    annotated = any(row.votes or (row.emotion, row.arousal, row.valence, row.dominance) != (None,) * 4 for row in rows)
     if found:
         kinds = " and of ".join({"path": "recordings", "emotion": "emotions"}[name] for name in found)
         seem = " and ".join(map(repr, found.values())) + (" seem" if len(found) > 1 else " seems")
-        notes = (f"{path.name} has no column of {kinds} by name, but {seem} to hold some: --columns {_options(found)}",)
-    return Manifest(tuple(rows), tuple(errors), path, tuple(table.ignored), notes)
+        say = columns_to_say({*table.columns, *(["emotion"] if annotated else [])}, found, table.codes)
+        return (f"{file} has no column of {kinds} by name, but {seem} to hold some: {say}",)
+    if table.codes and not annotated:
+        say = columns_to_say(table.columns, {}, table.codes)
+        return (f"{file} has no column of emotions by name; if {table.codes[0]!r} holds codes of some: {say}",)
+    return ()
 
 
-def _options(columns: Mapping[str, str]) -> str:
-    return " ".join(f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in columns.items())
+def read_unnamed_folder(path: Path) -> Manifest:
+    """A folder of recordings, and nobody said what it is. Where a table lies there and its folders are named after no emotion, the
+    table tells them: their names are not taken for emotions.
 
+    Raises:
+        InputError: there are such tables, and what to say of them; else see `folders.read_folder`.
+    """
+    from multimodal_ser.corpora.folders import read_folder
 
-def _inside(folder: Path, any_name: bool) -> Path | None:
-    """The table in a folder."""
-    called = [found for suffix in SUFFIXES if (found := folder / f"manifest{suffix}").is_file()]
-    others = _tables(folder) if any_name and not called else []
-    if len(others) > 1:
-        got = ", ".join(table.name for table in others[:8])
-        raise InputError(str(folder), expected="one table that columns is about", got=got, remedy="name the table itself")
-    return next(iter(called or others), None)
-
-
-def _tables(folder: Path) -> list[Path]:
-    return sorted(found for found in folder.iterdir() if found.suffix.lower() in SUFFIXES and found.is_file() and found.name[0] != ".")
-
-
-def _folder(path: Path) -> Manifest:
-    """A folder of recordings. Where its folders are named after no emotion and a table lies there, the table tells them."""
-    from multimodal_ser.corpora.folders import _known, read_folder
-
-    tables = _tables(path)
+    tables = tables_in(path)
     try:
         manifest = read_folder(path)
-        if not tables or any(_known(row.emotion or "") for row in manifest.rows):
+        if not tables or any(is_emotion(row.emotion or "") for row in manifest.rows):
             return manifest
     except InputError:
         if not tables:
             raise
-    got = f"folders of other names, and {tables[0].name}"
-    remedy = f"read the table {tables[0]}; if its columns go by other names, say so: --columns path=COLUMN emotion=COLUMN"
-    raise InputError(str(path), expected="a table called manifest, or folders named after emotions", got=got, remedy=remedy)
+    raise foreign_folder(path, tables)
 
 
-class _Places:
-    """Where the recordings of a table lie."""
-
-    def __init__(self, folder: Path, check: bool, search: bool):
-        self.folder, self.check, self.search = folder, check, search
-        self.known: dict[str, list[Path]] | None = None
-
-    def find(self, name: str, place: str) -> Path:
-        """The recording of a name. An `InputError` tells that there is none."""
-        path = self.folder / name
-        if not self.check or os.path.isfile(path):
-            return path
-        found = self._below(name.replace("\\", "/")) if self.search else []
-        if len(found) == 1:
-            return self.folder / found[0]
-        if found:
-            got = f"{len(found)} of the name {name}: {', '.join(one.as_posix() for one in found[:3])}{' ...' * (len(found) > 3)}"
-            raise InputError(place, expected="one recording", got=got, remedy="write its folder too")
-        remedy = f"correct it; paths that do not start at the root start at {self.folder}"
-        raise InputError(place, expected="a recording", got=f"no file {name}", remedy=remedy)
-
-    def _below(self, name: str) -> list[Path]:
-        """Recordings in folders below whose path ends in this one, with or without their ending."""
-        from multimodal_ser.corpora.folders import _files
-
-        if self.known is None:
-            self.known = {}
-            for path in _files(self.folder)[0]:
-                for key in {path.name, path.stem}:
-                    self.known.setdefault(key, []).append(path)
-        parts = Path(name).parts
-        found = self.known.get(parts[-1], []) if parts else []
-        found = [path for path in found if path.name == parts[-1]] or found
-        return [path for path in found if path.parts[-len(parts) : -1] == parts[:-1]]
-
-
-def _checked_rows(table: Table, recordings: _Places) -> tuple[list[ManifestRow], list[InputError]]:
+def _checked_rows(table: Table, recordings: Places) -> tuple[list[ManifestRow], list[InputError]]:
     rows: list[ManifestRow] = []
     errors: list[InputError] = []
     places: dict[tuple, str] = {}
@@ -321,10 +281,11 @@ def _key(row: ManifestRow) -> tuple | None:
     return row.split, row.language, row.dialogue, row.turn, row.text
 
 
-def _row(given: Mapping[str, Any], place: str, recordings: _Places) -> ManifestRow:
+def _row(given: Mapping[str, Any], place: str, recordings: Places) -> ManifestRow:
     for name, value in given.items():
         if isinstance(value, str) and "\0" in value:
-            raise InputError(f"{place}, {name}", expected="text", got="a NUL character", remedy="find out what wrote it")
+            remedy = f"delete the NUL in {place.rpartition(', ')[2]} (many editors show it as ^@)"
+            raise InputError(f"{place}, {name}", expected="text", got="a NUL character", remedy=remedy)
         if isinstance(value, str) and name != "text" and "\n" in value.strip():
             remedy = "look for a quote that opens here and closes lines later"
             raise InputError(f"{place}, {name}", expected="a line", got="several", remedy=remedy)
@@ -440,66 +401,3 @@ def _cell(row: ManifestRow, name: str, folder: Path) -> Any:
     if name == "votes" and value:
         return json.dumps(dict(value), ensure_ascii=False)
     return value
-
-
-def check_recordings(
-    rows: Sequence[ManifestRow], *, whole: bool = False, workers: int | None = None, on_progress: Callable[[int, int], None] | None = None
-) -> tuple[tuple[ManifestRow, ...], tuple[InputError, ...]]:
-    """Open every recording: which rows can be used, and what is wrong with the others, each named by its place and "path" or "start".
-
-    Args:
-        rows: of a manifest; those of words alone pass.
-        whole: decode each recording to its end; else its header and its beginning, which costs a few ms a file and does not find
-            damage further on.
-        workers: threads; None: one a core, four at most.
-        on_progress: called with (done, all) recordings.
-
-    Returns:
-        The rows that can be used, in order, and the errors. A part that starts at its recording's end or later is one too.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from multimodal_ser.corpora import ManifestRow, check_recordings
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> (folder / "a.wav").touch()
-        >>> broken = ManifestRow(path=folder / "a.wav", folder=folder, place="m.csv, line 2")
-        >>> rows, errors = check_recordings([broken, ManifestRow(text="hello")])
-        >>> len(rows), str(errors[0])
-        (1, 'm.csv, line 2, path: expected an audio file, got an empty file (a.wav); record or download it again')
-    """
-    paths = list(dict.fromkeys(row.path for row in rows if row.path is not None))
-    durations: dict[Path, float | InputError] = {}
-    with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
-        for path, duration in zip(paths, pool.map(lambda path: _opened(path, whole), paths), strict=True):
-            durations[path] = duration
-            if on_progress is not None:
-                on_progress(len(durations), len(paths))
-    kept, errors = [], []
-    for row in rows:
-        found = None if row.path is None else durations[row.path]
-        if isinstance(found, InputError):
-            got = f"{found.got} ({row.recording})"
-            errors.append(InputError(f"{row.place or row.name}, path", expected=found.expected, got=got, remedy=found.remedy))
-        elif found is not None and row.start is not None and row.start >= found:
-            got = f"{row.start:g} s ({row.recording})"
-            expected = f"a time in the recording, which lasts {found:.3f} s"
-            errors.append(InputError(f"{row.place or row.name}, start", expected=expected, got=got, remedy="correct start and end"))
-        else:
-            kept.append(row)
-    return tuple(kept), tuple(errors)
-
-
-def _opened(path: Path, whole: bool) -> float | InputError:
-    """How long a recording is, s, or why it cannot be used."""
-    from multimodal_ser.audio import SAMPLING_RATE, audio_duration, stream_audio
-
-    try:
-        blocks = stream_audio(path, block_duration=1.0, max_duration=math.inf)
-        if whole:
-            return sum(len(block) for block in blocks) / SAMPLING_RATE
-        next(blocks)
-        blocks.close()  # type: ignore[attr-defined]
-        return audio_duration(path)
-    except InputError as error:
-        return error

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from multimodal_ser.audio import MAX_DURATION
 from multimodal_ser.corpora.cleaning import LOUDNESS, TRIM_SILENCE_DB, Cleaning, check_steps, clean_rows
-from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest, write_manifest
+from multimodal_ser.corpora.emotions import map_emotions, relabelled, without_odd_emotions
+from multimodal_ser.corpora.files import recordings_below
+from multimodal_ser.corpora.leaks import counted
+from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest, read_unnamed_folder, write_manifest
+from multimodal_ser.corpora.places import table_inside, tables_in
 from multimodal_ser.corpora.survey import Survey, survey
 from multimodal_ser.corpora.tables import SUFFIXES
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import LABEL_SETS, LabelError, canonical_emotion, in_label_set, label_map
+from multimodal_ser.labels import is_emotion, label_map
 
 if TYPE_CHECKING:
     from multimodal_ser.corpora.registry import Corpus
@@ -77,6 +81,11 @@ class Preparation:
         """What could not be used, each named."""
         return self.survey.errors + (self.cleaning.errors if self.cleaning else ())
 
+    @property
+    def unlabelled(self) -> bool:
+        """Whether no row has an emotion, votes or ratings."""
+        return not any(row.votes or (row.emotion, row.arousal, row.valence, row.dominance) != (None,) * 4 for row in self.rows)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, as JSON can hold it."""
         known = self.corpus
@@ -102,13 +111,13 @@ class Preparation:
             lines.append(f"ignored      {first}")
         if self.label_set is not None:
             lines.append(f"label set    {self.label_set}")
-            lines += [f"  {name}: {count} rows left out ({why})" for name, (count, why) in (self.left_out or {}).items()]
+            lines += [f"  {name}: {counted(count, 'row')} left out ({why})" for name, (count, why) in (self.left_out or {}).items()]
         if self.cleaning is not None:
             done = self.cleaning
             lines.append(f"cleaned      {', '.join(done.steps)}: {done.files} copies in {done.folder}, {done.duration / 3600:.2f} hours")
             lines += [f"  {count} of them: {note}" for note, count in done.notes.items()]
             lines += [f"  {error}" for error in done.errors]
-        lines.append(f"written      {len(self.rows)} rows to {self.output}")
+        lines.append(f"written      {counted(len(self.rows), 'row')} to {self.output}")
         return "\n".join(lines)
 
 
@@ -122,6 +131,7 @@ def prepare(
     cleaned_dir: str | os.PathLike | None = None,
     trim_silence_db: float = TRIM_SILENCE_DB,
     loudness: float = LOUDNESS,
+    map_labels: Mapping[str, str | None] | None = None,
     label_set: str | None = None,
     config: str | None = None,
     split: str | None = None,
@@ -136,7 +146,8 @@ def prepare(
     """Read a corpus, look at every clip, clean copies where asked, and write a manifest of what can be used.
 
     The corpus is never changed. What cannot be used is named and left out; the rest is prepared. Duplicates stay in the manifest (the
-    report names them): a split keeps them on one side.
+    report names them): a split keeps them on one side. An emotion that this library has no name for, of a few rows among many known ones,
+    costs these rows (`emotions.without_odd_emotions`).
 
     Args:
         source: a known corpus's name (`registry.CORPORA`), "manifest", "folder" or "dataset"; or, where `path` is not given, the path
@@ -148,6 +159,8 @@ def prepare(
         cleaned_dir: where the copies go; None: a folder beside the manifest, named after it.
         trim_silence_db: of "trim": dB below the loudest 20 ms.
         loudness: of "loudness": LUFS.
+        map_labels: what the corpus's labels mean, where they are codes or names of its own: {"1": "anger", "9": None}; None: such rows are
+            unlabelled. A name that stands for itself is kept, however few rows show it.
         label_set: the set that emotions are put into; "native": their names in this library. Rows whose emotion has no place in it are left
             out, and an emotion that nobody knows is an error. None: as they are written.
         config, split, revision, streaming, limit: of a dataset; see `hub_datasets.read_dataset`.
@@ -181,11 +194,14 @@ def prepare(
     with _bar("read", progress and kind == "dataset") as show:
         recordings = Path(recordings_dir or target.with_name(f"{target.stem}_recordings"))
         manifest, corpus = _read(kind, place, columns, {**of_dataset, "output_dir": recordings, "on_progress": show})
-    kind = corpus.name if corpus else kind
+    kind = corpus.name if corpus else kind.removeprefix("unnamed ")
     _not_the_source(target, manifest)
-    rows, errors, left_out = _relabelled([_plain_gender(row) for row in manifest.rows], label_set)
+    rows = map_emotions([_plain_gender(row) for row in manifest.rows], map_labels or {})
+    keep = {name for name in (map_labels or {}).values() if name}
+    rows, odd = without_odd_emotions(rows, keep, "--map-labels NAME=NAME") if label_set is None else (rows, [])
+    rows, errors, left_out = relabelled(rows, label_set)
     with _bar("survey", progress) as show:
-        told = (*manifest.errors, *errors)
+        told = (*manifest.errors, *odd, *errors)
         found = survey(rows, errors=told, source=str(manifest.source), max_duration=max_duration, workers=workers, on_progress=show)
     cleaning = None
     kept = found.rows
@@ -203,8 +219,13 @@ def prepare(
         raise InputError(str(manifest.source), expected="at least one row that can be used", got=got, remedy=remedy)
     kept = tuple(replace(row, folder=target.parent) for row in kept)
     write_manifest(kept, target)
-    notes = _notes(corpus, manifest, guessed, kind)
-    return Preparation(kind, corpus, kept, target, found, label_set, left_out, cleaning, manifest.ignored, notes)
+    notes = (*manifest.notes, *_notes(corpus, manifest, guessed, kind))
+    done = Preparation(kind, corpus, kept, target, found, label_set, left_out, cleaning, manifest.ignored, notes)
+    if not done.unlabelled:
+        return done
+    loud = "NOTHING IS LABELLED: no row has an emotion, votes or ratings, and nothing can be learned from this manifest"
+    hint = next((f": {note}" for note in manifest.notes if "--columns" in note), "; name the column: --columns emotion=COLUMN")
+    return replace(done, notes=(loud + hint, *(note for note in notes if hint != f": {note}")))
 
 
 def _checked_output(output: str | os.PathLike) -> Path:
@@ -249,31 +270,29 @@ def _guessed(source: Any, columns: Mapping[str, str] | None) -> tuple[str, Any]:
 
 
 def _guessed_folder(path: Path, columns: Mapping[str, str] | None) -> tuple[str, Any]:
-    from multimodal_ser.corpora.folders import RECORDINGS
     from multimodal_ser.corpora.hub_datasets import is_saved_dataset
-    from multimodal_ser.corpora.readers import files_below
     from multimodal_ser.corpora.registry import CORPORA, read_corpus
 
     if any((path / f"manifest{suffix}").is_file() for suffix in SUFFIXES):
         return "manifest", path
     if is_saved_dataset(path):
         return "dataset", path
-    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    tables = tables_in(path)
     if columns:
-        if len(tables) != 1:
-            got = f"{len(tables)} ({', '.join(table.name for table in tables[:8])})" if tables else "none"
-            raise InputError(str(path), expected="one table that --columns is about", got=got, remedy="name the table itself")
-        return "manifest", tables[0]
+        if (table := table_inside(path, any_name=True)) is None:
+            raise InputError(str(path), expected="one table that columns is about", got="none", remedy="name the table itself")
+        return "manifest", table
     if path.resolve().name in CORPORA:
         return CORPORA[path.resolve().name].name, path
-    clips = len(files_below(path, *RECORDINGS))
+    clips = len(recordings_below(path))
     fitting = []
     for name in CORPORA if clips else ():
         try:
             found = read_corpus(name, path)
         except InputError:
             continue
-        if len(found.rows) >= 0.9 * clips and len(found.errors) <= 0.1 * len(found.rows):
+        skipped = sum(int(note.split()[0]) for note in found.notes)  # each begins with a count
+        if len(found.rows) + skipped >= 0.9 * clips and len(found.errors) <= 0.1 * len(found.rows):
             fitting.append(name)
     if len(fitting) > 1:
         got = f"names that fit {' and '.join(fitting)}"
@@ -284,7 +303,7 @@ def _guessed_folder(path: Path, columns: Mapping[str, str] | None) -> tuple[str,
         return fitting[0], path
     if len(tables) == 1 and not _emotions_are_folders(path):
         return "manifest", tables[0]
-    return "folder", path
+    return "unnamed folder", path
 
 
 def _emotions_are_folders(path: Path) -> bool:
@@ -294,15 +313,7 @@ def _emotions_are_folders(path: Path) -> bool:
         names = {row.emotion for row in read_folder(path).rows if row.emotion is not None}
     except InputError:
         return False
-    return 2 * sum(map(_known, names)) > len(names)
-
-
-def _known(emotion: str) -> bool:
-    try:
-        canonical_emotion(emotion)
-    except LabelError:
-        return False
-    return True
+    return 2 * sum(map(is_emotion, names)) > len(names)
 
 
 def _holds_bytes(path: Path) -> bool:
@@ -333,10 +344,10 @@ def _read(kind: str, place: Any, columns: Mapping[str, str] | None, of_dataset: 
     if columns:
         remedy = "leave it away, or say: prepare manifest TABLE"
         raise InputError("columns", expected="a table, for this option", got=kind, remedy=remedy)
-    if kind == "folder":
+    if kind in ("folder", "unnamed folder"):
         from multimodal_ser.corpora.folders import read_folder
 
-        return read_folder(place), None
+        return (read_folder if kind == "folder" else read_unnamed_folder)(place), None
     from multimodal_ser.corpora.registry import find_corpus, read_corpus
 
     corpus = find_corpus(kind)
@@ -348,42 +359,6 @@ def _plain_gender(row: ManifestRow) -> ManifestRow:
 
     plain = GENDERS.get((row.gender or "").lower(), row.gender)
     return row if plain == row.gender else replace(row, gender=plain)
-
-
-def _relabelled(
-    rows: Sequence[ManifestRow], label_set: str | None
-) -> tuple[list[ManifestRow], list[InputError], dict[str, tuple[int, str]]]:
-    """Rows in a label set, an error for each emotion that nobody knows, and what is left out."""
-    if label_set is None:
-        return list(rows), [], {}
-    kept: list[ManifestRow] = []
-    errors: list[InputError] = []
-    left_out: dict[str, tuple[int, str]] = {}
-    for row in rows:
-        try:
-            emotion = None if row.emotion is None else "|".join(_placed(row.emotion.split("|"), label_set))
-            votes: dict[str, float] = {}
-            for name, count in (row.votes or {}).items():
-                for label in _placed([name], label_set):
-                    votes[label] = votes.get(label, 0) + count
-        except LabelError as error:
-            errors.append(error.named(f"{row.place or row.name}, {error.what}"))
-            continue
-        if emotion == "" or (row.votes and not votes):
-            shown = row.emotion or row.label or ""
-            left_out[shown] = left_out.get(shown, (0, ""))[0] + 1, _why(shown, label_set)
-        else:
-            kept.append(replace(row, emotion=emotion, votes=votes or None))
-    return kept, errors, left_out
-
-
-def _placed(emotions: Sequence[str], label_set: str) -> list[str]:
-    return list(dict.fromkeys(label for name in emotions if (label := in_label_set(name, label_set)) is not None))
-
-
-def _why(emotion: str, label_set: str) -> str:
-    dropped = LABEL_SETS[label_set].dropped
-    return "; ".join(dict.fromkeys(dropped[canonical_emotion(name)] for name in emotion.split("|")))
 
 
 def _notes(corpus: Corpus | None, manifest: Manifest, guessed: bool, kind: str) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from multimodal_ser.corpora.leaks import LeakFinder, content_hashes, find_leaks, sentence_of
+from multimodal_ser.corpora.leaks import LeakFinder, content_hashes, counted, find_leaks, sentence_of
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS, Split, _Plan
+from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS, Split, SplitPlan, alike_notes, without_copies
 from multimodal_ser.errors import InputError
 
 __all__ = ["PROTOCOLS", "Fold", "Protocol", "content_hashes", "find_leaks", "folds"]
@@ -24,7 +24,7 @@ Protocol = Literal["holdout", "folds", "loso", "session", "speaker-sentence", "e
 
 PROTOCOLS: Mapping[Protocol, str] = MappingProxyType(
     {
-        "holdout": "one fold, about a fifth of the rows is tested on, in whole speakers",
+        "holdout": "one fold, whole speakers with about a fifth of the rows are tested on",
         "folds": "k folds of whole speakers, alike in their classes",
         "loso": "leave one speaker out, each in turn",
         "session": "leave one session of recording out, each in turn",
@@ -104,7 +104,7 @@ def folds(
 ) -> list[Fold]:
     """Divide rows by a named protocol.
 
-    - "holdout": one fold, about a fifth of the rows is tested on, in whole speakers.
+    - "holdout": one fold; the speakers whose rows come nearest to a fifth of all are tested on (of two speakers one).
     - "folds": k folds of whole speakers, alike in their classes (greedy, as scikit-learn's StratifiedGroupKFold).
     - "loso": leave one speaker out, each in turn. "session": one recording session. "cross-corpus": one corpus.
     - "speaker-sentence": k folds; neither the speakers nor the sentences of the test part are learned from. What has only one of both
@@ -113,7 +113,8 @@ def folds(
     - "official": the corpus's own split column.
     - "random": k folds of clips, whoever speaks. It leaks, and is there to show by how much.
 
-    What sounds the same (byte for byte, or by `contents`) and parts of one recording stay together, or are left out of what is learned
+    Protocols of whole speakers refuse recordings of nobody knows whom; words alone are then divided by dialogue or text, which their notes
+    say. What sounds the same (byte for byte, or by `contents`) and parts of one recording stay together, or are left out of what is learned
     from; validation rows are taken in whole speakers, too. What is known of a corpus's leaks and whatever the parts share is in the
     notes. The same rows and seed give the same folds, in whatever order the rows come.
 
@@ -148,12 +149,12 @@ def folds(
     finder = LeakFinder(rows, contents)
     plan = _Protocols(rows, seed, validation_share, validation_speakers, finder)
     make: dict[str, Callable[[], list[Fold]]] = {
-        "holdout": plan.holdout,
-        "folds": lambda: plan.of_units(k, "speakers"),
+        "holdout": lambda: plan.holdout(allow_leak),
+        "folds": lambda: plan.of_units(k, *plan.named(allow_leak)),
         "loso": lambda: plan.one_out("speaker", "leave one speaker out"),
         "session": lambda: plan.one_out("session", "leave one session out"),
         "cross-corpus": lambda: plan.one_out("corpus", "leave one corpus out"),
-        "speaker-sentence": lambda: plan.speaker_sentence(k),
+        "speaker-sentence": lambda: plan.speaker_sentence(k, allow_leak),
         "emobox-ravdess": plan.emobox,
         "official": lambda: plan.official(allow_leak),
         "random": lambda: plan.at_random(k, allow_leak),
@@ -163,6 +164,8 @@ def folds(
 
 def _checked(rows: Sequence[ManifestRow], split: Split, finder: LeakFinder, allow_leak: bool) -> Split:
     """Refuse what leaks, or say so; sentences that acted corpora share are told."""
+    if not allow_leak:
+        split = without_copies(rows, split, finder.sounds)
     notes = list(split.notes)
     for leak in finder.find(split):
         if not leak.serious:
@@ -183,6 +186,7 @@ def _checked(rows: Sequence[ManifestRow], split: Split, finder: LeakFinder, allo
         notes.append(f"only in the test part, and not learned: {', '.join(sorted(map(str, tested - learned)))}")
     if split.validation and learned - selected:
         notes.append(f"learned, and not in the validation part: {', '.join(sorted(map(str, learned - selected)))}")
+    notes += alike_notes(rows, (split.train, split.validation, split.test))
     return replace(split, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -231,7 +235,7 @@ class _Protocols:
             got = f"{self.speakers} of the {len(units)} that are not tested on"
             raise InputError("validation_speakers", expected="some left to learn from", got=got, remedy="ask for fewer")
         held = self._held(rest, self.share, self.speakers)
-        plan = _Plan(self.rows)
+        plan = SplitPlan(self.rows)
         plan.sides = [None] * len(self.rows)
         for index in rest:
             plan.sides[index] = "validation" if self.units[index] in held else "train"
@@ -245,14 +249,31 @@ class _Protocols:
         groups: dict[str, list[int]] = {}
         for index in counted:
             groups.setdefault(self.units[index], []).append(index)
-        return _Plan(self.rows)._whole(dict(sorted(groups.items())), share * len(counted), self.seed, count)
+        return SplitPlan(self.rows).whole_groups(dict(sorted(groups.items())), share * len(counted), self.seed, count)
 
-    def holdout(self) -> list[Fold]:
-        if len(set(self.units)) < 2:
-            self._too_few("speakers", 1)
+    def named(self, allow_leak: bool) -> tuple[str, list[str]]:
+        """What the units are, and what is to be said of it: where nobody says who speaks, clips are no voices."""
+        if not all(row.speaker is None for row in self.rows):
+            return "speakers", []
+        recordings = sum(row.path is not None for row in self.rows)
+        if not recordings:
+            what = "dialogues" if any(row.dialogue is not None for row in self.rows) else "texts"
+            return what, [f"nobody knows who wrote or said it: whole {what} are held out, the same person may be on both sides"]
+        if not allow_leak:
+            got = f"none in {counted(recordings, 'recording')}"
+            remedy = "name them in a column speaker; or divide clips with allow_leak, and the same voices are on both sides"
+            raise InputError("protocol", expected="speakers, to hold whole ones out", got=got, remedy=remedy)
+        return "clips", ["nobody knows who speaks: clips were divided, the same voices may be on both sides, and scores are too good"]
+
+    def holdout(self, allow_leak: bool) -> list[Fold]:
+        what, notes = self.named(allow_leak)
+        count = len(set(self.units))
+        if count < 2:
+            self._too_few(what, 1)
         held = self._held(range(len(self.rows)), TEST_SHARE)
         test = [index for index, unit in enumerate(self.units) if unit in held]
-        return [Fold("1", self.split(test, "about a fifth held out in whole speakers", notes=self._told()))]
+        protocol = f"{len(held)} of {count} {what} held out, {100 * len(test) / len(self.rows):.0f} % of the rows"
+        return [Fold("1", self.split(test, protocol, notes=[*self._told(), *notes]))]
 
     def of_units(self, k: int, what: str, notes: Sequence[str] = ()) -> list[Fold]:
         places = self._divided(k, what)
@@ -314,7 +335,8 @@ class _Protocols:
         if len(names) < 2:
             self._too_few(f"{column}s" if column != "corpus" else "corpora", len(names))
         unknown = sum(value is None for value in values)
-        notes = [f"{unknown} rows without a {column} are learned from and not tested on"] * bool(unknown)
+        rows = counted(unknown, f"row without a {column} is", f"rows without a {column} are")
+        notes = [f"{rows} learned from and not tested on"] * bool(unknown)
         notes += self._known(SPEAKER_LEAKS) if column != "corpus" else []
         found = []
         for name in names:
@@ -327,11 +349,18 @@ class _Protocols:
                 if values[index] != name and row.speaker not in voices and self.finder.sounds[index] not in sounds
             ]
             out = len(self.rows) - len(test) - len(train)
-            more = [f"{out} rows that share a speaker or a sound with the test part were left out"] * bool(out)
+            rows = counted(out, "row that shares", "rows that share")
+            more = [f"left out: {rows} a speaker or a sound with the test part"] * bool(out)
+            if not train:
+                got = f"in {column} {name!r} every voice of the others"
+                expected = f"{column}s of different speakers" if column != "corpus" else "corpora of different speakers"
+                remedy = '"loso" leaves one speaker out, "folds" several'
+                raise InputError("protocol", expected=expected, got=got, remedy=remedy)
             found.append(Fold(name, self.split(test, f"{protocol}: {name}", train, [*notes, *more])))
         return found
 
-    def speaker_sentence(self, k: int) -> list[Fold]:
+    def speaker_sentence(self, k: int, allow_leak: bool) -> list[Fold]:
+        what, notes = self.named(allow_leak)
         groups_of = self.finder.sentences
         called: dict[int | None, str] = {}
         for group_of, row in zip(groups_of, self.rows, strict=True):
@@ -341,8 +370,8 @@ class _Protocols:
         if len(names) < 2:
             self._too_few("sentences", len(names))
         silent = sentences.count(None)
-        unknown = [f"{silent} rows without words or a sentence's code were left out"] * bool(silent)
-        places = self._divided(k, "speakers")
+        unknown = [f"left out: {counted(silent, 'row')} without words or a sentence's code"] * bool(silent)
+        places = self._divided(k, what)
         random.Random(self.seed).shuffle(names)
         groups = min(k, len(names))
         group = {name: position % groups for position, name in enumerate(names)}
@@ -353,9 +382,10 @@ class _Protocols:
             here = {index: (places[self.units[index]] == number, group[str(sentences[index])] == mine) for index in told}
             test = [index for index, both in here.items() if all(both)]
             train = [index for index, both in here.items() if not any(both)]
-            note = f"{len(here) - len(test) - len(train)} rows were left out: they share the speaker or the sentence of the test part"
-            protocol = f"fold {number + 1} of {k}, neither speakers nor sentences of the test part are learned from"
-            found.append(Fold(str(number + 1), self.split(test, protocol, train, [*self._strangers(), *unknown, note])))
+            out = counted(len(here) - len(test) - len(train), "row that shares", "rows that share")
+            note = f"left out: {out} the speaker or the sentence of the test part"
+            protocol = f"fold {number + 1} of {k}, neither {what} nor sentences of the test part are learned from"
+            found.append(Fold(str(number + 1), self.split(test, protocol, train, [*self._strangers(), *notes, *unknown, note])))
         return found
 
     def emobox(self) -> list[Fold]:
@@ -389,7 +419,7 @@ class _Protocols:
         if not any((row.split or "").lower() == "test" for row in self.rows):
             got = "none" if not any(row.split for row in self.rows) else "none that says test"
             raise InputError("protocol", expected="a split column with a test part", got=got, remedy='choose "folds" or "loso"')
-        plan = _Plan(self.rows)
+        plan = SplitPlan(self.rows)
         plan.follow_column()
         plan.refuse_leaks(allow_leak)
         if not plan.side("validation"):
@@ -413,7 +443,8 @@ class _Protocols:
         return self._strangers() + self._known(SPEAKER_LEAKS)
 
     def _strangers(self) -> list[str]:
-        return [f"{self.unknown} rows have no speaker: a voice may be on both sides"] * bool(self.unknown)
+        some_known = 0 < self.unknown < len(self.rows)
+        return [f"{counted(self.unknown, 'row has', 'rows have')} no speaker: a voice may be on both sides"] * some_known
 
     def _known(self, leaks: Mapping[str, str]) -> list[str]:
         corpora = {row.corpus for row in self.rows}
@@ -421,6 +452,7 @@ class _Protocols:
 
     def _too_few(self, what: str, count: int, wanted: int = 2) -> None:
         said = Counter(row.speaker is None for row in self.rows)[True]
-        got = f"{count}{f' ({said} rows have no speaker)' if said and what == 'speakers' else ''}"
+        nameless = f" ({counted(said, 'row has', 'rows have')} no speaker)" if said and what == "speakers" else ""
+        got = f"{count}{nameless}"
         remedy = "fill the column in, ask for fewer folds, or choose another protocol"
         raise InputError("protocol", expected=f"at least {wanted} {what}", got=got, remedy=remedy)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import importlib
 import os
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from multimodal_ser.corpora.files import RECORDINGS, files_below, preference
+from multimodal_ser.corpora.leaks import counted
 from multimodal_ser.corpora.manifest import Manifest, ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CorpusLabels
@@ -32,7 +36,8 @@ class Corpus:
         labels: what its annotators could say.
         layout: which files are expected, a line.
         run_on: whether the reader ever saw the real corpus, or only a tree made after its documentation.
-        read: yields a row for each clip or text of a folder (or of its table), and an error by name for what cannot be read.
+        read: yields a row for each clip or text of a folder (or of its table), an error by name for what cannot be read, and a word
+            (str) for each file that belongs to the corpus and is not read; equal ones become one note with a count.
         clips: how many it has, as documented; None: that depends on the release.
         remarks: what else a reader of scores should know.
 
@@ -53,7 +58,7 @@ class Corpus:
     labels: CorpusLabels
     layout: str
     run_on: Literal["real recordings", "real texts", "made tree"]
-    read: Callable[[Path], Iterator[ManifestRow | InputError]]
+    read: Callable[[Path], Iterator[ManifestRow | InputError | str]]
     clips: int | None = None
     remarks: str = ""
 
@@ -118,7 +123,8 @@ def read_corpus(corpus: str | Corpus, source: str | os.PathLike) -> Manifest:
 
     Returns:
         The rows, sorted as the reader yields them; an error for each file or line that is not as the corpus's documentation says, or
-        that is there twice; as `ignored` the files that are no recordings.
+        that another clip has the name of; as `ignored` the files that are no recordings. Copies that are equal byte for byte, and the
+        same clips in another format (sound without loss is taken before compressed sound, and that before videos), are counted in a note.
 
     Raises:
         InputError: there is no such corpus or folder, or nothing in the folder looks like this corpus.
@@ -141,30 +147,52 @@ def read_corpus(corpus: str | Corpus, source: str | os.PathLike) -> Manifest:
     path = Path(os.path.abspath(source))
     if not path.exists():
         raise InputError(str(source), expected=f"{found.title}: {found.layout}", got="no such folder", remedy="check the path")
-    rows: list[ManifestRow] = []
     errors: list[InputError] = []
-    places: dict[str, str] = {}
-    for one in found.read(path):
-        if isinstance(one, InputError):
+    skipped: Counter[str] = Counter()
+    clips: dict[str, list[ManifestRow]] = {}
+    for at, one in enumerate(found.read(path)):
+        if isinstance(one, str):
+            skipped[one] += 1
+        elif isinstance(one, InputError):
             errors.append(one)
-        elif one.id is not None and one.id in places:
-            got = f"the same name as {places[one.id]}"
-            errors.append(InputError(one.place, expected="each clip once", got=got, remedy="remove the copy"))
         else:
-            if one.id is not None:
-                places[one.id] = one.place
-            rows.append(one)
+            clips.setdefault(f"{at}" if one.id is None else f"id {one.id}", []).append(one)
+    rows = [_chosen(group, errors, skipped) for group in clips.values()]
     if not rows:
-        first = f"; the first of {len(errors)} errors: {errors[0]}" if errors else ""
+        first = f"; the first of {counted(len(errors), 'error')}: {errors[0]}" if errors else ""
+        first += "".join(f"; {note}" for note in _notes(skipped))
         remedy = f"unpack the corpus there ({found.homepage}), or name its folder{first}"
         raise InputError(str(source), expected=f"{found.title}: {found.layout}", got="none of these files", remedy=remedy)
-    return Manifest(tuple(rows), tuple(errors), path, _ignored(path))
+    return Manifest(tuple(rows), tuple(errors), path, _ignored(path), _notes(skipped))
+
+
+def _chosen(group: list[ManifestRow], errors: list[InputError], skipped: Counter[str]) -> ManifestRow:
+    """Of clips of one name the one that is read; the others are copies of it, in another format, or errors."""
+    group = sorted(group, key=lambda row: preference(row.path.suffix) if row.path else 0)
+    kept = group[0]
+    for row in group[1:]:
+        if row.path and kept.path and row.path.suffix.lower() != kept.path.suffix.lower():
+            skipped[f"{row.path.suffix} files beside {kept.path.suffix} files of the same clips: not read"] += 1
+        elif row.path and kept.path and _equal(row.path, kept.path):
+            skipped["copies, byte for byte, of clips that are read: not read"] += 1
+        else:
+            got = f"the same name as {kept.place}"
+            errors.append(InputError(row.place, expected="each clip once", got=got, remedy="remove the copy"))
+    return kept
+
+
+def _equal(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
+
+
+def _notes(skipped: Counter[str]) -> tuple[str, ...]:
+    return tuple(f"{counted(count, 'file')}: {why}" for why, count in sorted(skipped.items()))
 
 
 def _ignored(path: Path) -> tuple[str, ...]:
-    from multimodal_ser.corpora.folders import RECORDINGS
-    from multimodal_ser.corpora.readers import files_below
-
     if path.is_file():
         return ()
     return tuple(file.relative_to(path).as_posix() for file in files_below(path) if file.suffix.lower() not in RECORDINGS)

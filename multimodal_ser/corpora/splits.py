@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from multimodal_ser.corpora.leaks import some, sound_groups
+from multimodal_ser.corpora.leaks import alike_speakers, counted, some, sound_groups
 from multimodal_ser.corpora.manifest import ManifestRow
 from multimodal_ser.errors import InputError
 
@@ -105,7 +105,7 @@ def split_rows(
     both = sorted(named["validation"] & named["test"])
     if both:
         raise InputError("validation_speakers", expected="others than test_speakers", got=", ".join(both), remedy="name each once")
-    plan = _Plan(rows)
+    plan = SplitPlan(rows)
     if named["test"]:
         plan.name_speakers("test", named["test"])
     else:
@@ -124,6 +124,54 @@ def split_rows(
     return plan.finished()
 
 
+def without_copies(rows: Sequence[ManifestRow], split: Split, sounds: Sequence[Hashable | None]) -> Split:
+    """The split without those learned-from or selecting rows that sound like something that is held out; a note says which.
+
+    Args:
+        rows: that were split.
+        split: indices of them.
+        sounds: of each row (`leaks.sound_groups`).
+
+    Raises:
+        InputError: nothing is left to learn from.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.splits import Split, without_copies
+        >>> rows = [ManifestRow(path=Path(name)) for name in ("a.wav", "b.wav", "copy of b.wav")]
+        >>> split = without_copies(rows, Split((0, 2), (), (1,), "mine"), [0, 1, 1])
+        >>> split.train, split.notes
+        ((0,), ('1 clip was left out: it sounds the same as others on another side: copy of b.wav',))
+    """
+    plan = SplitPlan(rows)
+    plan.sides = [None] * len(rows)
+    for name in ("train", "validation", "test"):
+        for index in getattr(split, name):
+            plan.sides[index] = name
+    plan.separate_copies(sounds, allow_leak=False)
+    train, validation = tuple(plan.side("train")), tuple(plan.side("validation"))
+    return replace(split, train=train, validation=validation, notes=(*split.notes, *plan.notes))
+
+
+def alike_notes(rows: Sequence[ManifestRow], parts: Iterable[Iterable[int]]) -> list[str]:
+    """What is to be said of speakers on several sides whose names differ only in how they are written.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.splits import alike_notes
+        >>> alike_notes([ManifestRow(text="a", speaker="Ann"), ManifestRow(text="b", speaker="ann")], [[0], [1]])
+        ['1 speaker may be on two sides, under names that are written in several ways: Ann / ann']
+    """
+    sides = [{rows[index].speaker for index in part} for part in parts]
+    groups = alike_speakers(speaker for side in sides for speaker in side)
+    groups = [group for group in groups if sum(not side.isdisjoint(group) for side in sides) > 1]
+    if not groups:
+        return []
+    told = counted(len(groups), "speaker")
+    return [f"{told} may be on two sides, under names that are written in several ways: {some([' / '.join(group) for group in groups])}"]
+
+
 def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> set[str]:
     names = [names] if isinstance(names, str) else list(names)
     speakers = sorted({row.speaker for row in rows if row.speaker is not None})
@@ -136,8 +184,20 @@ def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> 
 
 
 @dataclass
-class _Plan:
-    """The split as it grows: where each row goes, and what is told of it."""
+class SplitPlan:
+    """The split as it grows: where each row goes, and what is told of it.
+
+    Args:
+        rows: of a manifest.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.splits import SplitPlan
+        >>> plan = SplitPlan([ManifestRow(text="Yes.", split="train"), ManifestRow(text="No.", split="test")])
+        >>> plan.follow_column()
+        >>> plan.finished().test
+        (1,)
+    """
 
     rows: Sequence[ManifestRow]
     sides: list[str | None] = field(init=False)  # None: left out
@@ -149,9 +209,11 @@ class _Plan:
         self.sides = ["train"] * len(self.rows)
 
     def side(self, name: str) -> list[int]:
+        """The rows of a part."""
         return [index for index, side in enumerate(self.sides) if side == name]
 
     def name_speakers(self, side: str, names: set[str]) -> None:
+        """Put all rows of these speakers there."""
         if side == "validation":
             self.sides = ["train" if place == "validation" else place for place in self.sides]
             self.chosen = True
@@ -163,9 +225,10 @@ class _Plan:
         self.protocol.append(f"{side} speakers named: {some(sorted(names))}")
 
     def follow_column(self) -> None:
+        """Do what the split column says, where it says something."""
         parts = [None if row.split is None else SPLIT_NAMES.get(row.split.lower()) for row in self.rows]
         others = Counter(row.split for row, part in zip(self.rows, parts, strict=True) if row.split is not None and part is None)
-        told = some([f"{name!r} ({count} rows)" for name, count in sorted(others.items())])
+        told = some([f"{name!r} ({counted(count, 'row')})" for name, count in sorted(others.items())])
         if not any(parts):
             if others:
                 self.notes.append(f"the split column says neither train, validation nor test, and was not looked at: {told}")
@@ -174,7 +237,8 @@ class _Plan:
             self.notes.append(f"left out, because of what the split column says: {told}")
         unsaid = sum(row.split is None for row in self.rows)
         if unsaid:
-            self.notes.append(f"{unsaid} rows of which the split column says nothing are learned from")
+            rows = counted(unsaid, "row of which the split column says nothing is", "rows of which the split column says nothing are")
+            self.notes.append(f"{rows} learned from")
         self.sides = ["train" if row.split is None else part for row, part in zip(self.rows, parts, strict=True)]
         self.protocol.append("the split column")
 
@@ -188,7 +252,7 @@ class _Plan:
             shared = sorted(voice for voice in voices[one] & voices[other] if voice is not None)
             if not shared:
                 continue
-            told = f"{len(shared)} voices in {one} and {other}: {some(shared)}"
+            told = f"{counted(len(shared), 'voice')} in {one} and {other}: {some(shared)}"
             if not allow_leak and one == "train":  # a model selected on the test's voices is the lesser leak: it is told
                 remedy = "drop the column, and speakers are held out; or take it as it is with allow_leak=True"
                 raise InputError("split", expected="no voice on two sides", got=told, remedy=remedy)
@@ -197,7 +261,8 @@ class _Plan:
         learned = {self.rows[index].text for index in self.side("train")} - {None}
         again = sum(self.rows[index].path is None and self.rows[index].text in learned for index in heard)
         if again and not self.chosen:
-            self.notes.append(f"{again} texts of the validation and test parts occur in the train part too")
+            texts = counted(again, "text of the validation and test parts occurs", "texts of the validation and test parts occur")
+            self.notes.append(f"{texts} in the train part too")
 
     def hold_out(self, share: float, seed: int, count: int | None = None) -> None:
         """Choose a validation part from what is to be learned from; of so many speakers, where a count is given."""
@@ -211,14 +276,15 @@ class _Plan:
         speakers = self._groups((index for index in first if self.rows[index].speaker is not None), lambda row: row.speaker)
         dialogues = self._groups((index for index in train if self.rows[index].dialogue is not None), lambda row: row.dialogue)
         if len(speakers) > 1:
-            held = self._whole(speakers, share * len(first), seed, count)
+            held = self.whole_groups(speakers, share * len(first), seed, count)
             protocol = f"speaker-disjoint: {len(held)} of {len(speakers)} speakers held out"
             out = [index for index in train if self.rows[index].speaker in held]
             unknown = sum(self.rows[index].speaker is None for index in recordings)
             if unknown:
-                self.notes.append(f"{unknown} recordings without a speaker are learned from: a voice that is held out may be among them")
+                clips = counted(unknown, "recording without a speaker is", "recordings without a speaker are")
+                self.notes.append(f"{clips} learned from: a voice that is held out may be among them")
         elif not recordings and len(dialogues) > 1:
-            held = self._whole(dialogues, share * len(first), seed)
+            held = self.whole_groups(dialogues, share * len(first), seed)
             protocol = f"by dialogue: {len(held)} of {len(dialogues)} dialogues held out"
             out = [index for index in train if self.rows[index].dialogue in held]
         else:
@@ -256,10 +322,11 @@ class _Plan:
                 raise InputError("rows", expected="something to learn from", got=got, remedy="hold out less")
         names = some(sorted(self.rows[index].name for index in again))
         if as_it_is:
-            told = f"{len(again)} clips sound the same as others on another side: {names}"
+            told = f"{counted(len(again), 'clip sounds', 'clips sound')} the same as others on another side: {names}"
             self.notes.append(f"the split leaks, and scores are too good: {told}")
             return
-        self.notes.append(f"{len(again)} clips were left out: they sound the same as others on another side: {names}")
+        out = counted(len(again), "clip was left out: it sounds", "clips were left out: they sound")
+        self.notes.append(f"{out} the same as others on another side: {names}")
         for index in again:
             self.sides[index] = None
 
@@ -272,9 +339,12 @@ class _Plan:
             self.sides[index] = None
         if again:
             nothing = "" if len(again) < len(validation) else "; nothing is left to measure on"
-            self.notes.append(f"{len(again)} texts were left out of the validation part: they occur in what is learned from{nothing}")
+            out = counted(len(again), "text was", "texts were")
+            occur = "it occurs" if len(again) == 1 else "they occur"
+            self.notes.append(f"{out} left out of the validation part: {occur} in what is learned from{nothing}")
 
     def finished(self) -> Split:
+        """The split, and what of its classes is worth knowing."""
         train, validation, test = (self.side(name) for name in ("train", "validation", "test"))
         learned = self._labels(train)
         for name, part in (("validation", validation), ("test", test)):
@@ -284,6 +354,7 @@ class _Plan:
         unmeasured = sorted(learned - self._labels(validation))
         if validation and unmeasured:
             self.notes.append(f"learned, and not in the validation part: {some(unmeasured)}")
+        self.notes += alike_notes(self.rows, (train, validation, test))
         return Split(tuple(train), tuple(validation), tuple(test), "; ".join(self.protocol), tuple(self.notes))
 
     def _labels(self, indices: Iterable[int]) -> set[str]:
@@ -296,7 +367,7 @@ class _Plan:
             groups.setdefault(of(self.rows[index]), []).append(index)
         return dict(sorted(groups.items()))
 
-    def _whole(self, groups: Mapping[str, list[int]], wanted: float, seed: int, count: int | None = None) -> set[str]:
+    def whole_groups(self, groups: Mapping[str, list[int]], wanted: float, seed: int, count: int | None = None) -> set[str]:
         """About so many rows in whole groups, or a count of groups; of many draws the first that loses no class, or the fewest."""
         shows = {
             name: Counter((self.rows[i].corpus, label) for i in members if (label := self.rows[i].label) is not None)

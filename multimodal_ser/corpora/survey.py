@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser.audio import MAX_DURATION, MIN_DURATION, SAMPLING_RATE, as_recorded
+from multimodal_ser.corpora.leaks import alike_speakers, counted
 from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.recordings import in_order, part_error, past_the_end, recording_error
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import LabelError, canonical_emotion
+from multimodal_ser.labels import is_emotion
 
 FULL_SCALE = 0.999
 """From which on a sample counts as being at full scale."""
@@ -129,42 +131,49 @@ class Survey:
     @property
     def unknown_emotions(self) -> dict[str, int]:
         """Emotions that this library has no name for, and how many rows show them."""
-        return {name: count for name, count in self._count("emotion").items() if name and any(map(_unknown, name.split("|")))}
+        return {name: count for name, count in self._count("emotion").items() if name and not all(map(is_emotion, name.split("|")))}
 
     @property
     def warnings(self) -> list[str]:
         """What should be looked at before anything is learned from this, a line each."""
         lines = []
         if self.duplicates:
-            groups = _counted(len(self.duplicates), "recording is", "recordings are")
+            groups = counted(len(self.duplicates), "recording is", "recordings are")
             lines.append(f"{groups} there under several names: {_some(map(' = '.join, self.duplicates))}")
         for what in ("emotion", "speaker"):
             differing = [
                 [clip.row.name for clip in group] for group in self._alike() if len({getattr(clip.row, what) for clip in group}) > 1
             ]
             if differing:
-                groups = _counted(len(differing), "of them has", "of them have")
+                groups = counted(len(differing), "of them has", "of them have")
                 lines.append(f"{groups} several {what}s: {_some(map(' = '.join, differing))}")
         if self.clipped:
             shares = (f"{name} ({100 * share:.1f} %)" for name, share in self.clipped.items())
-            lines.append(f"{_counted(len(self.clipped), 'clip is', 'clips are')} clipped (share of samples at full scale): {_some(shares)}")
+            lines.append(f"{counted(len(self.clipped), 'clip is', 'clips are')} clipped (share of samples at full scale): {_some(shares)}")
         if self.nearly_silent:
             levels = (f"{name} ({'silence' if level is None else f'{level:g} dBFS'})" for name, level in self.nearly_silent.items())
-            lines.append(f"{_counted(len(self.nearly_silent), 'clip is', 'clips are')} nearly silent (loudest 20 ms): {_some(levels)}")
+            lines.append(f"{counted(len(self.nearly_silent), 'clip is', 'clips are')} nearly silent (loudest 20 ms): {_some(levels)}")
         if self.low_rates:
             rates = (f"{name} ({rate} Hz)" for name, rate in self.low_rates.items())
             lines.append(
-                f"{_counted(len(self.low_rates), 'clip is', 'clips are')} below 16 kHz, some of the sound is missing: {_some(rates)}"
+                f"{counted(len(self.low_rates), 'clip is', 'clips are')} below 16 kHz, some of the sound is missing: {_some(rates)}"
             )
         if self.odd_rates:
             rates = (f"{name} ({rate} Hz)" for name, rate in self.odd_rates.items())
             usual = next(iter(self.sampling_rates))
-            clips = _counted(len(self.odd_rates), "clip has", "clips have")
+            clips = counted(len(self.odd_rates), "clip has", "clips have")
             lines.append(f"{clips} another rate than the {usual} Hz of most: {_some(rates)}")
         for name, count in self.unknown_emotions.items():
             first = next(row.place or row.name for row in self.rows if _annotated(row) == name)
-            rows = _counted(count, "row shows", "rows show")
-            lines.append(f"{rows} {name!r}, an emotion that this library has no name for (the first: {first})")
+            rows = counted(count, "row shows", "rows show")
+            lines.append(f"{rows} {name!r}, an emotion that this library has no name for (the first: {first}; --map-labels names it)")
+        alike = alike_speakers(row.speaker for row in self.rows)
+        if alike:
+            voices = counted(len(alike), "speaker is", "speakers are")
+            lines.append(f"{voices} written in several ways, each of which counts as a voice of its own: {_some(map(' / '.join, alike))}")
+        past = [clip.row.name for clip in self.measured if past_the_end(clip.row, clip.duration)]
+        if past:
+            lines.append(f"{counted(len(past), 'part ends', 'parts end')} after the recording does: what there is is taken: {_some(past)}")
         if self.measured and not any(clip.row.speaker for clip in self.measured):
             lines.append("no speaker is given: nobody can keep the voices of training and test apart")
         return lines
@@ -195,7 +204,7 @@ class Survey:
             long, short = self._extremes()
             assert long is not None and short is not None
             shortest, longest = (f"{clip.duration:.2f} s ({clip.row.name})" for clip in (short, long))
-        rates = (f"{rate} Hz ({_counted(count, 'clip')})" for rate, count in self.sampling_rates.items())
+        rates = (f"{rate} Hz ({counted(count, 'clip')})" for rate, count in self.sampling_rates.items())
         widths = sorted(Counter(clip.channels for clip in self.measured).items())
         facts = {
             "source": self.source,
@@ -211,12 +220,12 @@ class Survey:
             "languages": _counts(self._count("language")),
             "splits": _counts(self._count("split")),
             "rates": ", ".join(rates),
-            "channels": ", ".join(f"{width} ({_counted(count, 'clip')})" for width, count in widths),
+            "channels": ", ".join(f"{width} ({counted(count, 'clip')})" for width, count in widths),
         }
         lines = [f"{name:<12} {value}" for name, value in facts.items() if value]
         lines += [f"look at      {line}" for line in self.warnings]
         if self.errors:
-            lines.append(f"left out     {_counted(len(self.errors), 'row or file', 'rows or files')} that cannot be used:")
+            lines.append(f"left out     {counted(len(self.errors), 'row or file', 'rows or files')} that cannot be used:")
             lines += [f"  {error}" for error in self.errors[:SHOWN]]
             if len(self.errors) > SHOWN:
                 lines.append(f"  and {len(self.errors) - SHOWN} more: as JSON they are all named")
@@ -272,12 +281,12 @@ def survey(
     with ThreadPoolExecutor(threads(workers)) as pool:
         for done, (path, results) in enumerate(zip(parts, pool.map(measure, parts), strict=True), 1):
             found |= dict(zip(parts[path], results, strict=True))
-            told += dict.fromkeys(result for result in results if isinstance(result, InputError))
+            told += [result for result in results if isinstance(result, InputError)]
             if on_progress is not None:
                 on_progress(done, len(parts))
     usable = [index for index, row in enumerate(rows) if row.path is None or isinstance(found[index], Measured)]
     measured = tuple(clip for index in usable if isinstance(clip := found.get(index), Measured))
-    return Survey(tuple(rows[index] for index in usable), measured, tuple(told), source)
+    return Survey(tuple(rows[index] for index in usable), measured, tuple(in_order(told)), source)
 
 
 class _Gauge:
@@ -314,8 +323,7 @@ class _Gauge:
 
 
 def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> list[Measured | InputError]:
-    """Each row's part of a recording; the same error for all of them where it cannot be decoded to its end."""
-    name = rows[0].place if len(rows) == 1 and rows[0].place else str(path)
+    """Each row's part of a recording, or what is wrong with it."""
     at, channels = 0, 0
     try:
         with as_recorded(path, max_duration) as (rate, pieces):
@@ -330,34 +338,13 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
             got = f"{1000 * at / rate:.0f} ms" if at else "no sound"
             raise InputError(str(path), expected="a recording of at least 25 ms", got=got, remedy="record it again")
     except InputError as error:
-        error = error.named(f"{name} ({path.name})" if name != str(path) and path.name not in name else name)
-        return [error] * len(rows)
-    results: list[Measured | InputError] = []
-    for row, gauge in zip(rows, gauges, strict=True):
-        if gauge.samples < MIN_DURATION * rate:
-            got = f"{row.start or 0:g} s to {'the end' if row.end is None else f'{row.end:g} s'} of {at / rate:.3f} s"
-            place = row.place or row.name
-            results.append(InputError(place, expected="at least 25 ms of audio", got=got, remedy="correct start and end"))
-        else:
-            results.append(gauge.result(row, rate, channels))
-    return results
+        return [recording_error(row, error) for row in rows]
+    return [part_error(row, at / rate) or gauge.result(row, rate, channels) for row, gauge in zip(rows, gauges, strict=True)]
 
 
 def _annotated(row: ManifestRow) -> str | None:
     """The emotion as it was written, or what most annotators chose."""
     return row.label if row.votes else row.emotion
-
-
-def _unknown(emotion: str) -> bool:
-    try:
-        canonical_emotion(emotion)
-    except LabelError:
-        return True
-    return False
-
-
-def _counted(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -9,8 +9,9 @@ import json
 import math
 import numbers
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from multimodal_ser.corpora.guesses import guess_codes, guess_columns
 from multimodal_ser.errors import InputError
 from multimodal_ser.items import missing
 
@@ -51,6 +53,9 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 EMPTY = ("", "nan", "<na>")
 """What a cell says that tells nothing."""
 
+PLAIN = ".txt"
+"""Ending of what may be a table too: it is read as one where it is named, and where it lies alone beside recordings."""
+
 LOOKED_AT = 200
 """Rows from which is guessed what an unknown column holds."""
 
@@ -68,6 +73,7 @@ class Table:
         ignored: those that hold no field.
         records: a row each.
         guesses: fields that no column was found for, and the column that seems to hold them.
+        codes: where no column of emotions was found or guessed, the one that seems to hold codes of some, and which.
 
     Example:
         >>> import tempfile
@@ -87,10 +93,11 @@ class Table:
     ignored: list[str]
     records: list[Record]
     guesses: dict[str, str]
+    codes: tuple[str, tuple[str, ...]] | None = None
 
 
-def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> Table:
-    """A table of any of the forms in `SUFFIXES`.
+def read_table(path: Path, columns: Mapping[str, str | None] | None = None, folder: Path | None = None) -> Table:
+    """A table of any of the forms in `SUFFIXES`, or one in a .txt.
 
     Without being told, a column is known by its name (`COLUMNS`). An utterance_id that is no number tells no turn. An id that more
     than two rows share on average is no name of a row, and is ignored.
@@ -99,17 +106,19 @@ def read_table(path: Path, columns: Mapping[str, str | None] | None = None) -> T
         path: of the file.
         columns: the name of the column that holds a field, for fields whose column has another name than `COLUMNS` knows; an empty one
             or None: no column does.
+        folder: below which recordings are looked for that an unknown column may name; None: that of the table.
 
     Raises:
         InputError: no table, an empty one, in another encoding, or without a column that `columns` names.
     """
+    folder = folder or path.parent
     asked = dict(columns or {})
     for field in asked:
         if field not in COLUMNS:
             close = get_close_matches(field, COLUMNS, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else "say FIELD=COLUMN"
             raise InputError("columns", expected=f"fields ({', '.join([*COLUMNS, 'root'])})", got=repr(field), remedy=remedy)
-    return _parquet(path, asked) if path.suffix.lower() == ".parquet" else _written(path, asked)
+    return _parquet(path, asked, folder) if path.suffix.lower() == ".parquet" else _written(path, asked, folder)
 
 
 def write_cells(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -207,7 +216,10 @@ def number(value: Any, place: str) -> float | None:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(place, expected="a number", got=repr(value), remedy="write it with a point, or leave it empty")
+        remedy = "write it with a point, or leave it empty"
+        if isinstance(value, str) and re.fullmatch(r"\s*-?\d+,\d+\s*", value):
+            remedy = f"write {value.strip().replace(',', '.')}, with a point for the comma"
+        raise InputError(place, expected="a number", got=repr(value), remedy=remedy)
     return number
 
 
@@ -243,9 +255,11 @@ def _columns(names: Sequence[Any], asked: Mapping[str, str | None], file: str) -
     ]
 
 
-def _table(names: Sequence[Any], records: list[Record], asked: Mapping[str, str | None], file: str, head: Sequence | None = None) -> Table:
+def _table(
+    names: Sequence[Any], records: list[Record], asked: Mapping[str, str | None], path: Path, folder: Path, head: Sequence | None = None
+) -> Table:
     """Find the columns; those that are named like a field and hold something else are ignored."""
-    columns, ignored = _columns(names, asked, file)
+    columns, ignored = _columns(names, asked, path.name)
     called = [str(name).strip() for name in names]
     whole = [cells for _, cells in records if not isinstance(cells, InputError)]
 
@@ -261,31 +275,18 @@ def _table(names: Sequence[Any], records: list[Record], asked: Mapping[str, str 
         shared = Counter(map(str, given("id")))
         if 2 * len(shared) < shared.total():
             ignored.append(called[columns.pop("id")])
-    guesses = _guesses(called, columns, asked, whole[:LOOKED_AT] if head is None else head)
-    return Table(columns, called, ignored, records, guesses)
+    looked_at = [[str(cell).strip() for cell in column if not is_blank(cell)] for column in _columnwise(called, whole, head)]
+    guesses = guess_columns(called, columns, asked, looked_at, folder)
+    known = "emotion" in {*columns, *guesses, *asked}
+    return Table(columns, called, ignored, records, guesses, None if known else guess_codes(called, columns, looked_at))
 
 
-def _guesses(names: Sequence[str], columns: Mapping[str, int], asked: Mapping[str, str | None], rows: Sequence[Any]) -> dict[str, str]:
-    """Columns that seem to hold recordings or emotions, where no column is known to."""
-    from multimodal_ser.corpora.folders import RECORDINGS, _known
-
-    kinds: dict[str, Callable[[str], bool]] = {
-        "path": lambda cell: os.path.splitext(cell)[1].lower() in RECORDINGS,
-        "emotion": _known,
-    }
-    guesses: dict[str, str] = {}
-    for field, holds in kinds.items():
-        if field in columns or field in asked:
-            continue
-        for at, name in enumerate(names):
-            cells = [str(cell).strip() for cells in rows if not is_blank(cell := cells[at])]
-            if at not in columns.values() and cells and 2 * sum(map(holds, cells)) > len(cells):
-                guesses[field] = name
-                break
-    return guesses
+def _columnwise(names: Sequence[str], whole: Sequence[Any], head: Sequence | None) -> list[list[Any]]:
+    rows = whole[:LOOKED_AT] if head is None else head
+    return [[cells[at] for cells in rows] for at in range(len(names))]
 
 
-def _written(path: Path, asked: Mapping[str, str | None]) -> Table:
+def _written(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table:
     """A table in a text file."""
     try:
         content = path.read_bytes()
@@ -296,7 +297,7 @@ def _written(path: Path, asked: Mapping[str, str | None]) -> Table:
     other = InputError(path.name, expected="a table in UTF-8", got="another encoding", remedy="save it as UTF-8")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or (lines and ("\0" in lines[0] or _broken([lines[0]]))):
         raise other
-    json_lines = path.suffix.lower() not in (".csv", ".tsv")
+    json_lines = path.suffix.lower() not in (".csv", ".tsv", PLAIN)
     names, records = _objects(path, text, lines, asked) if json_lines else _separated(path, lines)
     broken = [_broken(cells) for _, cells in records]
     if any(broken):
@@ -306,7 +307,7 @@ def _written(path: Path, asked: Mapping[str, str | None]) -> Table:
         )
         if foreign or all(broken):
             raise other
-    table = _table(names, records, asked, path.name)
+    table = _table(names, records, asked, path, folder)
     for at, bad in enumerate(broken):
         place, cells = records[at]
         if bad and not isinstance(cells, InputError):
@@ -331,7 +332,7 @@ def _broken(cells: Sequence[Any] | InputError) -> bool:
 def _separated(path: Path, lines: Sequence[str]) -> tuple[list[str], list[Record]]:
     """Rows of a .csv (its header tells what separates the cells) or .tsv."""
     header = next((line for line in lines if line.strip()), "")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
     names: list[str] = []
     records: list[Record] = []
     for line, cells in _cut(lines, delimiter):
@@ -418,7 +419,7 @@ def _misnamed(value: Mapping[str, Any], place: str, counts: Mapping[str, int], i
     return None
 
 
-def _parquet(path: Path, asked: Mapping[str, str | None]) -> Table:
+def _parquet(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -445,7 +446,7 @@ def _parquet(path: Path, asked: Mapping[str, str | None]) -> Table:
 
     rows = cells(table, [names[at] for at in columns.values()], count)
     head = [] if first is None else cells(first, words, len(first))
-    return _table(names, [(f"{path.name}, row {at}", values) for at, values in enumerate(rows, 1)], asked, path.name, head)
+    return _table(names, [(f"{path.name}, row {at}", values) for at, values in enumerate(rows, 1)], asked, path, folder, head)
 
 
 def _is_text(kind: Any) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from multimodal_ser.corpora.folders import RECORDINGS
+from multimodal_ser.corpora.files import recordings_below
 from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import EMOTIONS, CorpusLabels, LabelError, canonical_emotion
@@ -20,35 +19,6 @@ GENDERS: Mapping[str, str] = {"f": "female", "female": "female", "m": "male", "m
 
 LONGEST_ROW = 50
 """Lines of a table that one row may take: texts may hold line ends."""
-
-
-def files_below(root: Path, *suffixes: str) -> list[Path]:
-    """Files below a folder that have one of the endings (none given: all), sorted; hidden ones are passed over, links are followed.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from multimodal_ser.corpora.readers import files_below
-        >>> root = Path(tempfile.mkdtemp())
-        >>> for name in ("b.wav", "a.WAV", ".c.wav", "d.txt"):
-        ...     (root / name).touch()
-        >>> [path.name for path in files_below(root, ".wav")]
-        ['a.WAV', 'b.wav']
-    """
-    found: list[Path] = []
-    entered: set[str] = set()
-    for at, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(at)
-        folders[:] = [] if real in entered else [name for name in folders if not name.startswith(".")]
-        if real not in entered:
-            found += [Path(at, name) for name in names if not name.startswith(".")]
-        entered.add(real)
-    return sorted(path for path in found if not suffixes or path.suffix.lower() in suffixes)
-
-
-def recordings(root: Path) -> list[Path]:
-    """Recordings below a folder, sorted."""
-    return files_below(root, *RECORDINGS)
 
 
 def emotion_of(code: str, labels: CorpusLabels) -> str | None:
@@ -72,8 +42,8 @@ def emotion_of(code: str, labels: CorpusLabels) -> str | None:
 
 
 def read_names(
-    root: Path, corpus: str, pattern: str, example: str, fields: Callable[[re.Match[str]], Mapping[str, Any]]
-) -> Iterator[ManifestRow | InputError]:
+    root: Path, corpus: str, pattern: str, example: str, fields: Callable[[re.Match[str]], Mapping[str, Any] | str]
+) -> Iterator[ManifestRow | InputError | str]:
     """A row for each recording, from what its name says.
 
     Args:
@@ -81,7 +51,8 @@ def read_names(
         corpus: its name.
         pattern: what a recording's path ends in, without the ending: a regular expression of whole path parts, "/" between them.
         example: a name as it should be.
-        fields: what the match says of the row; an `InputError` that it raises gets the file's name.
+        fields: what the match says of the row; an `InputError` that it raises gets the file's name. A word
+            instead says why a file that belongs to the corpus is not read; it is yielded.
 
     Example:
         >>> import tempfile
@@ -98,7 +69,7 @@ def read_names(
         noise.wav: expected a name as ann_joy.wav, got another one; rename it, or move it out of the folder
     """
     whole = re.compile(f"(?:.*/)?(?:{pattern})")
-    for path in recordings(root):
+    for path in recordings_below(root):
         place = path.relative_to(root).as_posix()
         match = whole.fullmatch(path.relative_to(root).with_suffix("").as_posix())
         if match is None:
@@ -106,11 +77,14 @@ def read_names(
             yield InputError(place, expected=f"a name as {example}", got="another one", remedy=remedy)
             continue
         try:
-            values = {"id": path.stem, **fields(match)}
+            values = fields(match)
         except InputError as error:
             yield error.named(f"{place}, {error.what}")
             continue
-        yield ManifestRow(path=path, corpus=corpus, place=place, folder=root, **values)
+        if isinstance(values, str):
+            yield values
+        else:
+            yield ManifestRow(path=path, corpus=corpus, place=place, folder=root, **{"id": path.stem, **values})
 
 
 def read_lines(path: Path) -> list[str]:

@@ -34,7 +34,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     return read_names(root, "aesdd", r"([a-z])(\d\d) ?\((\d+)\)[a-z]?", "anger/a03 (4).wav", _fields)
 

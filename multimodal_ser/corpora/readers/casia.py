@@ -36,7 +36,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     pattern = rf"((?i:{'|'.join(SPEAKERS)}))/([A-Za-z]+)/(\d+)"
     return read_names(root, "casia", pattern, "wangzhe/angry/201.wav", _fields)

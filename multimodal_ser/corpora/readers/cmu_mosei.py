@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from multimodal_ser.corpora.files import files_below, recordings_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import files_below, joined, read_table, recordings
+from multimodal_ser.corpora.readers import joined, read_table
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.corpora.splits import SPLIT_NAMES
 from multimodal_ser.errors import InputError
@@ -26,9 +27,9 @@ LABELS = CORPUS_LABELS["cmu_mosei"]
 EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip of the table."""
-    clips = {(path.parent.name, path.stem): path for path in recordings(root)}
+    clips = {(path.parent.name, path.stem): path for path in recordings_below(root)}
     told = set()
     for table in (path for path in files_below(root, ".csv") if path.name == "label.csv"):
         for one in read_table(table, ("video_id", "clip_id", "text", "label", "mode")):

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser.corpora.files import files_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import GENDERS, emotion_of, files_below, read_names, read_table
+from multimodal_ser.corpora.readers import GENDERS, emotion_of, read_names, read_table
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -37,7 +38,7 @@ SENTENCES = {
 }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     genders: dict[str, str | None] = {}
     for table in (path for path in files_below(root, ".csv") if path.name == "VideoDemographics.csv"):

@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from multimodal_ser.corpora.files import files_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import check_text, emotion_of, files_below, read_lines, read_texts
+from multimodal_ser.corpora.readers import check_text, emotion_of, read_lines, read_texts
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.corpora.splits import SPLIT_NAMES
 from multimodal_ser.errors import InputError
@@ -27,7 +28,7 @@ LABELS = CORPUS_LABELS["dailydialog"]
 FILE = re.compile(r"dialogues_(?:text(?:_(En|De|It|Zh))?|(train|validation|test))\.txt")
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each turn."""
     if root.is_file():
         yield from read_texts(root, "dailydialog", LABELS)

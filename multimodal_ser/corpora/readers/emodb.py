@@ -47,7 +47,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     return read_names(root, "emodb", rf"(03|08|09|1[0-6])({'|'.join(SENTENCES)})([A-Z])[a-z]?", "03a01Fa.wav", _fields)
 

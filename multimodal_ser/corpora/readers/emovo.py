@@ -51,7 +51,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     return read_names(root, "emovo", rf"([a-z]{{3}})-([fm][123])-({'|'.join(SENTENCES)})", "dis-f1-b1.wav", _fields)
 

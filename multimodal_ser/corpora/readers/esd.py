@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser.corpora.files import files_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import emotion_of, files_below, read_names
+from multimodal_ser.corpora.readers import emotion_of, read_names
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -40,7 +41,7 @@ def _decoded(path: Path) -> str:
     raise InputError(path.name, expected="texts in UTF-8, UTF-16 or GB 18030", got="another encoding", remedy="save them as UTF-8")
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     texts: dict[str, str] = {}
     for path in files_below(root, ".txt"):

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from multimodal_ser.corpora.files import files_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import check_text, files_below, joined, read_lines, read_texts
+from multimodal_ser.corpora.readers import check_text, joined, read_lines, read_texts
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -23,7 +24,7 @@ LABELS = CORPUS_LABELS["goemotions"]
 PARTS = {"train.tsv": "train", "dev.tsv": "validation", "test.tsv": "test"}
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each comment."""
     if root.is_file():
         yield from read_texts(root, "goemotions", LABELS)

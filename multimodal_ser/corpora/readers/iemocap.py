@@ -3,7 +3,7 @@
 As the corpus's README.txt says (https://sail.usc.edu/iemocap/): Ses01F_impro01_M000 is session 1, a recording in which the woman wears
 the markers, improvisation 1, the man's first turn. SessionX/sentences/wav/DIALOGUE/TURN.wav are the turns,
 SessionX/dialog/EmoEvaluation/DIALOGUE.txt their labels ("[start - end] turn emotion [valence, activation, dominance]", from 1 to 5),
-SessionX/dialog/transcriptions/DIALOGUE.txt their words.
+SessionX/dialog/transcriptions/DIALOGUE.txt their words. Marks of what is no word ([LAUGHTER], [BREATHING]) are left out of the words.
 
 Never run on the real corpus, only on a made tree.
 """
@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from multimodal_ser.corpora.files import files_below, recordings_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import check_text, emotion_of, files_below, read_lines, recordings
+from multimodal_ser.corpora.readers import check_text, emotion_of, read_lines
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -25,6 +26,8 @@ NUMBER = r"(-?\d+(?:\.\d+)?)"
 SUMMARY = re.compile(rf"\[{NUMBER} - {NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{NUMBER}, {NUMBER}, {NUMBER}\]")
 TURN = re.compile(r"(Ses0?([1-5])([FM])_[A-Za-z0-9_]+)_([FM])\d+")
 WORDS = re.compile(r"(Ses\S+) \[[^\]]*\]: ?(.*)")
+MARK = re.compile(r"\[[A-Z][A-Z _/-]*\]")
+"""What the transcribers wrote of sounds that are no words: [LAUGHTER], [BREATHING], [GARBAGE]. It would tell the emotion by itself."""
 
 
 def _lines(root: Path, folder: str) -> Iterator[tuple[Path, int, str]]:
@@ -34,10 +37,11 @@ def _lines(root: Path, folder: str) -> Iterator[tuple[Path, int, str]]:
                 yield path, number, line.strip()
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each turn, in the order of each dialogue."""
-    clips = {path.stem: path for path in recordings(root) if "sentences/wav/" in path.as_posix()}
-    texts = {said[1]: said[2].strip() for _, _, line in _lines(root, "transcriptions") if (said := WORDS.fullmatch(line))}
+    clips = {path.stem: path for path in recordings_below(root) if "sentences/wav/" in path.as_posix()}
+    lines = (WORDS.fullmatch(line) for _, _, line in _lines(root, "transcriptions"))
+    texts = {said[1]: " ".join(MARK.sub(" ", said[2]).split()) for said in lines if said}
     turns: dict[str, list[tuple[float, str, re.Match[str]]]] = {}
     for path, number, line in _lines(root, "EmoEvaluation"):
         if not line.startswith("["):  # what single annotators said stands in other lines

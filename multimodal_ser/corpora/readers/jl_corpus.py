@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser.corpora.files import files_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import emotion_of, files_below, read_names, read_words
+from multimodal_ser.corpora.readers import emotion_of, read_names, read_words
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -24,7 +25,7 @@ LABELS = CORPUS_LABELS["jl_corpus"]
 PRIMARY = ("angry", "sad", "neutral", "happy", "excited")
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     texts = {path.stem: path for path in files_below(root, ".txt")}
 

@@ -2,7 +2,8 @@
 
 As the corpus's page says (https://github.com/declare-lab/MELD): train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv have
 Utterance, Speaker, Emotion, Dialogue_ID and Utterance_ID; the clip of a turn is dia0_utt1.mp4 in train_splits, dev_splits_complete or
-output_repeated_splits_test. A folder without clips gives the words alone, and so does a table of all turns with a column split.
+output_repeated_splits_test; sound that was extracted from them (dia0_utt1.wav) is read too, also below folders train, dev and
+test. A folder without clips gives the words alone, and so does a table of all turns with a column split.
 
 Run on the real words of the train and dev parts (such a table); clips only on a made tree. Its times are times in the film: not taken.
 """
@@ -14,43 +15,57 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from multimodal_ser.corpora.files import files_below, preference, recordings_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import files_below, read_texts, recordings
+from multimodal_ser.corpora.readers import read_texts
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.corpora.splits import SPLIT_NAMES
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
 
 LABELS = CORPUS_LABELS["meld"]
-FOLDERS = {"train_splits": "train", "dev_splits_complete": "validation", "output_repeated_splits_test": "test"}
+FOLDERS = {
+    "train_splits": "train", "dev_splits_complete": "validation", "output_repeated_splits_test": "test",
+    "train": "train", "dev": "validation", "test": "test",
+}  # fmt: skip
+"""Which part the clips of a folder belong to: as the corpus is unpacked, and as people name folders of sound extracted from it."""
+
 GENDERS = {"Monica": "female", "Phoebe": "female", "Rachel": "female", "Chandler": "male", "Joey": "male", "Ross": "male"}
 """Of the six whom everybody knows; the tables do not tell the others'."""
 
 
-def _clips(root: Path) -> tuple[dict[tuple[str, str, int], Path], list[InputError]]:
+def _clips(root: Path) -> tuple[dict[tuple[str, str, int], Path], list[InputError | str]]:
+    """The clip of each turn (where there are several files, the sound), and what other recordings there are."""
     clips: dict[tuple[str, str, int], Path] = {}
-    errors = []
-    for path in recordings(root):
+    others: list[InputError | str] = []
+    for path in recordings_below(root):
+        inside = path.relative_to(root)
         name = re.fullmatch(r"dia(\d+)_utt(\d+)", path.stem)
-        split = FOLDERS.get(path.parent.name)
-        if name is None or split is None:
-            expected = f"dia0_utt1.mp4 in {', '.join(FOLDERS)}"
-            place = path.relative_to(root).as_posix()
-            errors.append(InputError(place, expected=expected, got="another name", remedy="rename it, or move it out of the folder"))
+        split = next((FOLDERS[part.lower()] for part in reversed(inside.parts[:-1]) if part.lower() in FOLDERS), None)
+        if path.stem.startswith("final_videos_test"):
+            others.append("final_videos_test...: other cuts of test turns than the tables name, not read")
+        elif name is None or split is None:
+            expected = f"dia0_utt1.mp4 or dia0_utt1.wav in {', '.join(FOLDERS)}"
+            got, remedy = "another name" if name is None else "another folder", "rename it, or move it out of the folder"
+            others.append(InputError(inside.as_posix(), expected=expected, got=got, remedy=remedy))
         else:
-            clips[split, name[1], int(name[2])] = path
-    return clips, errors
+            turn = split, name[1], int(name[2])
+            kept, other = sorted([clips.get(turn, path), path], key=lambda one: preference(one.suffix))
+            if kept != other:
+                others.append(f"{other.suffix} files beside {kept.suffix} files of the same turns: not read")
+            clips[turn] = kept
+    return clips, others
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each turn."""
     clips: dict[tuple[str, str, int], Path] = {}
     if root.is_file():
         tables = [root]
     else:
         tables = [path for path in files_below(root, ".csv") if re.fullmatch(r"(train|dev|test)_sent_emo", path.stem)]
-        clips, errors = _clips(root)
-        yield from errors
+        clips, others = _clips(root)
+        yield from others
     heard = {split for split, _, _ in clips}
     for table in tables:
         for row in read_texts(table, "meld", LABELS):

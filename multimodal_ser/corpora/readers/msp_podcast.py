@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from multimodal_ser.corpora.files import files_below, recordings_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import GENDERS, emotion_of, files_below, read_table, read_words, recordings
+from multimodal_ser.corpora.readers import GENDERS, emotion_of, read_table, read_words
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -23,9 +24,9 @@ COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gend
 SPLITS = {"train": "train", "development": "validation", "validation": "validation", "test1": "test"}
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each turn that has a label."""
-    clips = {path.name: path for path in recordings(root)}
+    clips = {path.name: path for path in recordings_below(root)}
     texts = {path.stem: path for path in files_below(root, ".txt") if path.parent.name == "Transcripts"}
     labelled = set()
     for table in (path for path in files_below(root, ".csv") if path.name == "labels_consensus.csv"):

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser.corpora.files import files_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import GENDERS, emotion_of, files_below, read_names, read_table
+from multimodal_ser.corpora.readers import GENDERS, emotion_of, read_names, read_table
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -35,7 +36,7 @@ def _table(root: Path) -> tuple[dict[str, dict[str, str]], list[InputError]]:
     return {}, []
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     table, errors = _table(root)
     yield from errors

@@ -4,7 +4,8 @@ Names as the corpus's page gives them (https://zenodo.org/records/1188976): seve
 modality-channel-emotion-intensity- statement-repetition-actor; odd actors are male. Folders do not matter: Actor_01/03-01-....wav as
 unpacked, or all in one.
 
-Run on 1200 real clips of 20 actors (as FLAC); the folder per actor only on a made tree. Songs and videos are named as errors, not read.
+Run on 1200 real clips of 20 actors (as FLAC); the folder per actor only on a made tree. Songs and videos are
+not read, and counted in a note.
 """
 
 from __future__ import annotations
@@ -25,11 +26,10 @@ STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by 
 INTENSITIES = {"01": "normal", "02": "strong"}
 
 
-def _fields(name: re.Match[str]) -> dict[str, Any]:
+def _fields(name: re.Match[str]) -> dict[str, Any] | str:
     modality, channel, emotion, intensity, statement, _, actor = name.groups()
     if (modality, channel) != ("03", "01"):
-        got = "a song" if channel == "02" else "a video"
-        raise InputError("name", expected="speech alone (03-01-...)", got=got, remedy="keep songs and videos in another folder")
+        return "songs (..-02-...): speech alone is read" if channel == "02" else "videos (01-..., 02-...): sound alone is read"
     return {
         "emotion": emotion_of(emotion, LABELS),
         "intensity": INTENSITIES[intensity],
@@ -41,7 +41,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip of speech."""
     pattern = r"(0[123])-(0[12])-(\d\d)-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])"
     return read_names(root, "ravdess", pattern, "03-01-06-01-02-01-12.wav", _fields)

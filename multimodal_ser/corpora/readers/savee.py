@@ -1,7 +1,7 @@
 """SAVEE: British English by four men.
 
 Names as the corpus's AudioData/Info.txt gives them (http://kahlan.eps.surrey.ac.uk/savee/): DC/a01.wav is a speaker's folder, the
-emotion's letters and the number of its sentence. A copy that goes round calls the same clip DC_a01.wav; that is read too.
+emotion's letters and the number of its sentence. A copy that goes round calls the same clip DC_a01.wav; that is read too, as is dc/a01.wav.
 
 Never run on the real corpus, only on a made tree. The texts are not given. Sentences are numbered within each emotion; a few are common
 to all emotions, but which ones could not be verified: the code of a sentence holds its emotion, and does not tell these.
@@ -24,7 +24,7 @@ LABELS = CORPUS_LABELS["savee"]
 
 
 def _fields(name: re.Match[str]) -> dict[str, Any]:
-    speaker, emotion, number = name.groups()
+    speaker, emotion, number = name[1].upper(), name[2].lower(), name[3]
     return {
         "id": f"{speaker}_{emotion}{number}",
         "emotion": emotion_of(emotion, LABELS),
@@ -35,9 +35,9 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
-    return read_names(root, "savee", r"(DC|JE|JK|KL)[/_](sa|su|[a-z])(\d\d)", "DC/a01.wav", _fields)
+    return read_names(root, "savee", r"(?i:(DC|JE|JK|KL)[/_](sa|su|[a-z])(\d\d))", "DC/a01.wav", _fields)
 
 
 CORPUS = Corpus(

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser.corpora.files import files_below
 from multimodal_ser.corpora.manifest import ManifestRow
-from multimodal_ser.corpora.readers import emotion_of, files_below, read_names
+from multimodal_ser.corpora.readers import emotion_of, read_names
 from multimodal_ser.corpora.registry import Corpus
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
@@ -23,7 +24,7 @@ from multimodal_ser.labels import CORPUS_LABELS
 LABELS = CORPUS_LABELS["shemo"]
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     texts: dict[str, str] = {}
     for path in (path for path in files_below(root, ".json") if path.name == "shemo.json"):

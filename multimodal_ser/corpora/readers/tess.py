@@ -35,7 +35,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def read(root: Path) -> Iterator[ManifestRow | InputError]:
+def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
     return read_names(root, "tess", r"(OAF|OA|YAF)_([A-Za-z-]+)_([A-Za-z]+)", "OAF_back_angry.wav", _fields)
 
