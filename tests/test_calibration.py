@@ -174,10 +174,10 @@ class Echo:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """24 clips of 4 speakers."""
+    """32 clips of 4 speakers."""
     folder = tmp_path_factory.mktemp("clips")
     rows = []
-    for at in range(24):
+    for at in range(32):
         sf.write(folder / f"{at}.wav", synthetic_speech(0.4 + 0.02 * at, seed=at, pitch=100 + 30 * (at % 4)), 16000)
         rows.append(ManifestRow(path=folder / f"{at}.wav", emotion=EMOTIONS[at % 3], speaker=f"s{at % 4}", text=f"so happy {'you ' * (at % 5)}",
                                 folder=folder, place=f"manifest.csv, line {at + 2}"))  # fmt: skip
@@ -190,17 +190,17 @@ def test_each_case_is_calibrated_and_the_present_temperature_undone(clips):
     fitted = dict(model.config.temperature)
     assert list(first["cases"]) == ["both", "audio", "text"] and json.loads(json.dumps(first, allow_nan=False)) == first
     for case, entry in first["cases"].items():
-        assert entry["rows"] == 24 and entry["speakers"] == 4 and entry["calibrated"] and not entry["failed"]
+        assert entry["rows"] == 32 and entry["speakers"] == 4 and entry["calibrated"] and not entry["failed"]
         assert entry["temperature"] == {"before": 1.0, "after": fitted[case]}
         assert entry["nll"]["after"] <= entry["nll"]["before"]
         assert model.config.conformal[case]["threshold"] == entry["conformal"]["threshold"]
         assert entry["conformal"]["covered"] >= 0.9
-        assert entry["unseen_speakers"]["speakers"] == 4 and entry["unseen_speakers"]["rows"] == 24
+        assert entry["unseen_speakers"]["speakers"] == 4 and entry["unseen_speakers"]["rows"] == 32
     model.config.temperature = {"both": 3.0, "audio": 0.5, "text": 7.0}
     again = calibrate(model, clips, modalities=["audio", "text", "both"])
     assert model.config.temperature == pytest.approx(fitted, rel=1e-4)
     assert again["cases"]["audio"]["temperature"]["before"] == 0.5
-    assert "audio: 24 rows" in describe(first) and "on speakers left out" in describe(first)
+    assert "audio: 32 rows" in describe(first) and "on speakers left out" in describe(first)
 
 
 def test_the_report_is_about_what_is_predicted(clips):
@@ -212,7 +212,7 @@ def test_the_report_is_about_what_is_predicted(clips):
     def measured():
         answers = model.predict([str(row.path) for row in clips], modalities="audio")
         p = np.array([[answer.probabilities[label] for label in model.labels] for answer in answers])
-        return p, -np.log(p[np.arange(24), references]).mean(), ece(p, p.argmax(1) == references)
+        return p, -np.log(p[np.arange(32), references]).mean(), ece(p, p.argmax(1) == references)
 
     before = measured()
     entry = calibrate(model, clips, modalities=["audio"])["cases"]["audio"]
@@ -223,7 +223,7 @@ def test_the_report_is_about_what_is_predicted(clips):
     covered = [
         row.emotion in answer.conformal_labels for row, answer in zip(clips, model.predict([str(r.path) for r in clips]), strict=True)
     ]
-    assert len(covered) == 24
+    assert len(covered) == 32
 
 
 def test_only_what_was_asked_for_changes(clips):
@@ -252,7 +252,7 @@ def test_whisper_hears_each_clip_once(clips):
     model.transcriber = Echo()
     silent = [ManifestRow(path=row.path, emotion=row.emotion) for row in clips]
     report = calibrate(model, silent, modalities=["both", "audio", "text"])
-    assert model.transcriber.heard == 24 and all(entry["rows"] == 24 for entry in report["cases"].values())
+    assert model.transcriber.heard == 32 and all(entry["rows"] == 32 for entry in report["cases"].values())
     assert report["cases"]["both"]["unseen_speakers"] is None and any("speakers" in note for note in report["cases"]["both"]["notes"])
 
 
@@ -266,14 +266,14 @@ def test_rows_that_a_case_does_not_apply_to_are_counted(clips):
 
     model.transcriber = NoWeights()
     rows = [
-        *clips[:6], ManifestRow(path=clips[6].path, emotion="anger"), ManifestRow(text="so happy", emotion="joy"),
+        *clips, ManifestRow(path=clips[6].path, emotion="anger"), ManifestRow(text="so happy", emotion="joy"),
         ManifestRow(path=clips[7].path, text="guten tag", emotion="anger", language="German"), ManifestRow(path=clips[8].path),
         ManifestRow(path=clips[9].path, text="so so", emotion="sadness", language="Klingon"),
     ]  # fmt: skip
     report = calibrate(model, rows, modalities=["both", "audio", "text"])
     counts = {case: (entry["rows"], sum(entry["left_out"].values())) for case, entry in report["cases"].items()}
-    assert counts == {"both": (7, 3), "audio": (9, 1), "text": (8, 2)}
-    assert report["left_out"] == {"no emotion was annotated": 1} and report["rows"] == 10 and model.transcriber.heard == 0
+    assert counts == {"both": (33, 3), "audio": (35, 1), "text": (34, 2)}
+    assert report["left_out"] == {"no emotion was annotated": 1} and report["rows"] == 36 and model.transcriber.heard == 0
 
 
 def test_bad_rows_cost_themselves_alone_and_are_named(clips, tmp_path):
@@ -290,11 +290,71 @@ def test_bad_rows_cost_themselves_alone_and_are_named(clips, tmp_path):
     plain = calibrate(model, clips, modalities=["audio"])["cases"]["audio"]
     mixed = calibrate(model, [*bad[:3], *clips[:10], *bad[3:], *clips[10:]], modalities=["audio"])
     entry = mixed["cases"]["audio"]
-    assert entry["temperature"]["after"] == pytest.approx(plain["temperature"]["after"], abs=1e-4) and entry["rows"] == 24
+    assert entry["temperature"]["after"] == pytest.approx(plain["temperature"]["after"], abs=1e-4) and entry["rows"] == 32
     assert [len(entry["failed"]), len(mixed["failed"])] == [3, 2]
     for line, name in zip(entry["failed"], ("broken.wav (m.csv, line 90)", "absent.wav[0.100-0.300]", "0.wav[30.000-]"), strict=True):
         assert name in line and "expected" in line
     assert "schadenfreude" in mixed["failed"][0] and "boredom" in mixed["failed"][1]
+
+
+def test_a_part_that_is_not_there_is_told_with_the_length_of_its_recording(clips):
+    path = clips[0].path
+    bad = [
+        ManifestRow(path=path, emotion="anger", start=30.0, place="m.csv, line 40"),
+        ManifestRow(path=path, emotion="anger", start=0.1, end=0.11, place="m.csv, line 41"),
+    ]
+    found = calibrate(tiny_model(), [*bad, *clips], modalities=["audio"])["cases"]["audio"]
+    assert [line.split(":")[0] for line in found["failed"]] == ["m.csv, line 40, start", "m.csv, line 41, end"]
+    assert all("at least 25 ms of the recording, which lasts 0.400 s" in line for line in found["failed"]) and found["rows"] == 32
+
+
+def test_too_few_rows_change_nothing(clips):
+    model = tiny_model()
+    for rows in (clips[:1], clips[:29]):
+        with pytest.raises(InputError, match=f"rows: expected 30 labelled rows, to fit a temperature on, got {len(rows)}; "):
+            calibrate(model, rows, modalities=["audio"])
+    assert model.config.temperature["audio"] == 1.0 and model.config.conformal == {}
+    texts = [ManifestRow(text=f"so happy {at}", emotion="anger") for at in range(29)]
+    report = calibrate(model, [*clips, *texts[:1]], modalities=["audio", "text"])
+    assert report["cases"]["audio"]["calibrated"] and report["cases"]["text"]["calibrated"]  # these clips have words too
+    silent = [ManifestRow(path=row.path, emotion=row.emotion) for row in clips]
+    model = tiny_model()
+    report = calibrate(model, [*silent, *texts[:1]], modalities=["audio", "text"])
+    assert report["cases"]["text"]["notes"] == ["1 row is too few to calibrate on: left as it was; give 30, better 100 and more"]
+    assert not report["cases"]["text"]["calibrated"] and model.config.temperature["text"] == 1.0 and "text" not in model.config.conformal
+    assert model.config.conformal["audio"] and "text: 1 row\n" in describe(report)
+
+
+def test_classes_that_no_row_has_are_told(clips):
+    two = [row for row in clips if row.emotion != "sadness"] * 2
+    notes = calibrate(tiny_model(), two, modalities=["audio"])["cases"]["audio"]["notes"]
+    assert "no row is of sadness: how sure the model may be there was not measured" in notes
+    assert not any("no row is of" in note for note in calibrate(tiny_model(), clips, modalities=["audio"])["cases"]["audio"]["notes"])
+
+
+def test_a_calibration_that_makes_it_worse_says_so():
+    """Speakers who need opposite temperatures: what two of them ask for is wrong for the third."""
+    from multimodal_ser.evaluation.calibration import _Fit
+    from multimodal_ser.evaluation.logits import Collected
+    from multimodal_ser.evaluation.merging import Merging
+
+    def report(logits, references, before):
+        rows = [ManifestRow(text=str(at), speaker=f"s{at % 3}") for at in range(len(logits))]
+        windows = Windows([row[None] for row in logits], [np.ones(1)] * len(logits), np.eye(4, dtype=bool)[references])
+        return _Fit(Merging.of(list("abcd"), None), 0.9, "aps", False, None).report(Collected(rows, windows, [], {}, []), before)
+
+    logits, references = drawn(300, 1.0, seed=11)
+    better, worse = report(logits, references, 6.0), report(3 * logits, references, 3.0)
+    assert not any("was as well calibrated" in note for note in better["notes"])
+    assert better["unseen_speakers"]["ece"] < better["unseen_speakers"]["ece_before"]
+    told = [note for note in worse["notes"] if note.startswith("on speakers left out the calibration error is")]
+    assert bool(told) == (worse["unseen_speakers"]["ece"] > worse["unseen_speakers"]["ece_before"])
+    for entry in (better, worse):
+        low, high = entry["unseen_speakers"]["ece_interval"]
+        assert 0 <= low <= entry["unseen_speakers"]["ece"] <= high
+    sharp = np.where(np.arange(300)[:, None] % 3 == 0, 0.05 * logits, 4 * logits)
+    entry = report(sharp, references, fit_temperature(sharp, references) * 0.999)
+    assert entry["unseen_speakers"]["ece"] > entry["unseen_speakers"]["ece_before"] and any("keep that model" in n for n in entry["notes"])
 
 
 def test_an_error_leaves_the_configuration_as_it_was(clips):
@@ -325,7 +385,7 @@ def test_a_label_set_is_what_is_made_right(clips):
     entry = calibrate(model, rows, modalities=["audio"], label_set="ekman")["cases"]["audio"]
     assert model.config.conformal["audio"]["label_set"] == "ekman"
     answers = model.predict([str(row.path) for row in rows], label_set="ekman", modalities="audio")
-    wanted = ["anger" if at % 3 == 0 else "neutral" for at in range(24)]
+    wanted = ["anger" if at % 3 == 0 else "neutral" for at in range(32)]
     nll = -np.mean([math.log(answer.probabilities[name]) for answer, name in zip(answers, wanted, strict=True)])
     assert entry["nll"]["after"] == pytest.approx(nll, abs=1e-5)
     covered = np.mean([name in answer.conformal_labels for answer, name in zip(answers, wanted, strict=True)])
@@ -343,7 +403,7 @@ def test_long_recordings_are_calibrated_as_they_are_predicted(tmp_path):
         long = np.concatenate([part for k in range(4) for part in (synthetic_speech(9.0, seed=10 * at + k), pause)])
         sf.write(tmp_path / f"{at}.wav", long, 16000)
         rows.append(ManifestRow(path=tmp_path / f"{at}.wav", emotion=EMOTIONS[at]))
-    entry = calibrate(model, rows, modalities=["audio"])["cases"]["audio"]
+    entry = calibrate(model, 10 * rows, modalities=["audio"])["cases"]["audio"]
     answers = model.predict([str(row.path) for row in rows])
     assert all(answer.windows > 1 for answer in answers)
     nll = -np.mean([math.log(answer.probabilities[row.emotion]) for answer, row in zip(answers, rows, strict=True)])
@@ -356,13 +416,14 @@ def test_long_recordings_are_calibrated_as_they_are_predicted(tmp_path):
 
 def test_parts_of_a_recording_are_what_is_heard(clips):
     model = tiny_model()
-    whole = calibrate(model, [clips[5], clips[6]], modalities=["audio"])["cases"]["audio"]
+    whole = calibrate(model, 15 * [clips[5], clips[6]], modalities=["audio"])["cases"]["audio"]
     parts = [ManifestRow(path=row.path, emotion=row.emotion, start=0.0, end=60.0) for row in (clips[5], clips[6])]
-    same = calibrate(model, parts, modalities=["audio"])["cases"]["audio"]
+    same = calibrate(model, 15 * parts, modalities=["audio"])["cases"]["audio"]
     assert same["temperature"]["after"] == pytest.approx(whole["temperature"]["after"], abs=1e-5)
     waveform = sf.read(clips[5].path, dtype="float32")[0][1600:6400]
     model.config.temperature = dict.fromkeys(("both", "audio", "text"), 1.0)
-    entry = calibrate(model, [ManifestRow(path=clips[5].path, emotion="anger", start=0.1, end=0.4)], modalities=["audio"])["cases"]["audio"]
+    part = ManifestRow(path=clips[5].path, emotion="anger", start=0.1, end=0.4)
+    entry = calibrate(model, 30 * [part], modalities=["audio"])["cases"]["audio"]
     model.config.temperature = dict.fromkeys(("both", "audio", "text"), 1.0)
     assert entry["nll"]["before"] == pytest.approx(-math.log(model.predict(waveform, sampling_rate=16000).probabilities["anger"]), abs=1e-4)
 
@@ -370,7 +431,8 @@ def test_parts_of_a_recording_are_what_is_heard(clips):
 def test_unseen_speakers_are_measured_on_what_others_fitted():
     """A model that is sure and wrong of one speaker alone: among the known his clips are covered, left out they are not."""
     from multimodal_ser.evaluation.calibration import _Fit
-    from multimodal_ser.evaluation.logits import Collected, Merging
+    from multimodal_ser.evaluation.logits import Collected
+    from multimodal_ser.evaluation.merging import Merging
 
     logits, references = drawn(120, seed=8)
     speakers = [f"s{at % 3}" for at in range(120)]
@@ -379,7 +441,7 @@ def test_unseen_speakers_are_measured_on_what_others_fitted():
     rows = [ManifestRow(text=str(at), speaker=name) for at, name in enumerate(speakers)]
     windows = Windows([row[None] for row in logits], [np.ones(1)] * 120, np.eye(4, dtype=bool)[references])
     found = Collected(rows, windows, [], {}, [])
-    entry = _Fit(Merging.of(list("abcd"), None), 1.0, 0.8, "lac", False, None).report(found)
+    entry = _Fit(Merging.of(list("abcd"), None), 0.8, "lac", False, None).report(found, 1.0)
     assert entry["conformal"]["covered"] >= 0.8
     assert entry["unseen_speakers"]["worst_covered"]["speaker"] == "s0" and entry["unseen_speakers"]["worst_covered"]["covered"] < 0.5
     low, high = entry["unseen_speakers"]["covered_interval"]
@@ -392,16 +454,16 @@ def test_unseen_speakers_are_measured_on_what_others_fitted():
 def test_a_manifest_in_a_calibrated_model_out(clips, tmp_path):
     tiny_model().save_pretrained(tmp_path / "model")
     lines = ["path,emotion,speaker,split", "gone.wav,anger,s0,dev"]
-    lines += [f"{row.path},{row.emotion},{row.speaker},{'dev' if at < 16 else 'test'}" for at, row in enumerate(clips)]
+    lines += [f"{row.path},{row.emotion},{row.speaker},{'dev' if at < 30 else 'test'}" for at, row in enumerate(clips)]
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
     report = calibrate_manifest(tmp_path / "manifest.csv", tmp_path / "out", model=tmp_path / "model", whisper=None, modalities=["audio"])
-    assert report["split"] == "validation" and report["rows"] == 16 and "gone.wav" in report["failed"][0]
+    assert report["split"] == "validation" and report["rows"] == 30 and "gone.wav" in report["failed"][0]
     assert json.loads((tmp_path / "out" / "calibration.json").read_text()) == report
     calibrated = MultimodalEmotionClassifier.from_pretrained(tmp_path / "out", whisper=None)
     assert calibrated.config.temperature["audio"] == report["cases"]["audio"]["temperature"]["after"] != 1.0
     assert calibrated.predict(str(clips[0].path)).conformal_labels
     everything = calibrate_manifest(tmp_path / "manifest.csv", tmp_path / "all", model=calibrated, split="all", modalities=["audio"])
-    assert everything["rows"] == 24
+    assert everything["rows"] == 32
     with pytest.raises(InputError, match="split"):
         calibrate_manifest(tmp_path / "manifest.csv", tmp_path / "none", model=calibrated, split="train")
     (tmp_path / "file").write_text("")

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +13,9 @@ from multimodal_ser import cli
 from multimodal_ser.corpora import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import EvaluationArguments, evaluate
-from multimodal_ser.evaluation.answers import AUDIO, BOTH, HEARD_BOTH, HEARD_TEXT, TEXT, Answers, AnswerStore, Question, ask_model, cases_of
-from multimodal_ser.evaluation.figures import Pooled, bucket, difference, system_figures
+from multimodal_ser.evaluation.answers import AUDIO, BOTH, HEARD_BOTH, HEARD_TEXT, TEXT, Question, ask_model, cases_of
 from multimodal_ser.evaluation.provenance import UNKNOWN, provenance
-from multimodal_ser.evaluation.recognition import word_errors
-from multimodal_ser.evaluation.robustness import conditions, disturbance
-from multimodal_ser.evaluation.rows import EvaluatedRows, read_rows
+from multimodal_ser.evaluation.rows import read_rows
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.training.data import Clip
 
@@ -73,14 +69,6 @@ def asked(manifest, output_dir, **fields):
 
 def system(report, name, case):
     return next(entry for entry in report["systems"] if (entry["system"], entry["case"]) == (name, case))
-
-
-def scored(annotated, probabilities, labels=("anger", "joy"), **fields):
-    """Rows of one speaker each and the answers of one system to them."""
-    clips = [Clip(ManifestRow(text=str(i), emotion=name, speaker=f"s{i}"), str(i), 0.0) for i, name in enumerate(annotated)]
-    data = EvaluatedRows(clips).score(labels)
-    question = Question("system", "network", TEXT, **fields)
-    return data, Answers(question, tuple(range(len(clips))), np.array(probabilities, dtype=float))
 
 
 class Visible(HTMLParser):
@@ -186,7 +174,7 @@ def test_bad_rows_cost_themselves_alone_and_are_named(manifest, tiny, tmp_path, 
     out, err = capsys.readouterr()
     assert json.loads(out)[0]["clips"] == 21 and "3 rows could not be used" in err
     left_out = json.loads((tmp_path / "r" / "report.json").read_text())["left_out"]
-    assert len(left_out) == 3 and any("line 5" in e for e in left_out) and any("notes.wav" in e for e in left_out)
+    assert len(left_out) == 3 and any("line 5, emotion: expected" in e for e in left_out) and any("notes.wav" in e for e in left_out)
     assert any("gone.wav" in e and "line 7" in e for e in left_out)
 
 
@@ -342,64 +330,12 @@ def test_a_run_folder_says_whom_the_model_knows(manifest, tiny, tmp_path):
     sides = {"train": {"clips": 6, "speakers": ["s0"]}, "validation": {"clips": 0, "speakers": []}}
     (run / "data.json").write_text(json.dumps(sides))
     known = provenance(str(run / "best"), rows)
-    assert {rows[index].speaker for index in known.seen} == {"s0"} and "6 rows are of 1 speakers" in known.notes[0]
+    assert {rows[index].speaker for index in known.seen} == {"s0"} and "6 rows are of 1 speaker whom" in known.notes[0]
     shipped = provenance(
         None,
         [ManifestRow(text="a", corpus="ravdess"), ManifestRow(text="a", speaker="savee_DC"), ManifestRow(text="a", speaker="emodb_03")],
     )
     assert ["ravdess" in note for note in shipped.notes] == [False, True] and "names emodb" in shipped.notes[0]
-
-
-# figures
-
-
-def test_figures_are_those_of_the_pooled_answers():
-    data, answers = scored(["anger", "anger", "joy", "joy"], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
-    entry = system_figures([answers], data, 50)
-    assert entry["figures"] == pytest.approx({
-        "wa": 0.75, "ua": 0.75, "macro_f1": 11 / 15, "weighted_f1": 11 / 15, "ece": (0.1 + 0.6 + 0.3 + 0.2) / 4, "aurc": (0 + 0 + 0 + 1 / 4) / 4,
-    })  # fmt: skip
-    assert entry["confusion_matrix"] == [[1, 1], [0, 2]] and entry["selective"]["ua"] == 1.0 and entry["selective"]["ua_gain"] == 0.25
-    assert [point["risk"] for point in entry["risk_coverage"]][-1] == 0.25
-
-
-def test_dimensions_are_measured_where_they_are_annotated():
-    from dataclasses import replace
-
-    data, answers = scored(["anger", "joy", "joy"], [[1, 0], [0, 1], [0, 1]])
-    clips = [replace(clip, row=replace(clip.row, valence=value)) for clip, value in zip(data.clips, (1.0, 2.0, None), strict=True)]
-    data = EvaluatedRows(clips).score(["anger", "joy"])
-    answers = replace(answers, dimensions={"valence": np.array([1.0, 2.0, 9.0]), "arousal": np.zeros(3)})
-    found = system_figures([answers], data, 5)["dimensions"]
-    assert list(found) == ["valence"] and found["valence"]["clips"] == 2 and found["valence"]["ccc"] == 1.0
-
-
-def test_the_difference_is_on_common_clips_and_pairs_them():
-    data, one = scored(["anger", "joy", "anger", "joy"], [[1, 0], [0, 1], [1, 0], [0, 1]])
-    other = Answers(one.question, (1, 2), np.array([[1.0, 0.0], [1.0, 0.0]]))
-    gain = difference(Pooled.of([one], data), Pooled.of([other], data), data, 50)
-    assert gain["clips"] == 2 and gain["ua"] == 1.0 and gain["against_ua"] == 0.5 and gain["difference"] == 0.5
-    assert difference(Pooled.of([one], data), Pooled.of([Answers(one.question, (), np.zeros((0, 2)))], data), data, 5) is None
-
-
-def test_buckets_hold_every_duration():
-    assert [bucket(value) for value in (0.0, 0.99, 1.0, 3.9, 15.9, 16.0)] == [
-        "below 1 s", "below 1 s", "1 to 2 s", "2 to 4 s", "8 to 16 s", "16 s and more",
-    ]  # fmt: skip
-
-
-def test_answers_of_other_data_are_not_mixed_in(tmp_path):
-    store = AnswerStore(tmp_path, ["a", "b"], ["x", "y"])
-    answers = Answers(Question("m", "model", AUDIO), (0,), np.array([[0.25, 0.75]]), {"valence": np.array([0.5])}, {1: "why"}, 1.5)
-    store.write(answers, "one")
-    again = store.read(answers.question, "one")
-    assert again.rows == (0,) and again.unanswered == {1: "why"} and again.dimensions["valence"].tolist() == [0.5]
-    assert store.read(Question("n", "model", AUDIO), "one") is None
-    with pytest.raises(InputError, match="made from other data, options or weights"):
-        store.read(answers.question, "other")
-    (tmp_path / answers.question.file).write_text("[]")
-    with pytest.raises(InputError, match="delete it"):
-        store.read(answers.question, "one")
 
 
 def test_recognised_words_take_the_place_of_given_ones(manifest):
@@ -421,18 +357,6 @@ def test_recognised_words_take_the_place_of_given_ones(manifest):
     assert cases_of(model, polish, "auto") == [AUDIO]  # words that the text branch does not read are not asked about
     audio_only = tiny_model(labels=("anger", "happiness"), trained_modalities=["audio"])
     assert cases_of(audio_only, data.clips, "auto", words) == [AUDIO] and cases_of(model, data.clips, "text") == [TEXT]
-
-
-def test_word_errors_leave_out_scripts_without_spaces():
-    def clip(text, language):
-        return SimpleNamespace(row=ManifestRow(text=text, language=language))
-
-    clips = [clip("Kids are talking.", "en"), clip("Ich bin froh", "de"), clip("你好吗", "zh"), clip(None, "en")]
-    words = {0: ("kids were talking", "en"), 1: ("", "de"), 2: ("你 好", "zh"), 3: ("noise", "en")}
-    found = word_errors(clips, words, range(4))
-    assert found["clips"] == 2 and found["silent"] == 1 and found["without_spaces"] == 1
-    assert found["wer"] == pytest.approx(4 / 6) and found["wer_as_written"] == pytest.approx(6 / 6)
-    assert found["by_language"]["en"] == {"clips": 1, "wer": pytest.approx(1 / 3)}
 
 
 def test_transcripts_are_measured_and_kept(manifest, tiny, tmp_path, monkeypatch):
@@ -466,23 +390,6 @@ def test_transcripts_are_measured_and_kept(manifest, tiny, tmp_path, monkeypatch
 # robustness
 
 
-def test_each_condition_disturbs_as_strongly_as_it_says():
-    speech = synthetic_speech(1.0, seed=3)
-    named = {condition.name: condition for condition in conditions()}
-    assert {condition.kind for condition in named.values()} >= {"noise", "echo", "room", "telephone", "clipping"}
-    for snr in (20, 10, 0):
-        disturbed = disturbance(named[f"noise, {snr} dB"])(speech, "a")
-        scale = float(speech @ disturbed) / float(speech @ speech)  # a clip that gets too loud is turned down as a whole
-        noise = disturbed / scale - speech
-        assert 10 * np.log10(np.square(speech).sum() / np.square(noise).sum()) == pytest.approx(snr, abs=1.0)
-    for name, condition in named.items():
-        disturbed = disturbance(condition)(speech, "a")
-        assert len(disturbed) == len(speech) and not np.allclose(disturbed, speech, atol=1e-3), name
-        np.testing.assert_array_equal(disturbed, disturbance(condition)(speech, "a"))
-    peak = np.abs(speech).max()
-    assert np.abs(disturbance(named["clipping at 10%"])(speech, "a")).max() == pytest.approx(0.1 * peak, rel=1e-3)
-
-
 def test_the_sweep_is_in_the_report(report):
     found = report[0]["robustness"]
     assert found[0]["condition"] == "as recorded" and found[0]["ua"] == system(report[0], "model", AUDIO)["figures"]["ua"]
@@ -506,6 +413,15 @@ def test_options_of_the_command_are_those_of_the_record(capsys):
     ]))  # fmt: skip
     assert parsed["data"] == ["a.csv", "b.csv"] and parsed["folds"] == ["1", "2"] and parsed["robustness"] is True
     assert parsed["train_options"] == {"num_train_epochs": 3, "freeze": ["text"]} and parsed["columns"] == {"path": "wav"}
+
+
+def test_protocols_are_those_that_divide_corpora():
+    from typing import get_args
+
+    from multimodal_ser.corpora.protocols import PROTOCOLS
+    from multimodal_ser.evaluation.arguments import Protocol
+
+    assert list(get_args(Protocol)) == list(PROTOCOLS)
 
 
 def test_a_foreign_table_is_measured_with_one_option(manifest, tiny, tmp_path, capsys):
@@ -539,9 +455,10 @@ def test_predictions_abstain_on_the_command_line_too(manifest, tiny, capsys):
 
 
 def test_prepare_and_calibrate_are_commands(manifest, tiny, tmp_path, capsys):
-    assert cli.main(["prepare", str(manifest), "-o", str(tmp_path / "out.csv"), "--label-set", "ekman", "--format", "json"]) == 0
+    parts = table(tmp_path / "parts.csv", [*rows_of(manifest), *(row | {"end": "0.4"} for row in rows_of(manifest))])
+    assert cli.main(["prepare", str(parts), "-o", str(tmp_path / "out.csv"), "--label-set", "ekman", "--format", "json"]) == 0
     out, _ = capsys.readouterr()
-    assert json.loads(out)["rows"] == 24 and (tmp_path / "out.csv").is_file()
+    assert json.loads(out)["rows"] == 48 and (tmp_path / "out.csv").is_file()
     command = [
         "calibrate",
         str(tmp_path / "out.csv"),
@@ -554,7 +471,7 @@ def test_prepare_and_calibrate_are_commands(manifest, tiny, tmp_path, capsys):
     ]
     assert cli.main([*command, "--whisper", "none", "--format", "json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["cases"]["audio"]["rows"] == 24 and "the calibrated model" in err
+    assert json.loads(out)["cases"]["audio"]["rows"] == 48 and "the calibrated model" in err
     assert (tmp_path / "calibrated" / "config.json").is_file()
 
 

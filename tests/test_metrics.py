@@ -121,6 +121,17 @@ def test_concordance_knows_shift_and_scale():
     assert np.isnan(concordance_correlation([2.0, 2.0], [2.0, 2.0]))
 
 
+@pytest.mark.parametrize("value", [0.1, 1e-9, 1 / 3, 1e9 + 0.1])
+@pytest.mark.parametrize("count", [1, 3, 10, 1000])
+def test_what_does_not_vary_agrees_with_nothing_however_its_variance_is_rounded(value, count):
+    same = [value] * count
+    assert np.isnan(concordance_correlation(same, same))
+    assert concordance_correlation(same, [2 * value] * count) == 0.0
+    assert np.isnan(concordance_correlation(same, [*same[1:], float("nan")]))  # a prediction that is NaN
+    if count > 1:
+        assert concordance_correlation([*same[1:], 2 * value], same) == 0.0 == concordance_correlation(same, [*same[1:], 2 * value])
+
+
 def test_concordance_leaves_out_what_nobody_annotated():
     nan = float("nan")
     assert concordance_correlation([1, nan, 2, 3], [2, 9, 2, 4]) == pytest.approx(concordance_correlation([1, 2, 3], [2, 2, 4]))
@@ -321,6 +332,22 @@ def test_whole_groups_come_back_as_often_as_they_were_drawn():
         return float(counts[0])
 
     bootstrap_interval(check, groups, resamples=50)
+
+
+def test_a_centred_interval_holds_a_figure_that_resamples_make_worse():
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet(np.ones(4), 60)
+    references = np.array([generator.choice(4, p=row) for row in probabilities])  # perfectly calibrated
+
+    def ece(rows):
+        return expected_calibration_error(references[rows], probabilities[rows])
+
+    plain, centred = (bootstrap_interval(ece, np.arange(60), centred=centred) for centred in (False, True))
+    assert centred[0] <= ece(np.arange(60)) <= centred[1] and centred[0] < plain[0]
+    assert centred[1] - centred[0] == pytest.approx(plain[1] - plain[0])
+    values = generator.standard_normal(60)  # of a mean, which resamples do not shift, nothing changes but noise
+    one, other = (bootstrap_interval(lambda rows: values[rows].mean(), np.arange(60), centred=c, resamples=2000) for c in (False, True))
+    assert one == pytest.approx(other, abs=0.02)
 
 
 def test_of_one_speaker_no_interval_follows():

@@ -30,7 +30,7 @@ def evaluate(args: argparse.Namespace) -> int:
     columns = list(rows[0]) if rows else ["system"]
     write(rows, args.format, args.output, columns)
     if report["left_out"]:
-        say(f"{len(report['left_out'])} rows could not be used; the others were measured")
+        say(f"{_rows(len(report['left_out']))} could not be used; the others were measured")
     return 1 if report["left_out"] else 0
 
 
@@ -48,10 +48,16 @@ def calibrate(args: argparse.Namespace) -> int:
         )  # fmt: skip
     with destination(args.report) as file:
         print(as_json(report, file, indent=2) if args.format == "json" else describe(report), file=file)
+    for note in report["notes"]:
+        say(f"note: {note}")
     say(f"the calibrated model: {args.output_dir} (multimodal-ser predict --model {args.output_dir} FILE)")
     if report["failed"]:
-        say(f"{len(report['failed'])} rows could not be used; the others were")
+        say(f"{_rows(len(report['failed']))} could not be used; the others were")
     return 1 if report["failed"] else 0
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"
 
 
 def add(commands: Commands) -> None:

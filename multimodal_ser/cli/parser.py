@@ -69,4 +69,6 @@ def _quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     logging.getLogger("faster_whisper").setLevel(logging.ERROR)
+    # torchao, where it is installed, is told off by torch for how it registers two types: nobody here can change that
+    logging.getLogger("torch.utils._pytree").addFilter(lambda record: "register_constant() on Enum" not in str(record.msg))
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"multimodal-ser: {message}\n"

@@ -53,7 +53,7 @@ class Question:
     def file(self) -> str:
         """Its path in the folder of answers."""
         name = "_".join(filter(None, [f"{self.system}{'' if self.seed is None else f'-{self.seed}'}", self.case, self.condition]))
-        return f"{plain(self.fold) or 'all'}/{plain(name)}.json"
+        return f"{folder_of(self.fold)}/{plain(name)}.json"
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,21 @@ class Answers:
 def plain(name: str) -> str:
     """A name as a part of a file name."""
     return re.sub(r"[^\w.]+", "-", name).strip("-.")
+
+
+def folder_of(fold: str) -> str:
+    """The folder of a fold's files, another for each: a speaker's name that no file can have is told from others like it by a digest.
+
+    Example:
+        >>> from multimodal_ser.evaluation.answers import folder_of
+        >>> folder_of(""), folder_of("fold 1"), folder_of("Ses01"), folder_of("A 1"), folder_of("A-1")
+        ('all', 'fold-1', 'Ses01', 'A-1-3c2e69', 'A-1')
+    """
+    if not fold or re.fullmatch(r"fold \d+", fold):  # folds that have numbers
+        return plain(fold) or "all"
+    name = plain(fold)[:80]
+    taken = name == "all" or re.fullmatch(r"fold-\d+", name)
+    return name if name == fold and not taken else f"{name}-{digest(fold)[:6]}".lstrip("-")
 
 
 def digest(content: Any) -> str:
@@ -213,7 +228,7 @@ def ask_model(
         clips: all of them.
         rows: which are asked; those that lack what the case gives are passed over.
         labels: C names, in the order of the probabilities.
-        label_set: that these labels belong to.
+        label_set: that these labels belong to; what the model's own labels without a place there get is shared out among the others.
         words: what was recognised: text and language, by index.
         disturb: what is done to the recordings.
         batch_size: windows that run together.
@@ -222,8 +237,11 @@ def ask_model(
     Raises:
         InputError: an option that does not fit the model.
     """
+    from multimodal_ser.evaluation.merging import Merging
+
     began = time.monotonic()
     case = question.case
+    merging = None if label_set == "native" else Merging.of(model.labels, label_set, drop=True)
     asked = [row for row in rows if suits(clips[row], case, row, words)]
     texts: dict[int, tuple[str | None, str | None]] = {row: (clips[row].row.text, clips[row].row.language) for row in asked}
     if case in (HEARD_TEXT, HEARD_BOTH):
@@ -245,14 +263,18 @@ def ask_model(
                     yield {"audio": audio, "text": None if case == AUDIO else texts[row][0], "context": list(clips[row].context) or None}
 
             outcomes = model.predict_iter(
-                items(), sampling_rate=16_000, modalities=modalities, language=language, label_set=label_set, batch_size=batch_size,
+                items(), sampling_rate=16_000, modalities=modalities, language=language, batch_size=batch_size,
                 on_error="skip", progress=progress, total=len(members),
             )  # fmt: skip
             for row, outcome in zip(members, outcomes, strict=True):
                 if isinstance(outcome, InputError):
                     unanswered[row] = str(outcome.named(clips[row].row.name))
                 else:
-                    found[row] = np.array([outcome.probabilities.get(label, 0.0) for label in labels])
+                    native = outcome.probabilities
+                    if merging is not None:
+                        merged = merging.probabilities(np.array([[native[label] for label in model.labels]]))[0]
+                        native = dict(zip(merging.labels, merged, strict=True))
+                    found[row] = np.array([native.get(label, 0.0) for label in labels])
     finally:
         model.transcriber = transcriber
     answered = [row for row in asked if row in found]

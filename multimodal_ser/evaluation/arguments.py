@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from multimodal_ser.errors import InputError
 
-PROTOCOLS = ("holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random")
+# as `corpora.protocols` has it; to write an option's help that is not imported, for numpy takes longer than all the rest
+Protocol = Literal["holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"]
 """Ways to divide rows, each of which trains; see `corpora.protocols.folds` and docs/evaluation.md."""
 
-Protocol = Literal["holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"]
+PROTOCOLS = typing.get_args(Protocol)
 
 Modalities = Literal["auto", "audio", "text", "both"]
 
@@ -54,7 +55,8 @@ class EvaluationArguments:
         None, "checkpoint: folder or Hub id (default: the one that ships in the package); with a protocol the one that training starts from"
     )
     protocol: Protocol | None = _option(
-        None, f"train anew on each fold and measure what was held out: {', '.join(PROTOCOLS)}; without one the model is measured as it is"
+        None,
+        f"train anew on each fold and measure what was held out: {', '.join(PROTOCOLS)}; without one the model is measured as it is",
     )
     folds: list[str] = _option([], "only these folds, by number or name (default: all)")
     num_folds: int = _option(5, "how many folds the protocol 'folds' makes")
@@ -64,6 +66,9 @@ class EvaluationArguments:
     only_baselines: bool = _option(False, "measure the baselines alone, and no network")
     train_config: str | None = _option(None, "YAML file of training options, as `train --config` takes it")
     train_options: dict[str, Any] = _option({}, "training options, NAME=VALUE as in that file, such as num_train_epochs=8 freeze=[text]")
+    unseen_only: bool = _option(
+        False, "measure only rows of speakers whom the model was neither trained, selected nor calibrated on, as its run folder names them"
+    )
     modalities: Modalities = _option(
         "auto", "what is heard and read; auto: audio alone, text alone and both, as far as rows and model have them"
     )
@@ -99,6 +104,9 @@ class EvaluationArguments:
         if self.protocol is None and (self.train_options or self.train_config):
             name = "train_options" if self.train_options else "train_config"
             raise InputError(name, expected="a protocol beside it: without one nothing is trained", got="none", remedy="add a protocol")
+        if self.unseen_only and (self.protocol is not None or self.only_baselines):
+            got = "only_baselines" if self.only_baselines else f"the protocol {self.protocol}, which holds speakers out itself"
+            raise InputError("unseen_only", expected="a model that is measured as it is", got=got, remedy="leave one of them out")
         if self.only_baselines and not self.baselines:
             raise InputError("only_baselines", expected="baselines beside it", got="none", remedy="name some, such as mfcc-svm")
         if self.only_baselines and (self.robustness or self.transcribe):

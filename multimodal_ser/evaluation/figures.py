@@ -158,7 +158,7 @@ def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str
             return of(pooled.references[rows], pooled.predictions[rows])
 
         intervals[name] = _interval(figure, groups, resamples)
-    intervals["ece"] = _interval(
+    intervals["ece"] = ece_interval(
         lambda rows: expected_calibration_error(pooled.references[rows], pooled.probabilities[rows]), groups, resamples
     )  # fmt: skip
     counts = confusion_matrix(pooled.references, pooled.predictions, len(labels))
@@ -188,6 +188,12 @@ def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str
 
 def _interval(statistic: Callable[[np.ndarray], float], groups: Sequence[str], resamples: int) -> list[float | None]:
     return [number(end) for end in bootstrap_interval(statistic, groups, resamples=resamples)]
+
+
+def ece_interval(ece: Callable[[np.ndarray], float], groups: Sequence[str], resamples: int) -> list[float | None]:
+    """95 % interval of a calibration error: rows that a resample has several times make it larger in all resamples, which is taken off."""
+    ends = bootstrap_interval(ece, groups, resamples=resamples, centred=True)
+    return [number(max(end, 0.0)) for end in ends]
 
 
 def _counted(pooled: Pooled) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from typing import Any
 from multimodal_ser.evaluation.sections import Section, Table, sections
 
 STYLE = """
-:root { color-scheme: light; --ink: #1c2430; --soft: #5b6675; --line: #dde2e9; --paper: #f6f7f9; --blue: #2b6cb0; --red: #b03a2e; }
+:root {
+  color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dde2e9; --paper: #f6f7f9; --card: #fff; --blue: #2b6cb0;
+  --red: #b03a2e; --letters: #000;
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root { --ink: #e6eaf0; --soft: #a9b4c2; --line: #39424f; --paper: #12161c; --card: #1b2129; --blue: #7db4ee; --red: #f08a7e;
+    --letters: #fff; }
+}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 main { max-width: 68rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
@@ -22,7 +29,7 @@ ul { padding-left: 1.2rem; margin: .3rem 0; }
 nav { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin-bottom: 1.2rem; font-size: .92rem; }
 a { color: var(--blue); text-decoration: none; }
 a:hover { text-decoration: underline; }
-section { background: #fff; border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin-bottom: 1rem; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin-bottom: 1rem; }
 .leaks { border-left: .35rem solid var(--red); }
 .leak { color: var(--red); font-weight: 600; }
 .scroll { overflow-x: auto; }
@@ -30,15 +37,19 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .28rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .t { text-align: left; }
-th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--card); }
+tbody th { color: inherit; font-weight: 400; }
 .words td { position: static; }
 .words td { white-space: normal; overflow-wrap: anywhere; }
 .wide td:last-child { white-space: normal; min-width: 14rem; }
-.heat td { text-align: center; border: 1px solid #fff; min-width: 2.4rem; }
-.heat td:first-child { text-align: left; }
-.heat th { writing-mode: horizontal-tb; text-align: center; }
+.heat td { text-align: center; border: 1px solid var(--card); min-width: 2.4rem; }
+.heat td { color: var(--letters); }
+.heat .none { color: var(--soft); }
+.heat .deep { color: #fff; }
+.heat tbody th { text-align: left; }
+.heat thead th { writing-mode: horizontal-tb; text-align: center; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: .5rem; margin-top: .8rem; }
-figure { margin: 0; }
+figure { margin: 0; background: #fff; border-radius: .4rem; }
 svg { max-width: 100%; height: auto; display: block; }
 details { margin-top: .8rem; }
 summary { cursor: pointer; font-weight: 600; color: var(--blue); }
@@ -47,6 +58,10 @@ summary { cursor: pointer; font-weight: 600; color: var(--blue); }
 }
 @media print { nav { display: none; } section { break-inside: avoid; } }
 """
+
+
+LIGHT_LETTERS = 0.91
+"""Depth of colour from which on white letters are easier to read than black ones; the contrast of both is above 4.5 there."""
 
 
 def render_html(report: Mapping[str, Any]) -> str:
@@ -85,7 +100,9 @@ def _section(section: Section, leaks: bool) -> str:
 
 def _table(part: Table) -> str:
     words = [any(_is_text(row[k]) for row in part.rows) for k in range(len(part.head))]
-    head = "".join(f"<th{' class=t' if said else ''}>{escape(str(cell))}</th>" for cell, said in zip(part.head, words, strict=True))
+    head = "".join(
+        f"<th scope=col{' class=t' if said else ''}>{escape(str(cell))}</th>" for cell, said in zip(part.head, words, strict=True)
+    )  # fmt: skip
     rows = "".join(f"<tr>{_heated(row) if part.heat else _row(row, words)}</tr>" for row in part.rows)
     kind = "heat" if part.heat else "words" if len(part.head) == 1 else "wide" if part.head[-1] == "how" else ""
     drawn = f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n'
@@ -95,7 +112,10 @@ def _table(part: Table) -> str:
 
 
 def _row(row: Sequence[str], words: Sequence[bool]) -> str:
-    return "".join(f"<td{' class=t' if said else ''}>{escape(str(cell))}</td>" for cell, said in zip(row, words, strict=True))
+    cells = [f"<td{' class=t' if said else ''}>{escape(str(cell))}</td>" for cell, said in zip(row, words, strict=True)]
+    if len(cells) > 1:
+        cells[0] = f"<th scope=row>{escape(str(row[0]))}</th>"
+    return "".join(cells)
 
 
 def _is_text(cell: str) -> bool:
@@ -107,16 +127,14 @@ def _heated(row: Any) -> str:
     """Counts with a colour as deep as their share of the row."""
     counts = [int(cell) for cell in row[1:]]
     total = max(sum(counts), 1)
-    cells = [f"<td>{escape(str(row[0]))}</td>"]
+    cells = [f"<th scope=row>{escape(str(row[0]))}</th>"]
     for count in counts:
-        share = count / total
-        # the eye needs some colour for few clips, and light letters on much of it
-        colour = (
-            f"background:rgba(43,108,176,{0.08 + 0.87 * share:.2f});color:{'#fff' if share > 0.5 else '#1c2430'}"
-            if count
-            else "color:#b6bec9"
-        )
-        cells.append(f'<td style="{colour}">{count}</td>')
+        if not count:
+            cells.append('<td class="none">0</td>')
+            continue
+        depth = 0.08 + 0.87 * count / total  # the eye needs some colour for few clips
+        deep = ' class="deep"' if depth > LIGHT_LETTERS else ""
+        cells.append(f'<td{deep} style="background:rgba(43,108,176,{depth:.2f})">{count}</td>')
     return "".join(cells)
 
 
@@ -126,7 +144,8 @@ def _pictures(section: Section) -> str:
     try:
         from multimodal_ser.evaluation.plots import picture
 
-        drawn = [picture(kind, content) for kind, content in section.pictures]
+        name = f"{section.title}: " if section.key.startswith("system-") else ""
+        drawn = [picture(kind, content, name=name, key=f"{_key(section)}-{kind}") for kind, content in section.pictures]
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise

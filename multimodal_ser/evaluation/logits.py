@@ -4,54 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
+from multimodal_ser.corpora.recordings import part_error
 from multimodal_ser.errors import InputError
+from multimodal_ser.evaluation.merging import Merging
 from multimodal_ser.evaluation.temperature import Windows
-from multimodal_ser.labels import LabelError, label_map
+from multimodal_ser.labels import LabelError
 from multimodal_ser.prediction import predict_logits
 
 if TYPE_CHECKING:
     from multimodal_ser.corpora import ManifestRow
 
 Case = Literal["both", "audio", "text"]
-
-
-@dataclass(frozen=True)
-class Merging:
-    """From C labels of the model to K of the label set; of none, to themselves.
-
-    Args:
-        matrix: (C, K), 1 where a label is merged into another.
-
-    Example:
-        >>> import numpy as np
-        >>> from multimodal_ser.evaluation.logits import Merging
-        >>> Merging.of(["neutral", "calm", "joy"], "ekman").widened(np.array([[True, False, False]])).tolist()
-        [[True, True, False]]
-    """
-
-    matrix: np.ndarray
-
-    @classmethod
-    def of(cls, labels: Sequence[str], label_set: str | None) -> Merging:
-        """Of the model's labels; `LabelError` where one has no place in the label set."""
-        mapping = label_map(labels, label_set or "native")
-        names = list(dict.fromkeys(mapping.values()))
-        return cls(np.array([[float(mapping[label] == name) for name in names] for label in labels]))
-
-    def admitted(self, rows: np.ndarray) -> np.ndarray:
-        """(N, C) -> (N, K): which merged labels are admitted."""
-        return rows.astype(np.float64) @ self.matrix > 0
-
-    def widened(self, rows: np.ndarray) -> np.ndarray:
-        """(N, C) -> (N, C): what is merged with an admitted label is admitted too."""
-        return self.admitted(rows).astype(np.float64) @ self.matrix.T > 0
 
 
 @dataclass
@@ -90,7 +60,7 @@ def labelled_rows(rows: Iterable[ManifestRow], labels: Sequence[str], merging: M
         try:
             classes = np.array(admitted(annotated, labels, row.corpus))
         except LabelError as error:
-            failed.append(str(error.named(_named(row))))
+            failed.append(str(error.named(f"{row.place or row.name}, {'votes' if row.votes else 'emotion'}")))
             continue
         good.append((row, merging.widened(classes[None])[0]))
     return good, dict(left_out), failed
@@ -100,8 +70,26 @@ def _named(row: ManifestRow) -> str:
     return f"{row.name} ({row.place})" if row.place else row.name
 
 
-def collect(classifier: Any, labelled: Labelled, case: Case, words: dict[int, str], batch_size: int, bar: Callable[[], Any]) -> Collected:
-    """Run the rows through the classifier, those of one language together; `words` keeps what Whisper heard for the next case."""
+def collect(
+    classifier: Any,
+    labelled: Labelled,
+    case: Case,
+    words: dict[int, str],
+    batch_size: int,
+    bar: Callable[[], Any],
+    contexts: Sequence[tuple[str, ...]] | None = None,
+) -> Collected:
+    """Run the rows through the classifier, those of one language together.
+
+    Args:
+        classifier: whose temperatures are 1.
+        labelled: rows, and what their annotations admit.
+        case: what it is given.
+        words: keeps what Whisper heard for the next case.
+        batch_size: windows that run together.
+        bar: called once a row.
+        contexts: the turns before each row, oldest first; None: none.
+    """
     left_out, failed = Counter[str](), []
     groups: dict[str | None, list[int]] = {}
     reads = classifier.config.text_languages
@@ -123,11 +111,16 @@ def collect(classifier: Any, labelled: Labelled, case: Case, words: dict[int, st
     weights: dict[int, np.ndarray] = {}
     texts: dict[int, str] = {}
     for language, members in groups.items():
-        items = _items([(labelled[at][0], words.get(at)) for at in members], case)
+        before = [() if contexts is None else contexts[at] for at in members]
+        short: dict[int, InputError] = {}
+        items = _items([(labelled[at][0], words.get(at), turns) for at, turns in zip(members, before, strict=True)], case, short)
         outcomes = predict_logits(classifier, items, modalities=case, language=language, batch_size=batch_size)
-        for at, outcome in zip(members, outcomes, strict=True):
+        for place, (at, outcome) in enumerate(zip(members, outcomes, strict=True)):
             bar()
             row = labelled[at][0]
+            if place in short:
+                failed.append(str(short[place]))
+                continue
             if isinstance(outcome, InputError):
                 failed.append(str(outcome.named(_named(row))))
                 continue
@@ -169,18 +162,43 @@ def _hears(classifier: Any) -> bool:
     return classifier.transcriber is not None
 
 
-def _items(rows: list[tuple[ManifestRow, str | None]], case: Case) -> Iterator[dict[str, Any]]:
-    """Rows as `predict_iter` takes them: the part that is meant of each recording, the words that are given or were heard before."""
+def contexts_of(labelled: Labelled, among: Sequence[ManifestRow], turns: int) -> list[tuple[str, ...]] | None:
+    """The texts of the turns before each row, as training and `evaluate` look them up; None: none are read.
+
+    Args:
+        labelled: the rows.
+        among: those that the turns are looked for among, annotated or not.
+        turns: how many.
+    """
+    from multimodal_ser.training.data import examine
+
+    if not turns:
+        return None
+    words = [replace(row, path=None, start=None, end=None) for row, _ in labelled]  # no recording is decoded for it
+    clips, _ = examine(words, context_turns=turns, among=among)
+    return [clip.context for clip in clips]
+
+
+def _items(
+    rows: list[tuple[ManifestRow, str | None, tuple[str, ...]]], case: Case, short: dict[int, InputError]
+) -> Iterator[dict[str, Any]]:
+    """Rows as `predict_iter` takes them: the part that is meant of each recording, the words that are given or were heard before.
+
+    A part that is shorter than 25 ms, such as one that starts after the end, is told in `short`, by its place among the rows.
+    """
     decoded: tuple[Any, Any] = (None, None)  # parts of one recording often follow each other
-    for row, heard in rows:
+    for place, (row, heard, context) in enumerate(rows):
         text = None if case == "audio" else row.text or heard
         audio: Any = None if row.path is None or (case == "text" and text) else str(row.path)
         if audio is not None and (row.start is not None or row.end is not None):
             try:
                 if decoded[0] != row.path:
                     decoded = row.path, load_audio(audio)
+                error = part_error(row, len(decoded[1]) / SAMPLING_RATE)
+                if error is not None:
+                    short[place] = error
                 end = None if row.end is None else round(row.end * SAMPLING_RATE)
                 audio = {"array": decoded[1][round((row.start or 0) * SAMPLING_RATE) : end], "sampling_rate": SAMPLING_RATE}
             except InputError:
                 pass  # it fails again where errors are kept
-        yield {"audio": audio, "text": text}
+        yield {"audio": audio, "text": text, "context": list(context) or None if text else None}

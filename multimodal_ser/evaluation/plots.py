@@ -176,13 +176,16 @@ def plot_systems(entries: Sequence[Mapping[str, Any]], *, title: str | None = No
     return ax
 
 
-def picture(kind: str, content: Any) -> str:
+def picture(kind: str, content: Any, *, name: str = "", key: str = "") -> str:
     """A picture of the report, as SVG that can stand in a page; the same content gives the same picture.
 
     Args:
         kind: a key of `PICTURES`.
         content: the part of report.json that it is drawn from.
+        name: of what it shows, for those who cannot see it.
+        key: what its ids begin with, another for each picture of a page.
     """
+    import html
     import io
     import re
 
@@ -196,7 +199,8 @@ def picture(kind: str, content: Any) -> str:
     svg = file.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)  # in a page they go without saying
-    return svg.replace("<svg", f'<svg role="img" aria-label="{described}"', 1)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key or kind}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(name + described)}"', 1)
 
 
 PICTURES = {

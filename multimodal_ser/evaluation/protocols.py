@@ -17,9 +17,22 @@ from typing import Any
 from multimodal_ser.corpora import ManifestRow
 from multimodal_ser.corpora.splits import SPLIT_NAMES, Split
 from multimodal_ser.errors import InputError
-from multimodal_ser.evaluation.answers import AUDIO, Answers, AnswerStore, Question, ask_baseline, ask_model, cases_of, digest, plain, suits
+from multimodal_ser.evaluation.answers import (
+    AUDIO,
+    Answers,
+    AnswerStore,
+    Question,
+    ask_baseline,
+    ask_model,
+    cases_of,
+    digest,
+    folder_of,
+    suits,
+)
 from multimodal_ser.evaluation.arguments import EvaluationArguments
-from multimodal_ser.evaluation.provenance import Provenance, provenance
+from multimodal_ser.evaluation.folders import no_empty_folder
+from multimodal_ser.evaluation.merging import Merging
+from multimodal_ser.evaluation.provenance import Provenance, origin, provenance, unseen_rows
 from multimodal_ser.evaluation.rows import label_set_names, read_rows
 from multimodal_ser.training.record import write_json
 
@@ -64,7 +77,8 @@ def evaluate(args: EvaluationArguments, say: Callable[[str], None] | None = None
     """
     say = say or _tell
     try:
-        return _Evaluation(args, say).report()
+        with no_empty_folder(args.output_dir):
+            return _Evaluation(args, say).report()
     except KeyboardInterrupt:
         say("stopped; the same command goes on from what is done")
         raise
@@ -89,6 +103,7 @@ class _Evaluation:
         self.args, self.say, self.folder = args, say, Path(args.output_dir)
         self.training = args.training()
         self.model: Any = None
+        self.merging: Merging | None = None
         self.provenance: Provenance | None = None
         self.words: dict[int, tuple[str, str | None]] | None = None
         self.transcriber: str | None = None
@@ -104,18 +119,23 @@ class _Evaluation:
         trains = args.protocol is not None and not args.only_baselines
         self._check_training(trains)
         quiet = not sys.stderr.isatty()
-        self.data = data = read_rows(args, int(self.training.get("context_turns", 0)), progress_bar("recordings", quiet))
+        measures = args.protocol is None and not args.only_baselines
+        turns = origin(args.model).context_turns if measures else int(self.training.get("context_turns", 0))
+        self.data = data = read_rows(args, turns, progress_bar("recordings", quiet))
         make_folder(self.folder)
-        if args.protocol is None and not args.only_baselines:
+        for note in data.told:
+            self.say(f"note: {note}")
+        if measures:
             self.model = self._load(args.model)
-            labels = self._model_labels()
-            self.provenance = provenance(args.model, data.rows)
+            self.merging = Merging.of(self.model.labels, args.label_set, drop=True)
+            labels = list(self.merging.labels)
         else:
             given = list(self.training.get("labels") or [])
             labels = given or label_set_names(data.rows, args.label_set)
         if len(labels) < 2:
             got = ", ".join(labels) or "no emotion"
-            raise InputError("data", expected="rows of at least two emotions", got=got, remedy="add clips of another one")
+            remedy = "; ".join(data.told) or "add clips of another one"
+            raise InputError("data", expected="rows of at least two emotions", got=got, remedy=remedy)
         data.score(labels)
         for error in data.errors[:SHOWN]:
             self.say(f"left out: {error}")
@@ -125,6 +145,8 @@ class _Evaluation:
         if args.transcribe:
             self._transcribe()
         self.parts = self._parts()
+        for note in self.provenance.notes if self.provenance is not None else ():
+            self.say(f"note: {note}")
         self.store = AnswerStore(self.folder / "rows", data.names, labels)
         for number, part in enumerate(self.parts, 1):
             if part.name:
@@ -139,7 +161,9 @@ class _Evaluation:
                 self._baseline(part, name)
         if trains:
             self._clear_caches()
-        report = build_report(args, data, self.parts, self.answers, self.words, self.hash, self.provenance, self.transcriber)
+        report = build_report(
+            args, data, self.parts, self.answers, self.words, self.hash, self.provenance, self.transcriber, self.merging
+        )  # fmt: skip
         write_report(report, self.folder)
         self.say(f"the report: {self.folder / 'report.html'}, report.md, report.json")
         return report
@@ -190,12 +214,6 @@ class _Evaluation:
             got = f"{model}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
             raise InputError("model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it") from error
 
-    def _model_labels(self) -> list[str]:
-        """What the model's probabilities are of, in the label set that is asked for."""
-        from multimodal_ser.labels import merge_probabilities
-
-        return list(merge_probabilities(dict.fromkeys(self.model.labels, 0.0), self.args.label_set))
-
     def _transcribe(self) -> None:
         from multimodal_ser.evaluation.recognition import recognise
 
@@ -234,11 +252,14 @@ class _Evaluation:
         sets = {name: tuple(i for i, side in enumerate(sides) if side == name) for name in ("train", "validation", "test")}
         test = sets["test"] or tuple(range(len(rows)))
         train = sets["train"] if sets["test"] else ()
+        notes: tuple[str, ...] = ()
+        if self.model is not None:
+            test, notes = self._unseen(rows, test)
         if self.args.baselines and not train:
             got = "rows without a train and a test part, and no protocol"
             raise InputError("baselines", expected="something to learn from", got=got, remedy="add a protocol, or a split column")
         what = "the test part of the split column" if sets["test"] else "all rows"
-        split = Split(train, sets["validation"] if train else (), test, f"{what}; nothing was trained")
+        split = Split(train, sets["validation"] if train else (), test, f"{what}; nothing was trained", notes)
         leaks: tuple[str, ...] = ()
         if train:
             from multimodal_ser.corpora.leaks import content_hashes
@@ -248,6 +269,18 @@ class _Evaluation:
             remedy = "drop the column and use a protocol, or take it as it is with allow_leak"
             raise InputError("split", expected="parts that share nothing", got=leaks[0], remedy=remedy)
         return Part("", split, leaks)
+
+    def _unseen(self, rows: Sequence[ManifestRow], test: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """What is measured of the test part, and what is told of the rest; on the way what is known of the model is looked up."""
+        self.provenance = provenance(self.args.model, [rows[row] for row in test])
+        if not self.args.unseen_only:
+            return test, ()
+        left, told = unseen_rows(self.provenance, len(test))
+        test = tuple(test[place] for place in left)
+        self.provenance = provenance(self.args.model, [rows[row] for row in test])
+        if told is not None:
+            self.say(told)
+        return test, (told,) if told is not None else ()
 
     def _leaks(self, split: Split, contents: Sequence[str | None]) -> tuple[str, ...]:
         """What makes figures too good; sentences that parts share, which flatter only what reads the words, are in the split's notes."""
@@ -280,7 +313,7 @@ class _Evaluation:
         trained = seed is not None
         made_from = [_identity(self.args.model), *([self.training, self.args.modalities, self.transcriber] if trained else [])]
         fingerprint = self._fingerprint(part, made_from, seed)
-        marker = self.folder / "rows" / (plain(part.name) or "all") / f"asked-{'model' if seed is None else seed}.json"
+        marker = self.folder / "rows" / folder_of(part.name) / f"asked-{'model' if seed is None else seed}.json"
         asked = self._asked_before(marker, fingerprint, part)
         if asked is not None:
             for answers in asked:
@@ -329,7 +362,7 @@ class _Evaluation:
         """The network that learned from the fold; trained now, unless it was before."""
         from multimodal_ser.training.run import train
 
-        run = self.folder / "runs" / (plain(part.name) or "all") / f"seed-{seed}"
+        run = self.folder / "runs" / folder_of(part.name) / f"seed-{seed}"
         manifest = self._fold_manifest(part)
         share = {} if part.split.validation else {"validation_share": 0.0}
         labels = {"labels": self.data.labels} if "labels" not in self.training else {}
@@ -341,7 +374,7 @@ class _Evaluation:
         """The fold as a manifest with a split column, which is what training follows."""
         from multimodal_ser.corpora.manifest import write_manifest
 
-        path = self.folder / "runs" / (plain(part.name) or "all") / "manifest.jsonl"
+        path = self.folder / "runs" / folder_of(part.name) / "manifest.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         sides = {row: side for side in ("train", "validation") for row in getattr(part.split, side)}
         write_manifest([self._learned(row, side) for row, side in sorted(sides.items())], path)

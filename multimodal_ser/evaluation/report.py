@@ -15,6 +15,7 @@ from multimodal_ser.evaluation.rows import EvaluatedRows
 
 if TYPE_CHECKING:
     from multimodal_ser.evaluation.arguments import EvaluationArguments
+    from multimodal_ser.evaluation.merging import Merging
     from multimodal_ser.evaluation.protocols import Part
     from multimodal_ser.evaluation.provenance import Provenance
 
@@ -47,6 +48,7 @@ def build_report(
     data_hash: str = "",
     provenance: Provenance | None = None,
     transcriber: str | None = None,
+    merging: Merging | None = None,
 ) -> dict[str, Any]:
     """All that the report says, in plain types.
 
@@ -59,6 +61,7 @@ def build_report(
         data_hash: sha256 of what is measured.
         provenance: of a model that was measured as it is.
         transcriber: which Whisper listened.
+        merging: of the labels of a model that was measured as it is.
     """
     from multimodal_ser.training.record import environment
 
@@ -80,13 +83,13 @@ def build_report(
         "protocol": _protocol(args, parts),
         "labels": list(data.labels),
         "label_set": args.label_set,
-        "model": _model(args, provenance),
+        "model": _model(provenance, merging),
         "systems": systems,
         "comparisons": _comparisons(order, plain, data, args.resamples),
         "modalities": _side_by_side(plain, data),
         "robustness": _robustness(plain, disturbed, data),
         "leaks": _alike([(part.name, leak) for part in parts for leak in part.leaks]),
-        "notes": _notes(args, data, parts, systems, provenance),
+        "notes": _notes(args, data, parts, systems, provenance, merging),
         "left_out": [str(error) for error in data.errors],
         "environment": environment() | {"extras": _versions("scikit-learn", "jiwer", "matplotlib", "opensmile")},
     }
@@ -142,6 +145,7 @@ def _data(args: EvaluationArguments, data: EvaluatedRows, measured: Sequence[int
     spoken = [clip for clip in clips if clip.row.path is not None]
     return {
         "manifests": list(data.sources), "data_hash": data_hash, "rows": len(data.clips), "left_out": len(data.errors),
+        "without_place": dict(data.without_place),
         "measured": len(clips), "recordings": len(spoken), "texts": sum(bool(clip.row.text) for clip in clips),
         "hours": sum(clip.duration for clip in spoken) / 3600,
         "speakers": len({clip.row.speaker for clip in clips if clip.row.speaker}),
@@ -163,10 +167,11 @@ def _protocol(args: EvaluationArguments, parts: Sequence[Part]) -> dict[str, Any
     return {"name": args.protocol, "trains": args.protocol is not None, "folds": folds, "seeds": list(args.seeds), **trained}
 
 
-def _model(args: EvaluationArguments, known: Provenance | None) -> dict[str, Any] | None:
+def _model(known: Provenance | None, merging: Merging | None) -> dict[str, Any] | None:
     if known is None:
         return None
     return {
+        "labels_without_place": list(merging.dropped) if merging is not None else [],
         "name": known.model,
         "training_data_from": known.source,
         "training_data": list(known.told),
@@ -243,12 +248,22 @@ def _robustness(
 
 
 def _notes(
-    args: EvaluationArguments, data: EvaluatedRows, parts: Sequence[Part], systems: Sequence[Mapping[str, Any]], known: Provenance | None
+    args: EvaluationArguments,
+    data: EvaluatedRows,
+    parts: Sequence[Part],
+    systems: Sequence[Mapping[str, Any]],
+    known: Provenance | None,
+    merging: Merging | None = None,
 ) -> list[str]:
     """What a reader should know before believing a figure."""
     told = [(part.name, note) for part in parts for note in part.split.notes if not note.startswith("the split leaks")]
     notes = _alike(told)
     notes += [note for note in data.notes if note not in notes]
+    if merging is not None and merging.dropped:
+        notes.append(
+            f"labels of the model without a place in the label set {args.label_set}: {', '.join(merging.dropped)}; what it gave them was "
+            "shared out among its other labels, as if it had been asked only among those (predict refuses this label set)"
+        )
     if known is not None:
         notes += known.notes
     if args.protocol is not None and len(args.folds) and args.folds:
@@ -312,9 +327,22 @@ def summary_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """A Markdown table, the bars of cells escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
+    """A Markdown table, its cells escaped."""
+    lines = [[escaped(cell) for cell in line] for line in (head, *rows)]
+    lines.insert(1, ["---"] * len(head))
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def escaped(text: Any) -> str:
+    """As Markdown that shows the text as it is: names of speakers, files and emotions may hold anything.
+
+    Example:
+        >>> from multimodal_ser.evaluation.report import escaped
+        >>> print(escaped("<b>Ann</b> [a](b) | x"))
+        &lt;b>Ann&lt;/b> \\[a](b) \\| x
+    """
+    plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[|]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
@@ -325,15 +353,15 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     """
     from multimodal_ser.evaluation.sections import sections
 
-    lines = [f"# {report['title']}", ""]
+    lines = [f"# {escaped(report['title'])}", ""]
     for section in sections(report):
-        lines += [f"## {section.title}", ""]
+        lines += [f"## {escaped(section.title)}", ""]
         for text in section.paragraphs:
-            lines += [text, ""]
+            lines += [escaped(text), ""]
         if section.items:
-            lines += [*(f"- {item}" for item in section.items), ""]
+            lines += [*(f"- {escaped(item)}" for item in section.items), ""]
         for part in section.tables:
             if part.title:
-                lines += [f"**{part.title}**", ""]
+                lines += [f"**{escaped(part.title)}**", ""]
             lines += table(part.head, part.rows)
     return "\n".join(lines)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multimodal_ser.corpora import ManifestRow, read_manifest
+from multimodal_ser.corpora.emotions import fixed_sentences, relabelled, without_odd_emotions
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import LABEL_SETS, LabelError, in_label_set
+from multimodal_ser.labels import LABEL_SETS, label_map
 
 if TYPE_CHECKING:
     from multimodal_ser.evaluation.arguments import EvaluationArguments
     from multimodal_ser.training.data import Clip
-
-FIXED = 10
-"""Times that each sentence of a corpus is said, on average, from which on its words tell nothing of the emotion."""
 
 
 @dataclass
@@ -29,6 +27,8 @@ class EvaluatedRows:
         errors: of each other row, by name.
         notes: what a reader of the report should know of the data.
         sources: what was read.
+        without_place: how many rows of each emotion have no place in the label set, and are left out.
+        told: what the manifests say of themselves, such as which column seems to hold the emotions; among the notes too.
         labels: C names of the classes; set by `score`.
         classes: (N, C) what each clip's annotation admits, or its votes.
         dimensions: (N,) each that is annotated, NaN where it is not.
@@ -46,6 +46,8 @@ class EvaluatedRows:
     errors: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    without_place: dict[str, int] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     classes: Any = None
     dimensions: dict[str, np.ndarray] = field(default_factory=dict)
@@ -71,7 +73,7 @@ class EvaluatedRows:
 
         count = len(self.clips)
         self.clips, without = with_class(self.clips, labels)
-        self.errors += without
+        self.errors += [error.named(f"{error.what.removesuffix(', emotion')}, emotion") for error in without]
         if not self.clips:
             first = f": {without[0]}" if without else ""
             raise InputError("data", expected=f"rows of {', '.join(labels)}", got=f"none of {count}{first}", remedy="use another label_set")
@@ -97,11 +99,14 @@ def read_rows(args: EvaluationArguments, context_turns: int = 0, on_progress: Ca
 
     found = EvaluatedRows([], sources=list(args.data))
     rows: list[ManifestRow] = []
+    label_map([], args.label_set)  # an unknown one is told before hours of work
     columns: dict[str, Any] = {"columns": args.columns} if args.columns else {}
     for source in args.data:
         manifest = read_manifest(source, **columns)
         found.errors += manifest.errors
+        found.told += manifest.notes
         rows += manifest.rows
+    found.notes += found.told
     among = rows
     if args.modalities == "audio":
         rows = [replace(row, text=None) for row in rows if row.path is not None]
@@ -114,12 +119,22 @@ def read_rows(args: EvaluationArguments, context_turns: int = 0, on_progress: Ca
     annotated = [row for row in rows if row.emotion or row.votes or row.arousal is not None or row.valence is not None]
     if len(annotated) < len(rows):
         found.notes.append(f"{len(rows) - len(annotated)} rows have no annotation and are left out")
-    scored, dropped = _in_label_set(annotated, args.label_set)
-    for name, count in sorted(dropped.items()):
-        found.notes.append(f"{count} rows of {name!r} have no place in the label set {args.label_set} and are left out")
+    scored, unknown, without = relabelled(annotated, None if args.label_set == "native" else args.label_set)
+    found.errors += unknown
+    found.without_place = {name: count for name, (count, _) in sorted(without.items())}
+    for name, (count, why) in sorted(without.items()):
+        many = f"{count} row{'s' * (count > 1)} of {name!r} {'have' if count > 1 else 'has'} no place in the label set {args.label_set}"
+        found.notes.append(f"{many} ({why}) and {'are' if count > 1 else 'is'} left out")
+    if args.protocol is not None and args.label_set == "native":  # as training does: else a slip of the pen would be a class
+        keep = args.training().get("labels") or ()
+        scored, odd = without_odd_emotions(scored, keep, "name all classes with --train-options labels=[...]")
+        found.errors += odd
     if not scored:
-        got = f"none of {len(among)}" + (f"; the first error: {found.errors[0]}" if found.errors else "")
-        raise InputError("data", expected="rows that can be measured", got=got, remedy="fill in emotions, or use other modalities")
+        told = [f"{len(rows) - len(annotated)} of them have no annotation"] * (len(annotated) < len(rows))
+        told += [f"the first error: {error}" for error in found.errors[:1]]
+        got = "; ".join([f"none of {len(among)}", *told])
+        remedy = "; ".join(found.told) or "fill in emotions, or use other modalities"
+        raise InputError("data", expected="rows that can be measured", got=got, remedy=remedy)
     found.clips, unusable = examine(scored, context_turns=context_turns, among=among, on_progress=on_progress)
     found.errors += unusable
     found.notes += _fixed(found.rows)
@@ -141,42 +156,10 @@ def label_set_names(rows: Sequence[ManifestRow], label_set: str) -> list[str]:
     return occur if label_set == "native" else [name for name in LABEL_SETS[label_set].labels if name in occur]
 
 
-def _in_label_set(rows: Sequence[ManifestRow], label_set: str) -> tuple[list[ManifestRow], Mapping[str, int]]:
-    """Rows by the names of the label set; how many of each emotion have no place in it."""
-    if label_set == "native":
-        return list(rows), {}
-    kept: list[ManifestRow] = []
-    dropped: dict[str, int] = {}
-    for row in rows:
-        written = row.votes or {name.strip(): 1.0 for name in (row.emotion or "").split("|") if name.strip()}
-        merged: dict[str, float] = {}
-        try:
-            for name, votes in written.items():
-                place = in_label_set(name, label_set)
-                if place is not None:
-                    merged[place] = merged.get(place, 0.0) + votes
-        except LabelError as error:
-            if error.what == "label_set":
-                raise
-            merged = {}
-        if written and not merged:
-            name = row.label or row.emotion or "votes"
-            dropped[name] = dropped.get(name, 0) + 1
-        elif row.votes:
-            kept.append(replace(row, votes=merged))
-        else:
-            kept.append(replace(row, emotion="|".join(merged) or None, corpus=row.corpus))
-    return kept, dropped
-
-
 def _fixed(rows: Sequence[ManifestRow]) -> list[str]:
-    """Corpora in which the same few sentences are said in every emotion: there words measure nothing."""
+    """What is told of corpora in which the same few sentences are said in every emotion: there words measure nothing."""
     notes = []
-    for corpus in dict.fromkeys(row.corpus for row in rows):
-        spoken = [row.text for row in rows if row.corpus == corpus and row.path is not None and row.text]
-        sentences = {"".join(letter for letter in (text or "").lower() if letter.isalnum()) for text in spoken}
-        if spoken and len(spoken) >= FIXED * len(sentences):
-            which = f" of {corpus}" if corpus else ""
-            told = f"{len(spoken)} recordings{which} have {len(sentences)} sentence{'s' * (len(sentences) != 1)}"
-            notes.append(f"{told}, each said in every emotion: their words alone can tell nothing, text stays near chance")
+    for corpus, (spoken, sentences) in fixed_sentences(rows).items():
+        told = f"{spoken} recordings{f' of {corpus}' if corpus else ''} have {sentences} sentence{'s' * (sentences != 1)}"
+        notes.append(f"{told}, each said in every emotion: their words alone can tell nothing, text stays near chance")
     return notes

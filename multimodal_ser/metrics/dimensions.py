@@ -17,7 +17,7 @@ def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> fl
         predictions: (N,) numbers.
 
     Returns:
-        -1 to 1; NaN where all numbers are the same, of which nothing follows.
+        -1 to 1; 0 where one of the two does not vary; NaN where all numbers are the same, of which nothing follows.
 
     Raises:
         InputError: none, or not as many of one as of the other.
@@ -32,5 +32,9 @@ def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> fl
     x, y = x[~np.isnan(x)], y[~np.isnan(x)]
     if not len(x):
         raise InputError("references", expected="at least one number", got="none that is not NaN", remedy="measure on annotated rows")
+    if np.isnan(y).any():
+        return float("nan")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # what does not vary agrees with nothing; its variance may be rounded to above 0
+        return float("nan") if np.ptp(np.concatenate([x, y])) == 0 else 0.0
     spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
-    return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread) if spread else float("nan")
+    return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread)

@@ -19,6 +19,7 @@ def bootstrap_interval(
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    centred: bool = False,
 ) -> tuple[float, float]:
     """Percentile interval of a figure over resamples of whole groups (Efron 1979, https://doi.org/10.1214/aos/1176344552).
 
@@ -30,6 +31,9 @@ def bootstrap_interval(
         level: share of resamples that lie inside.
         resamples: how many.
         seed: the same gives the same interval.
+        centred: the interval is moved by as much as the mean of the resamples lies beside the figure of all rows, the bootstrap's estimate
+            of bias (Efron 1979). For figures that repeated rows make worse, such as the calibration error: without it the interval may not
+            even hold the figure.
 
     Returns:
         Lower and upper end; NaN where there is only one group, of which nothing follows about others, or no resample gave a figure.
@@ -62,4 +66,5 @@ def bootstrap_interval(
     if not len(values):
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    moved = float(values.mean() - statistic(np.arange(len(names)))) if centred else 0.0
+    return float(low) - moved, float(high) - moved
