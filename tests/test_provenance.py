@@ -71,6 +71,13 @@ def test_only_speakers_that_were_not_heard_are_measured_where_that_is_asked_for(
     assert json.loads(capsys.readouterr().out)[0]["clips"] == 18
 
 
+def test_baselines_beside_it_learn_from_whom_the_model_has_heard(manifest, run, tmp_path):
+    report, _ = asked(manifest, tmp_path / "r", model=str(run / "best"), modalities="audio", unseen_only=True, baselines=["mfcc-logreg"])
+    model, baseline = report["systems"]
+    assert (model["system"], baseline["system"]) == ("model", "mfcc-logreg") and model["clips"] == baseline["clips"] == 18
+    assert report["leaks"] == [] and set(baseline["groups"]["speaker"]) == {"s3", "s4", "s5"}
+
+
 def test_rows_that_name_nobody_are_left_out_too(manifest, run, tmp_path):
     rows = manifest.read_text().replace(",s5,", ",,").replace("\n", "\n" + str(manifest.parent) + "/").rstrip("/").rsplit("\n", 1)[0]
     path = tmp_path / "some.csv"

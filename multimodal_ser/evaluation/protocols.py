@@ -255,11 +255,13 @@ class _Evaluation:
         notes: tuple[str, ...] = ()
         if self.model is not None:
             test, notes = self._unseen(rows, test)
+            if self.args.unseen_only and not sets["test"]:  # baselines learn from whom the model has heard
+                train = tuple(sorted({i for i, row in enumerate(rows) if row.speaker is not None} - set(test)))
         if self.args.baselines and not train:
             got = "rows without a train and a test part, and no protocol"
             raise InputError("baselines", expected="something to learn from", got=got, remedy="add a protocol, or a split column")
-        what = "the test part of the split column" if sets["test"] else "all rows"
-        split = Split(train, sets["validation"] if train else (), test, f"{what}; nothing was trained", notes)
+        what = "the test part of the split column" if sets["test"] else "unseen speakers" if self.args.unseen_only else "all rows"
+        split = Split(train, sets["validation"] if train and sets["test"] else (), test, f"{what}; the model was not trained", notes)
         leaks: tuple[str, ...] = ()
         if train:
             from multimodal_ser.corpora.leaks import content_hashes
