@@ -35,6 +35,7 @@ measure: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/onnx_labels.py
 
 build: $(VENV)/.tests
 	$(BIN)/python -m build

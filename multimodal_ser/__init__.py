@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
     from multimodal_ser.model.modeling_whisper_audio_encoder import WhisperAudioEncoder
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
+    from multimodal_ser.onnx import OnnxEmotionClassifier
     from multimodal_ser.prediction import EmotionPrediction
     from multimodal_ser.speakers import SpeakerProfile
     from multimodal_ser.transcription import Transcript, WhisperTranscriber
@@ -32,7 +33,7 @@ _HOMES = {
     "Transcript": "transcription", "WhisperTranscriber": "transcription",
     "MultimodalEmotionConfig": "model", "WhisperAudioEncoderConfig": "model", "MultimodalEmotionClassifier": "model",
     "MultimodalEmotionModel": "model", "WhisperAudioEncoder": "model", "MultimodalEmotionProcessor": "model",
-    "EmotionPrediction": "prediction", "SpeakerProfile": "speakers",
+    "OnnxEmotionClassifier": "onnx", "EmotionPrediction": "prediction", "SpeakerProfile": "speakers",
     "EmotionEmbeddings": "embeddings", "embed": "embeddings",
     "frame_to_predictions": "frames", "predictions_to_frame": "frames",
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import threading
@@ -255,9 +256,15 @@ def language_code(language: str | None) -> str | None:
     """
     if language is None:
         return None
-    from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
-
     name = language.strip().lower()
+    try:
+        from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
+    except ImportError:  # without transformers codes alone are known; without a Whisper there is nobody to whom they matter
+        if importlib.util.find_spec("faster_whisper") is None:
+            return name
+        from faster_whisper.tokenizer import _LANGUAGE_CODES
+
+        LANGUAGES, TO_LANGUAGE_CODE = dict.fromkeys(_LANGUAGE_CODES), {}  # noqa: N806
     code = name if name in LANGUAGES else TO_LANGUAGE_CODE.get(name)
     if code is None:
         close = get_close_matches(name, [*LANGUAGES, *TO_LANGUAGE_CODE], n=1)

@@ -1,0 +1,106 @@
+"""Do the ONNX graphs give the labels that the model gives, and how fast: on real recordings of speakers that it was not trained on.
+
+    MULTIMODAL_SER_DATA=DATA OMP_NUM_THREADS=1 python benchmarks/onnx_labels.py --output-dir benchmarks/results
+
+Everything goes through `predict`, as a user would call it: 240 clips of RAVDESS (actors 02, 15, 16, 18), a clip at a time, audio alone,
+and audio with the words of the manifest. Speed is measured on the same clips in the same run, the three one after the other on each clip,
+so that what else the machine does meets all of them; ratios are of the medians. Writes `onnx_labels.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multimodal_ser import MultimodalEmotionClassifier, load_audio
+from multimodal_ser.exports import export_onnx, quantise
+from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
+from multimodal_ser.onnx import OnnxEmotionClassifier
+
+SPEAKERS = ("ravdess_02", "ravdess_15", "ravdess_16", "ravdess_18")
+
+
+def compared(predictions: dict[str, list]) -> dict[str, dict[str, float]]:
+    """Of each form against torch: the share of labels that agree, in %, and the largest difference of a probability."""
+    wanted = predictions["torch"]
+    table = {}
+    for name in ("onnx fp32", "onnx int8"):
+        pairs = list(zip(wanted, predictions[name], strict=True))
+        differences = [abs(a.probabilities[label] - b.probabilities[label]) for a, b in pairs for label in a.probabilities]
+        table[name] = {
+            "same_label_percent": round(100 * float(np.mean([a.label == b.label for a, b in pairs])), 2),
+            "largest_difference": float(f"{max(differences):.2g}"),
+            "mean_difference": float(f"{np.mean(differences):.2g}"),
+        }
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="folder or Hub id (default: the checkpoint that ships)")
+    parser.add_argument("--output-dir", type=Path, default=Path("benchmarks/results"))
+    args = parser.parse_args()
+    data = Path(os.environ["MULTIMODAL_SER_DATA"]) / "ravdess"
+    with open(data / "manifest.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["speaker"] in SPEAKERS]
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    torch.set_num_threads(threads)
+    classifier = MultimodalEmotionClassifier.from_pretrained(args.model, whisper=None)
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(classifier, folder, modalities=["both", "audio"])
+        for path in list(Path(folder).glob("model*.onnx")):
+            quantise(path)
+        megabytes = {path.name: round(path.stat().st_size / 1e6, 1) for path in sorted(Path(folder).glob("model*.onnx"))}
+        runs = {
+            "torch": classifier,
+            "onnx fp32": OnnxEmotionClassifier.from_pretrained(folder, int8=False, whisper=None, threads=threads),
+            "onnx int8": OnnxEmotionClassifier.from_pretrained(folder, int8=True, whisper=None, threads=threads),
+        }
+    load_before, results = os.getloadavg()[0], {}
+    for case in ("audio", "both"):
+        predictions: dict[str, list] = {name: [] for name in runs}
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for row in rows:
+            clip = load_audio(data / row["path"])
+            given = {"sampling_rate": 16_000, "modalities": case} | ({"text": row["text"]} if case == "both" else {})
+            for name, run in runs.items():
+                began = time.perf_counter()
+                predictions[name].append(run.predict(clip, **given))
+                seconds[name].append(time.perf_counter() - began)
+        median = {name: statistics.median(values) for name, values in seconds.items()}
+        results[case] = {
+            **compared(predictions),
+            "milliseconds_a_clip": {name: round(1000 * value, 1) for name, value in median.items()},
+            "times_as_fast_as_torch": {name: round(median["torch"] / value, 2) for name, value in median.items()},
+        }
+    weights = SHIPPED_CHECKPOINT if args.model is None else Path(args.model)
+    result = {
+        "command": "python benchmarks/onnx_labels.py",
+        "clips": len(rows),
+        "speakers": list(SPEAKERS),
+        "threads": threads,
+        "load_of_the_machine": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2), "cores": os.cpu_count()},
+        "processor_capability": torch.backends.cpu.get_cpu_capability(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")}
+        | {"python": platform.python_version()},
+        "megabytes": megabytes | {path.name: round(path.stat().st_size / 1e6, 1) for path in sorted(weights.glob("*.safetensors"))},
+        **results,
+    }
+    print(json.dumps(result, indent=2))
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    (args.output_dir / "onnx_labels.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
