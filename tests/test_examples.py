@@ -235,6 +235,8 @@ def test_fsdp_configuration_is_read_and_its_layers_are_those_of_the_model():
     model = MultimodalEmotionClassifier.from_pretrained(whisper=None)
     there = {type(module).__name__ for module in model.modules()}
     assert {"FusionLayer", "BertLayer"} <= model._no_split_modules <= there
+    wrapped = config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"].split(",")
+    assert set(wrapped) == model._no_split_modules - {"AudioBranch", "TextBranch"}
     # the line for encoders with a group norm in front, which is commented out
     named = re.search(r"# *fsdp_transformer_layer_cls_to_wrap: (\S+)", (EXAMPLES / "fsdp.yaml").read_text())[1].split(",")
     assert set(named) <= {type(module).__name__ for module in tiny_model("wav2vec2-group").modules()}
@@ -253,7 +255,7 @@ def test_sharded_by_those_layers_it_learns_the_same(audio, tmp_path):
     try:
         mesh = init_device_mesh("cpu", (1,))
         for module in [*sharded.modules()][:0:-1]:  # from the innermost
-            if type(module).__name__ in whole._no_split_modules:
+            if type(module).__name__ in whole._no_split_modules - {"AudioBranch", "TextBranch"}:
                 fully_shard(module, mesh=mesh)
         fully_shard(sharded, mesh=mesh)
         for model in (whole, sharded):

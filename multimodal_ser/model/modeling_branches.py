@@ -297,6 +297,7 @@ def _spans(frame_mask: torch.Tensor, count: int) -> torch.Tensor:
 
 def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
     """Samples (or frames of features) that give so many hidden states: the receptive field of the front."""
+    # CODEPATH: wav2vec2-BERT takes features, one frame of them a hidden state or two.
     if config.model_type in TIME_FIRST_FAMILIES:
         return frames
     # CODEPATH: SEW takes the mean of so many frames before its layers.

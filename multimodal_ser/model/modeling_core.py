@@ -283,6 +283,17 @@ def _as_mask(mask: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
     return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device) if mask is None else mask.bool()
 
 
+def align(model: nn.Module) -> None:
+    """Move weights that were mapped from a file to where an allocation would put them.
+
+    Matrix kernels take another path for memory that starts off a cache line: slower, and with other last bits, so that a model
+    would not give the logits that it gave before it was saved.
+    """
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.device.type == "cpu" and tensor.data_ptr() % 64:
+            tensor.data = tensor.data.clone()
+
+
 def _encoded(branch: nn.Module, *inputs: Any) -> Any:
     """`branch.encode(*inputs)`, where a device map has put it: Accelerate fetches weights and moves inputs at `forward` alone."""
     hook: Any = getattr(branch, "_hf_hook", None)

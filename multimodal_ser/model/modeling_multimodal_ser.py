@@ -37,7 +37,7 @@ from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfi
 from .hub_access import HUB_OPTIONS, PUSH_OPTIONS, fetch_processor, pinned, processor_source, push, telling
 from .losses import concordance_loss, emotion_loss
 from .model_card import save_model_card
-from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel
+from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel, align
 from .modeling_whisper_audio_encoder import WhisperAudioEncoder
 from .pipeline import TASK, SpeechEmotionRecognitionPipeline
 from .processing_multimodal_ser import MultimodalEmotionProcessor
@@ -322,7 +322,7 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         if labels is not None:
             nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
             nn.init.zeros_(model.classifier.bias)
-        _align(model)
+        align(model)
         model._processor_source = processor_source(model, source, hub)
         fetch_processor(model, source)
         model._whisper = whisper
@@ -476,17 +476,6 @@ def with_labels(config: MultimodalEmotionConfig, labels: Sequence[str]) -> Multi
     return config
 
 
-def _align(model: nn.Module) -> None:
-    """Move weights that were mapped from a file to where an allocation would put them.
-
-    Matrix kernels take another path for memory that starts off a cache line: slower, and with other last bits, so that a model
-    would not give the logits that it gave before it was saved.
-    """
-    for tensor in [*model.parameters(), *model.buffers()]:
-        if tensor.device.type == "cpu" and tensor.data_ptr() % 64:
-            tensor.data = tensor.data.clone()
-
-
 def _package() -> Any:
     try:
         import multimodal_ser.prediction
@@ -508,5 +497,4 @@ if TASK not in PIPELINE_REGISTRY.supported_tasks:  # else by the package, and th
         SpeechEmotionRecognitionPipeline,
         AutoModelForAudioClassification,
         default={"model": (str(SHIPPED_CHECKPOINT), "main")} if SHIPPED_CHECKPOINT.is_dir() else None,  # copied code has none
-        type="multimodal",
     )
