@@ -123,7 +123,12 @@ said["command revision logits"] = logits(load(folder / "deep" / "first"))
 for name in ("me/secret", "you/gated", "me/nothing"):
     said[f"command {name}"] = command("pull", name, "-o", folder / "refused")
 
-from transformers import AutoModelForAudioClassification, AutoProcessor
+from transformers import AutoModelForAudioClassification, pipeline
+
+wave = synthetic_speech(1.0)
+[answer] = pipeline("speech-emotion-recognition", model="me/emotions", top_k=None)([{"audio": wave, "text": "so happy"}])
+direct = load("me/emotions", whisper=None).predict(wave, sampling_rate=16000, text="so happy").probabilities
+said["pipeline by id"] = [{entry["label"]: entry["score"] for entry in answer}, direct]
 
 for name in given["poisoned"]:
     said[name] = [refused(load, name, whisper=None), command("pull", name, "-o", folder / name)]
@@ -369,6 +374,11 @@ def test_tokens_go_to_the_hub_alone(world, pulled):
 def test_another_process_gets_the_same_logits_to_the_bit(world, pulled, load, push):
     _, pushed, _ = world
     assert pulled[load][:2] == [pushed[f"{push} logits"], {"both": 1.25, "audio": 1.5, "text": 0.75}]
+
+
+def test_the_pipeline_by_id_gives_the_same_answer(pulled):
+    answer, direct = pulled["pipeline by id"]
+    assert answer == pytest.approx(direct, abs=1e-6) and len(answer) == 3
 
 
 def test_everything_comes_from_one_commit(world, pulled):

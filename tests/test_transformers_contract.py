@@ -33,7 +33,9 @@ from multimodal_ser import (
     MultimodalEmotionModel,
     MultimodalEmotionProcessor,
     WhisperAudioEncoder,
+    WhisperAudioEncoderConfig,
 )  # fmt: skip
+from multimodal_ser.model.modeling_whisper_audio_encoder import sinusoids
 from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_config, tiny_model, tiny_processor
 
 FAMILIES = [(audio, "bert") for audio in AUDIO_FAMILIES] + [("wav2vec2", text) for text in TEXT_FAMILIES[1:]]
@@ -239,6 +241,15 @@ def test_from_pretrained_backbones_takes_the_trained_weights(tmp_path):
     assert str(tmp_path) not in (tmp_path / "saved" / "config.json").read_text()  # a checkpoint does not tell whose machine made it
     short = MultimodalEmotionClassifier.from_pretrained_backbones(audio, text, ["a", "b"], audio_layers=1)
     assert len(short.model.audio_branch.encoder.encoder.layers) == 1
+
+
+def test_a_whisper_encoder_from_a_configuration_alone_has_its_positions():
+    for encoder in (
+        WhisperAudioEncoder(WhisperAudioEncoderConfig(encoder_layers=1)),
+        tiny_model("whisper_audio_encoder").model.audio_branch.encoder,
+    ):
+        positions = encoder.embed_positions.weight
+        torch.testing.assert_close(positions, sinusoids(*positions.shape))
 
 
 def test_whisper_encoder_equals_transformers_on_full_windows():

@@ -84,6 +84,11 @@ class WhisperAudioEncoder(PreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """No: of other code transformers asks only modules with weights of their own, and the positions would be left random."""
+        return False
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
