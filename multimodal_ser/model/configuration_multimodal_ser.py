@@ -119,7 +119,10 @@ class MultimodalEmotionConfig(PreTrainedConfig):
 
     model_type = "multimodal_ser"
     sub_configs = {"audio_config": AutoConfig, "text_config": AutoConfig}
-    keys_to_ignore_at_inference = ["audio_attentions", "text_attentions", "gates", "embeddings", "layer_weights"]
+    keys_to_ignore_at_inference = [
+        "audio_attentions", "text_attentions", "gates", "embeddings", "layer_weights",
+        "fused_audio_hidden_states", "fused_text_hidden_states",
+    ]  # fmt: skip
 
     audio_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
