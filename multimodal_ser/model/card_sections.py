@@ -265,18 +265,22 @@ def _calibration(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
     return "\n\n".join([*parts, _table(head, sets)])
 
 
+TIMES = {"hours": "time", "hours since it was last resumed": "time since it was last resumed"}
+"""Facts in hours, and how the card names them beside a value with its unit."""
+
+
 def _environment(facts: CardFacts) -> str:
     known = facts.environment
     energy = known.get("energy in kWh")
     lines = [
         f"- {_plain(name)}: {_plain(value)}"
         for name, value in known.items()
-        if value is not None and name not in ("hours", "energy in kWh")
+        if value is not None and name not in (*TIMES, "energy in kWh")
     ]
-    hours = known.get("hours")
-    told = f"- hours: {hours:.3g}" if isinstance(hours, int | float) else "- hours: not recorded"
+    lines = lines or ["- device: not recorded"]
     before = "" if facts.started_from is None else " (what went into the weights that it started from is not counted)"
-    lines = (lines or ["- device: not recorded"]) + [told + before]
+    times = [f"- {said}: {_hours(known[name])}{before}" for name, said in TIMES.items() if isinstance(known.get(name), int | float)]
+    lines += times or [f"- time: not recorded{before}"]
     lines.append("- energy: not measured" if energy is None else f"- energy: {_plain(energy)} kWh, measured")
     lines.append("- carbon emitted: not computed")
     return "\n".join(lines)
