@@ -22,6 +22,10 @@ KINDS = {
 """The columns, and pandas' types for them; behind the confidence stand the probabilities, `p_` and the label each."""
 
 
+NOTHING = frozenset(["None", "none", "NULL", "null", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>"])
+"""Labels that a reader of CSV takes for an empty cell; "details" says them too."""
+
+
 def predictions_to_frame(predictions: Iterable[Any], *, index: Any = None) -> pd.DataFrame:
     """A row a prediction; columns are called as in `multimodal-ser predict --format csv`.
 
@@ -35,7 +39,7 @@ def predictions_to_frame(predictions: Iterable[Any], *, index: Any = None) -> pd
         other cells are empty; "text" and "language" are those of the transcript; "details" is JSON of what has no column of its own.
 
     Raises:
-        TypeError: something that is no prediction.
+        TypeError: something that is no prediction, or one that is in no list.
 
     Example:
         >>> from multimodal_ser.frames import frame_to_predictions, predictions_to_frame
@@ -49,6 +53,8 @@ def predictions_to_frame(predictions: Iterable[Any], *, index: Any = None) -> pd
     """
     import pandas as pd
 
+    if isinstance(predictions, EmotionPrediction | InputError):
+        raise TypeError(f"predictions: expected a list, got one {type(predictions).__name__}; give [it]")
     rows = [_row(number, one) for number, given in enumerate(predictions) for one in (given if isinstance(given, list) else [given])]
     labels = dict.fromkeys(name for row in rows for name in row if name.startswith("p_"))
     kinds = {}
@@ -78,6 +84,7 @@ def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
         raise InputError("frame", expected="all columns of predictions", got=f"none called {', '.join(absent)}", remedy=remedy)
     found: list[Any] = []
     last = None
+    channels: set[Any] = set()  # of the recording that is being put together
     for place, row in zip(frame.index, frame.to_dict("records"), strict=True):
         try:
             prediction = _prediction(row)
@@ -86,11 +93,15 @@ def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
             raise InputError(f"row {place!r}", expected="a prediction", got=got, remedy=remedy) from error
         if missing(row["channel"]):
             found.append(prediction)
-        elif row["input"] == last:
+            last = None
+            continue
+        if row["input"] == last and row["channel"] not in channels:
             found[-1].append(prediction)
         else:
             found.append([prediction])
+            channels = set()
         last = row["input"]
+        channels.add(row["channel"])
     return found
 
 
@@ -102,6 +113,8 @@ def _row(number: int, given: Any) -> dict[str, Any]:
         raise TypeError(f"predictions: expected what predict gave for a list, got {type(given).__name__} at {number}; give it a list")
     row = {"input": number} | given.to_dict()
     nested = {name: row[name] for name in ("transcript", "notes", "conformal_labels") if row[name]}
+    if given.label in NOTHING:
+        nested["label"] = given.label
     words = row.pop("transcript") or {}
     row |= {f"p_{label}": value for label, value in row.pop("probabilities").items()}
     for name, mark in (("modalities", "+"), ("conformal_labels", "|"), ("notes", "; ")):
@@ -116,12 +129,13 @@ def _prediction(row: dict[str, Any]) -> EmotionPrediction | InputError:
         kinds = {kind.__name__: kind for kind in _kinds(InputError)}
         return _rebuild(kinds.get(about.pop("type"), InputError), **about)
     plain = {name: None if missing(row[name]) else row[name] for name in ("source", "channel", "duration")}
-    if not isinstance(row["label"], str):
-        raise ValueError(f"the label is {row['label']!r}")
+    label = details.get("label", row["label"])
+    if not isinstance(label, str):
+        raise ValueError(f"the label is {label!r}")
     words = details.get("transcript")
     labels = details.get("conformal_labels")
     return EmotionPrediction(
-        label=row["label"],
+        label=label,
         confidence=float(row["confidence"]),
         probabilities={name.removeprefix("p_"): float(row[name]) for name in row if name.startswith("p_") and not missing(row[name])},
         transcript=None if words is None else Transcript.from_dict(words),

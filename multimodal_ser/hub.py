@@ -53,14 +53,14 @@ class Pulled:
 
 
 def push(model: str | Path, repo_id: str, *, report: str | Path | None = None, **options: Any) -> CommitInfo:
-    """Push a checkpoint of this machine, with the card that lies in its folder.
+    """Push a checkpoint of this machine, with the card, LICENSE and NOTICE that lie in its folder.
 
     Args:
         model: folder of the checkpoint; it has to load, or nothing is pushed.
         repo_id: such as "me/my-emotions".
         report: report.json of `multimodal-ser evaluate`, whose figures the card then shows.
         **options: `private`, `revision`, `create_pr`, `commit_message`, `commit_description`, `token`: as
-            `MultimodalEmotionClassifier.push_to_hub` takes them.
+            `MultimodalEmotionClassifier.push_to_hub` takes them; `tags`: further ones of the card.
 
     Returns:
         huggingface_hub's `CommitInfo`: `oid`, `commit_url`, `pr_url`.
@@ -81,8 +81,10 @@ def push(model: str | Path, repo_id: str, *, report: str | Path | None = None, *
     except ValueError as error:
         raise InputError("--report", expected="a report that can be read", got=f"an error ({error})", remedy="check it") from error
     card = folder / "README.md"
-    own = card.is_file() and CARD_MARK not in card.read_text(encoding="utf-8", errors="replace")
-    return _telling(repo_id, push_model, _loaded(folder, str(model)), repo_id, card=card if own else None, facts=facts, **options)
+    beside = [folder / name for name in NAMES if (folder / name).is_file()]
+    if card.is_file() and CARD_MARK not in card.read_text(encoding="utf-8", errors="replace"):
+        beside.append(card)
+    return _telling(repo_id, push_model, _loaded(folder, str(model)), repo_id, beside=beside, facts=facts, **options)
 
 
 def pull(
@@ -90,6 +92,7 @@ def pull(
     output_dir: str | Path,
     *,
     revision: str | None = None,
+    subfolder: str = "",
     token: bool | str | None = None,
     also: Sequence[str] = (),
 ) -> Pulled:
@@ -101,6 +104,7 @@ def pull(
         repo_id: such as "me/my-emotions".
         output_dir: a folder that does not exist yet, or is empty.
         revision: branch, tag or commit; the main branch where none is given.
+        subfolder: folder of the repository that the checkpoint lies in; `output_dir` gets what is in it.
         token: an access token; where none is given, the one that `hf auth login` stored or HF_TOKEN.
         also: patterns of further files to fetch, such as "*.py"; nothing of it is run.
 
@@ -116,32 +120,56 @@ def pull(
         ...     print(error)
         --output-dir: expected a new or an empty folder, got ., which holds files; name another
     """
+    from multimodal_ser.model.hub_access import clean_token
+
     folder = Path(output_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         got = f"{output_dir}, which {'holds files' if folder.is_dir() else 'is a file'}"
         raise HubError("--output-dir", expected="a new or an empty folder", got=got, remedy="name another")
+    token = _telling(repo_id, clean_token, token)
     commit, names = _telling(repo_id, _listed, repo_id, revision, token)
     check_names(repo_id, names)
+    inside = subfolder.strip("/") + "/" if subfolder.strip("/") else ""
+    names = [name for name in names if name.startswith(inside)]
+    if not names:
+        raise HubError(repo_id, expected=f"a folder {subfolder!r}", got="none", remedy="look for its folders on its page")
     wanted = [name for name in names if is_wanted(name, also)]
     left_out = sorted(set(names) - set(wanted) - {".gitattributes"})
     if not any(name.endswith(".safetensors") for name in wanted):
         pickled = [name for name in left_out if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack"))]
         got = f"{', '.join(pickled[:3])}, which may run code when it is read" if pickled else "none"
         raise HubError(repo_id, expected="weights as safetensors", got=got, remedy="ask its author to convert them (save_pretrained does)")
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    staged = folder.absolute().with_name(f".{folder.absolute().name}.partial")
-    shutil.rmtree(staged, ignore_errors=True)
+    target = folder.resolve()
+    staged = target.with_name(f".{target.name}.partial")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staged, ignore_errors=True)
         for name in wanted:
-            _fetch(repo_id, name, commit, token, staged)
-        if (staged / "config.json").exists() or not (staged / "adapter_config.json").exists():
-            _loaded(staged, repo_id)  # of an adapter the base may be anywhere: it is checked where it is loaded
-        if folder.exists():
-            folder.rmdir()
-        staged.rename(folder.absolute())
+            _fetch(repo_id, name, commit, token, staged / name.removeprefix(inside))
+        _check(staged, repo_id)
+        _put(staged, target)
+    except OSError as error:
+        if isinstance(error, HubError):
+            raise
+        raise HubError(
+            "--output-dir", expected="a folder that can be written", got=f"{output_dir} ({error})", remedy="name another"
+        ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Pulled(folder, commit, left_out)
+
+
+def _put(staged: Path, target: Path) -> None:
+    """Give a folder that is whole its name; an empty one that cannot be removed (the current one, a mounted one) is filled instead."""
+    try:
+        if target.exists():
+            target.rmdir()
+        staged.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+        for path in sorted(staged.iterdir()):
+            shutil.move(path, target / path.name)
 
 
 def is_wanted(name: str, also: Sequence[str] = ()) -> bool:
@@ -191,27 +219,40 @@ def _listed(repo_id: str, revision: str | None, token: bool | str | None) -> tup
     return commit, sorted(entry.path for entry in entries if isinstance(entry, RepoFile))
 
 
-def _fetch(repo_id: str, name: str, commit: str, token: bool | str | None, folder: Path) -> None:
+def _fetch(repo_id: str, name: str, commit: str, token: bool | str | None, target: Path) -> None:
     """One file, by way of the cache: what was there before an interruption is not fetched again."""
     from huggingface_hub import hf_hub_download
 
     cached = _telling(repo_id, hf_hub_download, repo_id, name, revision=commit, token=token)
-    target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, target)
+
+
+def _check(folder: Path, name: str) -> None:
+    """Load what was fetched; of an adapter the base may be anywhere: where it is not at hand, the adapter's own files are looked at."""
+    from multimodal_ser.model.adapters import adapter_base, is_at_hand
+
+    try:
+        base = adapter_base(folder)
+    except ValueError as error:
+        raise HubError(name, expected="an adapter that can be used", got=str(error), remedy="nothing was pulled") from error
+    if base is None or is_at_hand(base):
+        _loaded(folder, name)
 
 
 def _loaded(folder: Path, name: str) -> Any:
     """The classifier of a folder; nothing of it is run, and no other repository is asked."""
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+    from multimodal_ser.model.repository_checks import check_weights
 
     try:
         classifier = MultimodalEmotionClassifier.from_pretrained(folder, whisper=None, local_files_only=True)
         _ = classifier.processor
+        check_weights(name, classifier)
     except Exception as error:  # transformers, safetensors, huggingface_hub: each has its own
-        from multimodal_ser.transcription.weights import first_line
-
-        got = first_line(error).replace(f"{folder}: ", "").replace(str(folder), name)
+        told = " ".join(str(error).split()) or type(error).__name__
+        got = told.replace(f"{folder}: ", "").replace(f"{name}: ", "").replace(str(folder), name)
+        got = got if len(got) <= 500 else f"{got[:500]} ..."
         raise HubError(name, expected="a checkpoint that loads", got=got, remedy="nothing was pushed or pulled") from error
     return classifier
 

@@ -10,109 +10,15 @@ import base64
 import hashlib
 import json
 import os
-import re
 import threading
-import time
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
+
+from hub_contents import ATTRIBUTES, DATE, Blob, Commit, Refusal, Repository, history, is_large, metadata_errors, safe
+from hub_http import Handler, Storage
 
 KINDS = ("models", "datasets", "spaces")
-LARGE = (".safetensors", ".bin", ".pt", ".model", ".parquet", ".arrow", ".wav", ".flac", ".onnx", ".zip", ".msgpack")
-DATE = "2026-11-01T00:00:00.000Z"
-ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE).encode()
-
-
-@dataclass(frozen=True)
-class Blob:
-    """One file of a commit."""
-
-    content: bytes
-    large: bool
-
-    @property
-    def oid(self) -> str:
-        """As git names it; of a large file, its pointer's."""
-        content = self.pointer if self.large else self.content
-        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-    @property
-    def sha256(self) -> str:
-        """As LFS names it."""
-        return hashlib.sha256(self.content).hexdigest()
-
-    @property
-    def pointer(self) -> bytes:
-        """What git holds of a large file."""
-        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.content)}\n".encode()
-
-    @property
-    def tag(self) -> str:
-        """Its ETag."""
-        return self.sha256 if self.large else self.oid
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A state of a repository."""
-
-    oid: str
-    files: dict[str, Blob]
-    title: str
-    message: str = ""
-    parent: Commit | None = None
-    author: str = "somebody"
-
-
-@dataclass
-class Repository:
-    """A repository; `refs` are full names such as refs/heads/main, refs/tags/v1, refs/pr/1."""
-
-    id: str
-    kind: str
-    private: bool = False
-    gated: bool = False
-    granted: set[str] = field(default_factory=set)
-    refs: dict[str, Commit] = field(default_factory=dict)
-    discussions: list[dict] = field(default_factory=list)
-    listed_too: list[str] = field(default_factory=list)  # names that listings have besides, whatever they are
-
-    def commit(self, ref: str, files: dict[str, Blob], title: str, message: str = "", author: str = "somebody") -> Commit:
-        """Put a new state on a ref."""
-        parent = self.refs.get(ref)
-        state = json.dumps([self.id, ref, title, time.time_ns(), sorted((name, blob.oid) for name, blob in files.items())])
-        self.refs[ref] = Commit(hashlib.sha1(state.encode()).hexdigest(), files, title, message, parent, author)
-        return self.refs[ref]
-
-    def find(self, revision: str) -> tuple[str | None, Commit | None]:
-        """The ref and the commit of a branch, a tag, a full ref or a commit's name."""
-        for ref in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
-            if ref in self.refs:
-                return ref, self.refs[ref]
-        for commit in self.refs.values():
-            for seen in history(commit):
-                if len(revision) >= 7 and seen.oid.startswith(revision):
-                    return None, seen
-        return None, None
-
-
-def history(commit: Commit | None) -> list[Commit]:
-    """A commit and those before it, the newest first."""
-    commits = []
-    while commit is not None:
-        commits.append(commit)
-        commit = commit.parent
-    return commits
-
-
-class Refusal(Exception):
-    """An answer with a status of its own."""
-
-    def __init__(self, status: int, code: str | None = None, message: str = "", **body):
-        super().__init__(message)
-        self.status, self.body = status, {"error": message} | body
-        self.headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
 
 
 class HubServer:
@@ -126,7 +32,8 @@ class HubServer:
 
     `requests` is what was asked, in order: (server, method, path, whether a token came along). `cut_uploads` is how many of the next
     uploads break off in their middle; while the file `cut_while` exists all do, but for the next `cut_after`. `stored` is what the
-    storage holds by SHA-256, `uploads` what it was sent.
+    storage holds by SHA-256, `uploads` what it was sent. While the file
+    `trouble_while` exists, the Hub answers everything with the status that it holds, such as 503.
     """
 
     def __init__(self, tokens=None, readers=(), organizations=("lab",), multipart_above: int | None = None):
@@ -141,11 +48,12 @@ class HubServer:
         self.cut_while: Path | None = None
         self.cut_after = 0
         self.page_size = 1000
+        self.trouble_while: Path | None = None
         self.lock = threading.RLock()
 
     def __enter__(self) -> HubServer:
         self._servers = []
-        for handler in (_Hub, _Storage):
+        for handler in (_Hub, Storage):
             server = ThreadingHTTPServer(("127.0.0.1", 0), type(handler.__name__, (handler,), {"hub": self}))
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -192,126 +100,15 @@ class HubServer:
         return history(self.repository(repo_id, kind).find(revision)[1])
 
 
-def is_large(name: str, sample: bytes, size: int) -> bool:
-    """Whether the Hub keeps a file outside git."""
-    return name.endswith(LARGE) or size > 10 << 20 or b"\0" in sample
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: HubServer
-    server_name = ""
-
-    def log_message(self, *_) -> None:  # quiet
-        pass
-
-    def _serve(self) -> None:
-        self.close_connection = False
-        parts = urlsplit(self.path)
-        self.query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        self.hub.requests.append((self.server_name, self.command, unquote(parts.path), "Authorization" in self.headers))
-        try:
-            self.body = self._read()
-            status, headers, content = self.answer([unquote(part) for part in parts.path.strip("/").split("/")])
-        except Refusal as refusal:
-            status, headers, content = refusal.status, refusal.headers, refusal.body
-        except ConnectionError:
-            self.close_connection = True
-            return
-        if not isinstance(content, bytes):
-            content, headers = json.dumps(content).encode(), {"Content-Type": "application/json"} | headers
-        try:
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(content))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-        except ConnectionError:
-            self.close_connection = True
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
-
-    def _read(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            content = b""
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                content += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return content
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-    def _piece(self, content: bytes) -> tuple[int, dict, bytes]:
-        """The content, or the range of it that was asked for."""
-        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if asked is None:
-            return 200, {"Accept-Ranges": "bytes"}, content
-        first, last = asked.groups()
-        start = int(first) if first else max(len(content) - int(last), 0)
-        stop = min(int(last) + 1, len(content)) if first and last else len(content)
-        if start >= stop:
-            raise Refusal(416, message="no such range")
-        return 206, {"Content-Range": f"bytes {start}-{stop - 1}/{len(content)}"}, content[start:stop]
-
-    def answer(self, path: list[str]) -> tuple[int, dict, object]:
-        """Status, headers, content."""
-        raise NotImplementedError
-
-
-class _Storage(_Handler):
-    """Where large files lie; addresses are secrets here, tokens are not asked for."""
-
-    server_name = "storage"
-
-    def _read(self) -> bytes:
-        with self.hub.lock:
-            cut = self.command == "PUT" and self._cut()
-        if cut:
-            self.rfile.read(int(self.headers.get("Content-Length") or 2) // 2)
-            self.connection.close()
-            raise ConnectionAbortedError
-        return super()._read()
-
-    def _cut(self) -> bool:
-        if self.hub.cut_while is not None and self.hub.cut_while.exists():
-            self.hub.cut_after -= 1
-            return self.hub.cut_after < 0
-        self.hub.cut_uploads -= 1
-        return self.hub.cut_uploads >= 0
-
-    def answer(self, path: list[str]) -> tuple[int, dict, object]:
-        """PUT and GET of objects; parts of objects, and putting them together."""
-        oid = path[1]
-        if self.command == "POST":  # objects/OID/complete
-            content = b"".join(self.hub.parts[oid, part["partNumber"]] for part in json.loads(self.body)["parts"])
-            if hashlib.sha256(content).hexdigest() != oid:
-                raise Refusal(400, message="the parts are not what the name says")
-            self.hub.stored[oid] = content
-            return 200, {}, {}
-        if self.command != "PUT":
-            if oid not in self.hub.stored:
-                raise Refusal(404, message="no such object")
-            status, headers, content = self._piece(self.hub.stored[oid])
-            return status, headers | {"ETag": f'"{oid}"'}, content
-        with self.hub.lock:
-            self.hub.uploads.append("/".join(path[1:]))
-            if len(path) == 4:  # objects/OID/parts/N
-                self.hub.parts[oid, int(path[3])] = self.body
-                return 200, {"ETag": f'"{hashlib.md5(self.body).hexdigest()}"'}, b""
-            if hashlib.sha256(self.body).hexdigest() != oid:
-                raise Refusal(400, message="the content is not what its name says")
-            self.hub.stored[oid] = self.body
-        return 200, {"ETag": f'"{oid}"'}, b""
-
-
-class _Hub(_Handler):
+class _Hub(Handler):
     """The Hub's API and its addresses of files."""
 
     server_name = "hub"
 
     def answer(self, path: list[str]) -> tuple[int, dict, object]:
         """Find what is asked for."""
+        if self.hub.trouble_while is not None and self.hub.trouble_while.exists():
+            raise Refusal(int(self.hub.trouble_while.read_text()), message="out of order")
         given = self.headers.get("Authorization")
         self.token = given.removeprefix("Bearer ") if given else None
         if self.token is not None and self.token not in self.hub.tokens:
@@ -394,23 +191,11 @@ class _Hub(_Handler):
         return 200, {}, b""
 
     def _validate(self, asked: dict) -> tuple[int, dict, object]:
-        import yaml
-
-        found = re.match(r"---\r?\n(.*?)\r?\n---(\r?\n|$)", asked["content"], re.DOTALL)
-        if found is None:
-            return 200, {}, {"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]}
-        try:
-            metadata = yaml.safe_load(found[1])
-        except yaml.YAMLError as error:
-            raise Refusal(400, message="Invalid metadata", errors=[{"message": str(error)}], warnings=[]) from error
-        errors = [] if isinstance(metadata, dict) else ["metadata must be a mapping"]
-        types = {"license": str, "language": (str, list), "tags": list, "pipeline_tag": str, "model-index": list}
-        for name in types.keys() & metadata.keys() if isinstance(metadata, dict) else ():
-            if not isinstance(metadata[name], types[name]):
-                errors.append(f'"{name}" is of the wrong type')
+        errors = metadata_errors(asked["content"])
         if errors:
             raise Refusal(400, message="Invalid metadata", errors=[{"message": message} for message in errors], warnings=[])
-        return 200, {}, {"errors": [], "warnings": []}
+        warnings = [{"message": "empty or missing yaml metadata in repo card"}] if errors is None else []
+        return 200, {}, {"errors": [], "warnings": warnings}
 
     def _info(self, repository: Repository, revision: str = "main") -> tuple[int, dict, object]:
         commit = self._at(repository, revision)
@@ -545,9 +330,9 @@ class _Hub(_Handler):
         if blob.large:
             headers |= {"X-Linked-Etag": f'"{blob.tag}"', "X-Linked-Size": str(len(blob.content))}
             return 302, headers | {"Location": f"{self.hub.storage_url}/objects/{blob.sha256}", "ETag": f'"{blob.oid}"'}, b""
-        if redirect:
-            kind = repository.kind
-            return 307, headers | {"Location": f"/api/resolve-cache/{kind}/{repository.id}/{commit.oid}/{quote(name)}"}, b""
+        if redirect and not (repository.private or repository.gated):  # those are served at once, as no cache may have them
+            place = f"/api/resolve-cache/{repository.kind}/{repository.id}/{commit.oid}/{quote(name)}?etag={quote(blob.tag)}"
+            return 307, headers | {"Location": place}, b""
         status, more, content = self._piece(blob.content)
         return status, headers | more | {"ETag": f'"{blob.tag}"', "Content-Type": "text/plain; charset=utf-8"}, content
 
@@ -567,24 +352,31 @@ class _Hub(_Handler):
     def _large(self, repository: Repository, what: str) -> tuple[int, dict, object]:
         self._writes(repository.id, proposal=True)
         asked = json.loads(self.body)
+        if what == "batch" and not (asked["operation"] == "upload" and "basic" in asked["transfers"] and asked["hash_algo"] == "sha256"):
+            raise Refusal(422, message="no such transfer")
         base = f"{self.hub.url}/{'' if repository.kind == 'models' else repository.kind + '/'}{repository.id}.git/info/lfs/objects"
         if what == "verify":
             if len(self.hub.stored.get(asked["oid"], b"")) != asked["size"]:
                 raise Refusal(404, message="no such object")
             return 200, {}, {}
-        objects = []
+        objects, limit_met = [], False
         for item in asked["objects"]:
             oid, size, limit = item["oid"], item["size"], self.hub.multipart_above
             entry: dict = {"oid": oid, "size": size}
             if oid not in self.hub.stored:
                 href = f"{self.hub.storage_url}/objects/{oid}"
                 upload: dict = {"href": href}
-                if limit and size > limit:
+                if limit and size > limit and "multipart" in asked["transfers"]:
+                    limit_met = True
                     upload = {"href": f"{href}/complete", "header": {"chunk_size": str(limit)}}
                     upload["header"] |= {str(i + 1): f"{href}/parts/{i + 1}" for i in range(-(-size // limit))}
                 entry["actions"] = {"upload": upload, "verify": {"href": f"{base}/verify"}}
             objects.append(entry)
-        return 200, {"Content-Type": "application/vnd.git-lfs+json"}, {"transfer": "basic", "objects": objects}
+        return (
+            200,
+            {"Content-Type": "application/vnd.git-lfs+json"},
+            {"transfer": "multipart" if limit_met else "basic", "objects": objects},
+        )
 
     def _commit(self, repository: Repository, revision: str) -> tuple[int, dict, object]:
         proposal = "create_pr" in self.query
@@ -592,7 +384,11 @@ class _Hub(_Handler):
         ref, parent = repository.find(revision)
         if parent is None or ref is None:
             raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        if proposal and ref != "refs/heads/main":
+            raise Refusal(400, message="A pull request can only be opened against main")
         lines = [json.loads(line) for line in self.body.splitlines() if line.strip()]
+        if self.headers["Content-Type"] != "application/x-ndjson" or lines[0]["key"] != "header" or not lines[0]["value"].get("summary"):
+            raise Refusal(400, message="expected lines of JSON, the first of them a header with a summary")
         header = lines[0]["value"]
         if not parent.oid.startswith(header.get("parentCommit", "")) and not proposal:
             raise Refusal(412, message="A commit has happened since. Please refresh and try again.")
@@ -602,9 +398,14 @@ class _Hub(_Handler):
             name = safe(value["path"])
             if line["key"] == "file":
                 content = base64.b64decode(value["content"]) if value.get("encoding") == "base64" else value["content"].encode()
+                if content and is_large(name, content[:512], len(content)):
+                    raise Refusal(400, message=f"Your push was rejected because it contains binary files. Offending files: {name}")
+                if name == "README.md" and (errors := metadata_errors(content.decode())):
+                    raise Refusal(400, message=f"Invalid metadata in README.md: {errors[0]}")
                 files[name] = Blob(content, False)
             elif line["key"] == "lfsFile":
-                if value["oid"] not in self.hub.stored:
+                there = self.hub.stored.get(value["oid"])
+                if value["algo"] != "sha256" or there is None or len(there) != value.get("size", len(there)):  # copies say no size
                     raise Refusal(400, message=f"LFS object {value['oid']} of {name} was not uploaded")
                 files[name] = Blob(self.hub.stored[value["oid"]], True)
             elif line["key"] == "deletedFile":
@@ -612,6 +413,8 @@ class _Hub(_Handler):
                     raise Refusal(404, "EntryNotFound", "A file with this name doesn't exist")
             elif line["key"] == "deletedFolder":
                 files = {file: blob for file, blob in files.items() if not file.startswith(name.rstrip("/") + "/")}
+            else:
+                raise Refusal(400, message=f"no such operation: {line['key']}")
         base = f"{self.hub.url}/{'' if repository.kind == 'models' else repository.kind + '/'}{repository.id}"
         said = {"success": True, "hookOutput": ""}
         if proposal:
@@ -631,10 +434,3 @@ ENDPOINTS = {
     "info", "revision", "auth-check", "refs", "branch", "tag", "commits", "discussions", "tree", "paths-info", "preupload", "commit",
 }  # fmt: skip
 """What may follow the name of a repository in /api/models/..."""
-
-
-def safe(name: str) -> str:
-    """A path that a commit may hold."""
-    if name.startswith("/") or any(step in ("", ".", "..", ".git") for step in name.rstrip("/").split("/")):
-        raise Refusal(400, message=f"invalid path {name}")
-    return name

@@ -3,7 +3,10 @@
 The flags beside each name are those of the checkpoint's own configuration on the Hub, as far as they change what is computed.
 """
 
+import copy
+import importlib.util
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -57,7 +60,7 @@ WHISPER = {
 }  # fmt: skip
 BERT = {"type_vocab_size": 2, "max_position_embeddings": 512}
 ROBERTA = {"type_vocab_size": 1, "max_position_embeddings": 514, "pad_token_id": 1, "layer_norm_eps": 1e-5}
-GROUPED = {"num_key_value_heads": 2, "pad_token_id": None, "rms_norm_eps": 1e-6}
+GROUPED = {"num_key_value_heads": 2, "pad_token_id": None, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}
 
 # name: (class that wrote the checkpoint, type, flags; audio: flags of the feature extractor, text: its tokenizer)
 AUDIO = {
@@ -89,7 +92,7 @@ TEXT = {
     "roberta": (AutoModelForMaskedLM, "roberta", ENCODER | ROBERTA, RobertaTokenizer),
     "deberta-v3": (
         AutoModelForMaskedLM, "deberta-v2",
-        ENCODER | {"relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"], "position_buckets": 256,
+        ENCODER | {"relative_attention": True, "position_biased_input": False, "pos_att_type": "p2c|c2p", "position_buckets": 256,
                    "norm_rel_ebd": "layer_norm", "share_att_key": True, "max_relative_positions": -1, "type_vocab_size": 0, "layer_norm_eps": 1e-7}, DebertaV2Tokenizer,
     ),
     "xlm-roberta": (AutoModelForMaskedLM, "xlm-roberta", ENCODER | ROBERTA, XLMRobertaTokenizer),
@@ -102,12 +105,12 @@ TEXT = {
          "tie_word_embeddings": False}, T5Tokenizer,
     ),
     "gpt2": (GPT2LMHeadModel, "gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 1024, "activation_function": "gelu_new"}, GPT2Tokenizer),
-    "qwen2": (Qwen2ForCausalLM, "qwen2", ENCODER | GROUPED | {"tie_word_embeddings": True, "max_position_embeddings": 32768}, Qwen2Tokenizer),
-    "qwen3": (Qwen3ForCausalLM, "qwen3", ENCODER | GROUPED | {"head_dim": 16, "tie_word_embeddings": True, "max_position_embeddings": 40960}, Qwen2Tokenizer),
+    "qwen2": (Qwen2ForCausalLM, "qwen2", ENCODER | GROUPED | {"max_position_embeddings": 32768, "sliding_window": 32768, "use_sliding_window": False}, Qwen2Tokenizer),
+    "qwen3": (Qwen3ForCausalLM, "qwen3", ENCODER | GROUPED | {"head_dim": 16, "max_position_embeddings": 40960}, Qwen2Tokenizer),
     "llama": (
         LlamaForCausalLM, "llama",
-        ENCODER | GROUPED | {"max_position_embeddings": 131072, "rope_parameters": {
-            "rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        ENCODER | GROUPED | {"rms_norm_eps": 1e-5, "head_dim": 8, "max_position_embeddings": 131072, "rope_theta": 500000.0, "rope_scaling": {
+            "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 8192}}, None,
     ),
 }  # fmt: skip
@@ -274,6 +277,130 @@ def test_it_learns_in_mixed_precision_with_checkpointed_gradients(loaded, branch
         model.eval()
 
 
+NARROW = [("audio", "data2vec-audio"), ("audio", "wav2vec2-bert"), ("text", "flan-t5"), ("text", "llama")]
+
+
+@pytest.mark.parametrize(("branch", "name"), NARROW)
+def test_in_half_precision_it_says_the_same(loaded, branch, name):
+    """Alone and in company; to as many digits as there are."""
+    model, _ = loaded(branch, name)
+    expected = logits_of(model, batch_of(model))
+    for dtype, far in ((torch.bfloat16, 0.06), (torch.float16, 0.01)):
+        half = copy.deepcopy(model).to(dtype)
+        together = logits_of(half, batch_of(model)).float()
+        alone = torch.cat([logits_of(half, batch_of(model, [clip], [text])).float() for clip, text in zip(CLIPS, TEXTS, strict=True)])
+        for got in (together, alone):
+            assert (got - expected).abs().max() < far * expected.abs().max()
+
+
+@pytest.mark.parametrize(("branch", "name"), [*NARROW, ("audio", "wavlm-large"), ("text", "gpt2")])
+def test_adapters_in_the_encoder_learn_and_merge(loaded, branch, name):
+    pytest.importorskip("peft")
+    from multimodal_ser.training import TrainingArguments
+    from multimodal_ser.training.parameters import add_adapters, merged
+
+    model = copy.deepcopy(loaded(branch, name)[0])
+    add_adapters(model, TrainingArguments(data=["x"], output_dir="x", lora_rank=2, lora_branches=branch, freeze=["audio", "text"]))
+    batch = batch_of(model, CLIPS[:4], TEXTS[:4])
+    before = logits_of(model, batch)
+    model.train()(**batch, labels=torch.tensor([0, 1, 2, 0])).loss.backward()
+    adapters = [weight for key, weight in model.named_parameters() if ".lora_" in key]
+    assert len(adapters) >= 4 and all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in adapters)
+    with torch.no_grad():
+        for weight in adapters:
+            weight.normal_(std=0.3)
+    expected = logits_of(model.eval(), batch)
+    assert (expected - before).abs().max() > 0.1
+    torch.testing.assert_close(logits_of(merged(model), batch), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "deberta-v3", "t5", "gpt2", "qwen3"])
+def test_padding_may_stand_before_a_text(loaded, name):
+    """As tokenizers of decoders put it; a text without words and long ones too."""
+    model, _ = loaded("text", name)
+    batch = batch_of(model, [None] * 3, ["hello you", None, "we are talking by the door " * (130 if name in ("bert", "t5") else 3)])
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    order = torch.arange(mask.shape[1])
+    place = (order + mask.sum(1, keepdim=True)) % mask.shape[1]
+    left = {"input_ids": ids.gather(1, place), "attention_mask": mask.gather(1, place)}
+    assert left["attention_mask"][0, 0] == 0 and left["attention_mask"][0, -1] == 1
+    torch.testing.assert_close(logits_of(model, left)[::2], logits_of(model, batch)[::2], atol=1e-5, rtol=0)
+
+
+def test_padding_before_a_clip_is_refused(loaded):
+    model, _ = loaded("audio", "wav2vec2-base")
+    batch = batch_of(model, CLIPS[:2], [None, None])
+    with pytest.raises(
+        ValueError, match="audio_attention_mask: expected padding behind the audio, got padding before it; set padding_side"
+    ):
+        logits_of(model, {name: tensor.flip(-1) for name, tensor in batch.items()})
+
+
+class Harm:
+    """What a pickle may do to those who read it."""
+
+    def __reduce__(self):
+        return print, ("HARM",)
+
+
+def test_encoders_that_are_stored_as_pickles_are_read_and_nothing_in_them_is_run(loaded, tmp_path, capfd):
+    """As the repositories of wav2vec2-base, HuBERT, WavLM, data2vec and DeBERTa have them: no safetensors, names of long ago."""
+    model, written = loaded("audio", "wav2vec2-base")
+    audio, text = model.model.audio_branch.encoder, model.model.text_branch.encoder
+    old = {name.replace("parametrizations.weight.original0", "weight_g").replace("parametrizations.weight.original1", "weight_v"): weight
+           for name, weight in written.state_dict().items()}  # fmt: skip
+    assert sum(name.endswith(("weight_g", "weight_v")) for name in old) == 2
+    aged = {"bert." + name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): weight.half()
+            for name, weight in text.state_dict().items()}  # fmt: skip
+    for folder, encoder, weights in ((tmp_path / "audio", written, old), (tmp_path / "text", text, aged)):
+        encoder.config.save_pretrained(folder)
+        torch.save(weights, folder / "pytorch_model.bin")
+    model.processor.feature_extractor.save_pretrained(tmp_path / "audio")
+    model.processor.tokenizer.save_pretrained(tmp_path / "text")
+    again = MultimodalEmotionClassifier.from_pretrained_backbones(tmp_path / "audio", tmp_path / "text", LABELS, **SMALL)
+    for got, expected, digits in ((again.model.audio_branch, audio, 0), (again.model.text_branch, text, 1e-3)):
+        for name, weight in got.encoder.state_dict().items():
+            assert weight.dtype == torch.float32
+            torch.testing.assert_close(weight, expected.state_dict()[name], atol=digits, rtol=0)
+    torch.save({"bert.embeddings": Harm()}, tmp_path / "text" / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="text: expected weights of an encoder, got a pickle of other things"):
+        MultimodalEmotionClassifier.from_pretrained_backbones(tmp_path / "audio", tmp_path / "text", LABELS, **SMALL)
+    assert "HARM" not in "".join(capfd.readouterr())
+
+
+def sentencepiece_file(pieces):
+    """A model of SentencePiece (a protocol buffer): unigrams, the first four of them [PAD], [CLS], [SEP], [UNK]."""
+
+    def field(number, content):
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    out = b""
+    for number, piece in enumerate(pieces):
+        kind = (3, 3, 3, 2)[number] if number < 4 else 1  # control, unknown, normal
+        out += field(1, field(1, piece.encode()) + b"\x15" + struct.pack("<f", -float(number)) + bytes([0x18, kind]))
+    trainer = b"\x18\x01" + b"".join(bytes([number << 3 & 0x7F | 0x80, number >> 4, value]) for number, value in
+                                     ((40, 3), (41, 1), (42, 2), (43, 0)))  # fmt: skip
+    return out + field(2, trainer)
+
+
+def test_a_tokenizer_that_is_a_sentencepiece_model_alone(tmp_path):
+    """As DeBERTa v3 has it on the Hub. transformers reads it with the package sentencepiece; without it, it says something else."""
+    pieces = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *("\u2581" + word for word in WORDS), "\u2581"]
+    (tmp_path / "spm.model").write_bytes(sentencepiece_file(pieces))
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+    CONFIG_MAPPING["deberta-v2"](**ENCODER, vocab_size=len(pieces)).save_pretrained(tmp_path)
+    extractor_of("wav2vec2").save_pretrained(tmp_path)
+    if importlib.util.find_spec("sentencepiece"):
+        processor = MultimodalEmotionProcessor.from_backbones(str(tmp_path), str(tmp_path))
+        tokens = processor.tokenizer.convert_ids_to_tokens(processor(text=["i am so happy"])["input_ids"][0].tolist())
+        assert tokens == ["[CLS]", *("\u2581" + word for word in ("i", "am", "so", "happy")), "[SEP]"]
+    else:
+        with pytest.raises(
+            ValueError, match=r"got a SentencePiece model alone; pip install sentencepiece protobuf, or give a tokenizer\.json"
+        ):
+            MultimodalEmotionProcessor.from_backbones(str(tmp_path), str(tmp_path))
+
+
 def test_what_was_done_for_data2vec_is_needed(loaded):
     """Without zeros between its positional convolutions, padding reaches the frames before it."""
     model, written = loaded("audio", "data2vec-audio")
@@ -291,7 +418,7 @@ FIELDS = {
     "albert": {"embedding_size": 16}, "electra": {"embedding_size": 16}, "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
     "modernbert": {"cls_token_id": 2, "sep_token_id": 3, "global_attn_every_n_layers": 2, "local_attention": 8},
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}, "opt": {"word_embed_proj_dim": 32, "ffn_dim": 64},
-    "eurobert": {"mask_token_id": 4}, "gemma2": {"query_pre_attn_scalar": 8}, "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "eurobert": {"mask_token_id": 4}, "xmod": {"languages": ["en_XX"], "default_language": "en_XX"}, "gemma2": {"query_pre_attn_scalar": 8}, "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
 }  # fmt: skip
 WITHOUT = {
     "t5": TEXT["t5"][2],
@@ -304,7 +431,7 @@ KEYS_SHARED = ("mistral", "gemma", "gemma2", "gemma3_text", "phi3", "smollm3", "
 
 def text_fields(family):
     shared = {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 8} if family in KEYS_SHARED else {}
-    offset = family in ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text")
+    offset = family in ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "xmod", "esm")
     common = {**ENCODER, "max_position_embeddings": 66 if offset else 64, **shared}
     common = {key: value for key, value in common.items() if family != "distilbert" or key not in ENCODER}
     tokens = {"vocab_size": 31, "pad_token_id": 1 if offset else 0, "bos_token_id": 2, "eos_token_id": 3}
@@ -312,8 +439,8 @@ def text_fields(family):
 
 
 @pytest.mark.parametrize(
-    "family", [*sorted(BATCHED_TEXT_FAMILIES), "mobilebert", "convbert"]
-)  # the last two let padding through, and run row by row
+    "family", [*sorted(BATCHED_TEXT_FAMILIES), "mobilebert", "convbert", "xmod", "esm"]
+)  # the last let padding through, and run row by row
 def test_company_changes_nothing_in_any_family_of_texts(family):
     """Long texts too, which go through in windows."""
     torch.manual_seed(0)

@@ -18,11 +18,12 @@ pytest.importorskip("sklearn")
 
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from multimodal_ser import EmotionEmbeddings
 from multimodal_ser.embeddings import _loaded
@@ -170,6 +171,31 @@ def test_pipelines_learn_cluster_and_search(folder, clips, voices):
     index = NearestNeighbors(n_neighbors=1, metric="cosine").fit(embeddings.fit_transform(clips))
     distances, found = index.kneighbors(embeddings.transform([clips[7], clips[2]]))
     assert found[:, 0].tolist() == [7, 2] and distances.max() < 1e-5
+
+
+def test_it_stands_beside_other_transformers(folder, clips, voices, tmp_path):
+    """Columns of a table, two of it side by side, kept results, threads, a file of joblib."""
+    pd, joblib = pytest.importorskip("pandas"), pytest.importorskip("joblib")
+    table = pd.DataFrame({"path": clips, "text": "so happy", "site": list("ab") * 6})
+    columns = [("voice", of(folder, modalities="both"), ["path", "text"]), ("site", OneHotEncoder(), ["site"])]
+    beside = ColumnTransformer(columns).fit_transform(table)
+    assert beside.shape == (12, 34)
+    pairs = list(zip(clips, table["text"], strict=True))
+    union = make_union(of(folder, modalities="both"), of(folder, modalities="audio")).fit_transform(pairs)
+    np.testing.assert_allclose(union[:, :32], beside[:, :32], atol=1e-5)
+    pipeline = make_pipeline(of(folder, modalities="audio"), StandardScaler(), LogisticRegression(), memory=str(tmp_path / "kept"))
+    with joblib.parallel_config("threading"):
+        assert cross_val_score(pipeline, clips, voices, cv=3, n_jobs=2).min() >= 0.75
+    joblib.dump(pipeline.fit(clips, voices), tmp_path / "pipeline.joblib")
+    assert joblib.load(tmp_path / "pipeline.joblib").predict(clips[:3]).tolist() == voices[:3]
+
+
+def test_what_scikit_learn_asks_of_every_estimator(folder):
+    """Those of its checks that need no table of numbers."""
+    from sklearn.utils import estimator_checks as checks
+
+    for name in ("get_params_invariance", "set_params", "no_attributes_set_in_init", "parameters_default_constructible"):
+        getattr(checks, f"check_{name}")("EmotionEmbeddings", of(folder))
 
 
 def test_it_is_an_estimator_as_others_are(folder, clips):

@@ -90,6 +90,19 @@ def test_filtered_and_sorted_tables_are_read_too(predictions):
     assert all(isinstance(one, EmotionPrediction) for one in again)
 
 
+def test_tables_of_several_calls_are_put_together(predictions, tmp_path):
+    """Each call counts its inputs from 0."""
+    split, whole = predictions[6], predictions[0]
+    tables = [predictions_to_frame([one]) for one in (split, split, whole, split, whole)]
+    again = frame_to_predictions(pd.concat(tables, ignore_index=True))
+    assert len(again) == 5 and all(map(same, (split, split, whole, split, whole), again))
+
+
+def test_labels_that_look_like_nothing_come_back(tmp_path):
+    found = tiny_model(labels=("None", "n/a", "NULL")).predict([synthetic_speech(0.5)], sampling_rate=16_000)
+    assert frame_to_predictions(through(predictions_to_frame(found), "csv", tmp_path)) == found
+
+
 def test_a_table_of_paths_and_words_is_predicted_and_joined(tmp_path):
     for n in range(3):
         soundfile.write(tmp_path / f"{n}.wav", synthetic_speech(0.5, seed=n), 16_000)
@@ -117,6 +130,8 @@ def test_what_is_no_such_table_is_told(predictions):
         frame_to_predictions(broken)
     with pytest.raises(TypeError, match="expected what predict gave for a list, got str at 0"):
         predictions_to_frame(["joy"])
+    with pytest.raises(TypeError, match=r"expected a list, got one EmotionPrediction; give \[it\]"):
+        predictions_to_frame(predictions[0])
 
 
 def test_pandas_is_imported_by_those_who_want_a_table():

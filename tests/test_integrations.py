@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import torch
 from hub_server import HubServer
+from safetensors.torch import load, save
 
 from multimodal_ser import InputError, MultimodalEmotionClassifier
 from multimodal_ser.corpora import ManifestRow, read_manifest
@@ -125,6 +126,44 @@ def test_an_adapter_is_saved_loaded_and_merged(kind, tiny, tmp_path):
         assert directly.predict(synthetic_speech(0.5), sampling_rate=16_000).modalities == ("audio",)
 
 
+def test_several_adapters_of_one_model_and_the_class_that_finds_the_base_itself(tiny, tmp_path):
+    peft = pytest.importorskip("peft")
+    expected = {}
+    for name, moved in (("one", 0.0), ("two", 0.3)):
+        model, batch = adapted(tiny)
+        with torch.no_grad():
+            for key, weight in model.named_parameters():
+                if "lora_" in key:
+                    weight.add_(moved)
+        expected[name] = logits_of(model, batch)
+        model.save_pretrained(tmp_path / name)
+    assert (expected["one"] - expected["two"]).abs().max() > 0.1
+    model = peft.PeftModel.from_pretrained(loaded(tiny), tmp_path / "one", adapter_name="one")
+    model.load_adapter(tmp_path / "two", adapter_name="two")
+    for name in ("two", "one"):
+        model.set_adapter(name)
+        assert torch.equal(logits_of(model, batch), expected[name])
+    found = peft.AutoPeftModel.from_pretrained(str(tmp_path / "two"), import_allowlist=["multimodal_ser.model.modeling_multimodal_ser"])
+    assert torch.equal(logits_of(found, batch), expected["two"]) and found.processor is not None
+
+
+def test_an_adapter_without_its_base_is_told_before_anything_is_asked_for(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    adapted(tiny)[0].save_pretrained(tmp_path)
+    monkeypatch.setattr("socket.socket.connect", None)  # whatever asks for a connection fails otherwise
+    about = json.loads((tmp_path / "adapter_config.json").read_text())
+    with pytest.raises(ValueError, match=r"labels: expected a whole checkpoint, got .* an adapter, .* load its base with labels"):
+        MultimodalEmotionClassifier.from_pretrained(tmp_path, labels=["a", "b"], whisper=None)
+    for base, got, way in (
+        (None, "got none", r"from_pretrained\(\)"),
+        ("/nowhere/model", "'/nowhere/model', which is not on this machine", r"from_pretrained\('/nowhere/model'\)"),
+        ("/usr/lib/multimodal_ser/pretrained", "not on this machine", r"from_pretrained\(\)"),
+    ):
+        (tmp_path / "adapter_config.json").write_text(json.dumps(about | {"base_model_name_or_path": base}))
+        with pytest.raises(ValueError, match=f"expected an adapter whose base .* {got}; .* PeftModel.*{way}"):
+            MultimodalEmotionClassifier.from_pretrained(tmp_path, whisper=None)
+
+
 def test_the_adapter_of_a_training_run_merges_into_its_model(clips, tiny, tmp_path):
     peft = pytest.importorskip("peft")
     best = train(arguments(clips, tmp_path / "run", tiny, lora_rank=2, lora_learning_rate=0.02)).model
@@ -217,6 +256,7 @@ from peft import PeftModel
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.corpora import read_manifest
 from multimodal_ser.corpora.hub_datasets import read_dataset, to_dataset
+from multimodal_ser.hub import HubError, pull
 from multimodal_ser.testing import synthetic_speech
 base, adapter, clips, out = sys.argv[1:]
 def loaded(name=base):
@@ -231,9 +271,16 @@ with torch.inference_mode():
 directly = loaded("me/adapter").eval()
 with torch.inference_mode():
     again = directly(**directly.processor(audio=waves, text=["so happy", "not sad"], sampling_rate=16_000)).logits.tolist()
+refused = {}
+for name in ("adapter", "torn", "other", "head", "far"):
+    try:
+        pull("me/" + name, out + "-" + name)
+        refused[name] = "" if name == "far" else loaded(out + "-" + name).labels
+    except HubError as error:
+        refused[name] = str(error)
 found = read_dataset("me/corpus", output_dir=out)
 rows = [(row.emotion, row.speaker, str(row.path)) for row in found.rows]
-print(json.dumps({"logits": logits, "again": again, "rows": rows, "errors": list(map(str, found.errors))}))
+print(json.dumps({"logits": logits, "again": again, "rows": rows, "errors": list(map(str, found.errors)), "refused": refused}))
 """
 
 
@@ -243,7 +290,14 @@ def test_adapter_and_corpus_travel_through_a_hub(clips, tiny, tmp_path):
     model, batch = adapted(tiny)
     expected = logits_of(model, batch)
     model.save_pretrained(tmp_path / "adapter")
+    about, weights = ((tmp_path / "adapter" / name).read_bytes() for name in ("adapter_config.json", "adapter_model.safetensors"))
+    wrong = {name: weight[:2] if "classifier" in name else weight for name, weight in load(weights).items()}
     with HubServer() as hub:
+        hub.put("me/torn", {"adapter_config.json": about, "adapter_model.safetensors": weights[:1000]})
+        hub.put("me/other", {"adapter_config.json": b'{"base": "x"}', "adapter_model.safetensors": weights})
+        hub.put("me/head", {"adapter_config.json": about, "adapter_model.safetensors": save(wrong)})
+        far = json.loads(about) | {"base_model_name_or_path": "somebody/else"}
+        hub.put("me/far", {"adapter_config.json": json.dumps(far).encode(), "adapter_model.safetensors": weights})
         environment = hub.environment(tmp_path / "home", "hf_token_of_me")
         command = [sys.executable, "-c", TRAVEL, *map(str, (tiny, tmp_path / "adapter", clips, tmp_path / "out"))]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
@@ -254,6 +308,10 @@ def test_adapter_and_corpus_travel_through_a_hub(clips, tiny, tmp_path):
         assert hub.repository("me/adapter").private and hub.repository("me/corpus", "datasets").private
     pulled = json.loads(done.stdout.splitlines()[-1])
     assert pulled["again"] == pulled["logits"]
+    refused = pulled["refused"]
+    assert refused["adapter"] == list(PITCHES) and refused["far"] == ""  # of the latter the base is nowhere near: its files are in order
+    for name, says in (("torn", "expected adapter_model.safetensors, got"), ("other", "got no peft_type"), ("head", "classifier")):
+        assert refused[name].startswith(f"me/{name}: expected a") and says in refused[name] and not (tmp_path / f"out-{name}").exists()
     assert pulled["errors"] == [] and torch.equal(torch.tensor(pulled["logits"]), expected)
     there = {(row.emotion, row.speaker, row.path.read_bytes()) for row in read_manifest(clips).rows}
     assert {(emotion, speaker, Path(path).read_bytes()) for emotion, speaker, path in pulled["rows"]} == there and len(there) == 18

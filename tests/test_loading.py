@@ -3,12 +3,17 @@
 import copy
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import (
     ASTConfig,
+    AutoConfig,
+    AutoModel,
+    AutoModelForAudioClassification,
     BartConfig,
     BertConfig,
     BertModel,
@@ -173,6 +178,50 @@ def test_options_of_new_models(backbones):
     for layers in (0, 9):
         with pytest.raises(ValueError, match="audio_layers: expected 1 to 2"):
             MultimodalEmotionClassifier.from_pretrained_backbones(audio, text, labels, audio_layers=layers, **SMALL)
+
+
+def test_the_names_of_the_classes_are_said_once(tmp_path):
+    """id2label tells what the logits mean: label2id follows it, num_labels does not contradict it."""
+    tiny_model().save_pretrained(tmp_path)
+    two = {"id2label": {"0": "calm", "1": "urgent"}}
+    for fields in (two, two | {"num_labels": 2}, two | {"label2id": {"calm": 1, "urgent": 0}}, {"label2id": {"calm": 0, "urgent": 1}}):
+        config = MultimodalEmotionConfig(**fields)
+        assert (config.id2label, config.label2id) == ({0: "calm", 1: "urgent"}, {"calm": 0, "urgent": 1})
+    for names in ({0: "a", 2: "b"}, {0: "a", 1: "a"}, {0: 1, 1: 2}, {}):
+        with pytest.raises(StrictDataclassError, match="id2label: expected a different name for each class 0, 1, 2"):
+            MultimodalEmotionConfig(id2label=names)
+    with pytest.raises(ValueError, match="num_labels: expected 2, as id2label has names, got 3"):
+        MultimodalEmotionConfig(**two, num_labels=3)
+    renamed = AutoModelForAudioClassification.from_pretrained(tmp_path, id2label={0: "x", 1: "y", 2: "z"})
+    assert renamed.labels == ["x", "y", "z"] and renamed.config.label2id == {"x": 0, "y": 1, "z": 2}
+    assert AutoConfig.from_pretrained(tmp_path, num_labels=2).label2id == {"LABEL_0": 0, "LABEL_1": 1}
+    with pytest.raises(ValueError, match=r"classifier\.weight \(\(3, 32\) instead of \(2, 32\)\).*labels="):
+        AutoModelForAudioClassification.from_pretrained(tmp_path, num_labels=2, **two, ignore_mismatched_sizes=True)
+    model = MultimodalEmotionClassifier.from_pretrained(tmp_path, labels=["calm", "urgent"], num_labels=2, whisper=None)
+    assert model.labels == ["calm", "urgent"]
+    with pytest.raises(ValueError, match="num_labels: expected 2, as there are labels, got 3"):
+        MultimodalEmotionClassifier.from_pretrained(tmp_path, labels=["calm", "urgent"], num_labels=3)
+
+
+def test_a_model_without_heads_is_whole_too(tmp_path):
+    """transformers would make up what a checkpoint lacks, with a warning in a log."""
+    tiny_model().save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that it has no use for the heads is nothing to tell
+        model, info = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(model) is MultimodalEmotionModel and not info["missing_keys"]
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.fusion_layers.1.audio_gate"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"all weights of a MultimodalEmotionModel, got .* fusion_layers\.1\.audio_gate \(missing\)"):
+        AutoModel.from_pretrained(tmp_path)
+
+
+def test_a_new_head_has_to_lie_in_memory(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    options = {"device_map": "auto", "max_memory": {"cpu": 1}, "offload_folder": tmp_path / "offload"}
+    with pytest.raises(ValueError, match="labels: expected room in memory for the new head"):
+        MultimodalEmotionClassifier.from_pretrained(tmp_path, labels=["calm", "urgent"], **options)
 
 
 def test_new_labels_beside_other_options(tmp_path):

@@ -111,6 +111,33 @@ def test_many_in_batches_are_as_one_by_one(pipe, workers):
         assert len({answer[0]["score"] for answer in answers}) == len(inputs)
 
 
+def test_nothing_and_datasets(pipe, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    assert pipe([]) == [] and list(pipe(each for each in [])) == []
+    texts = ["hello you", None, "so sad"]
+    for number, clip in enumerate(CLIPS):
+        soundfile.write(tmp_path / f"{number}.wav", clip, 16000, subtype="FLOAT")
+    data = datasets.Dataset.from_dict({"audio": [str(tmp_path / f"{number}.wav") for number in range(3)], "text": texts})
+    data = data.cast_column("audio", datasets.Audio(decode=False))
+    for given in (data, data.to_iterable_dataset()):
+        answers = list(pipe(given, batch_size=2))
+        assert len(answers) == 3
+        for answer, clip, text in zip(answers, CLIPS, texts, strict=True):
+            assert close(answer, as_dict(pipe({"audio": clip, "text": text})))
+    assert [type(answer).__name__ for answer in pipe(data.remove_columns("audio"), on_error="skip")] == ["list", "ValueError", "list"]
+
+
+def test_what_is_not_of_this_pipeline_is_told(pipe, folder):
+    from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
+
+    with pytest.raises(ValueError, match=r'got text; words stand beside their recording, as \{"audio"'):
+        pipe(CLIPS[0], text="hello you")
+    config = Wav2Vec2Config(num_hidden_layers=1, hidden_size=16, num_attention_heads=2, intermediate_size=16)
+    with pytest.raises(ValueError, match="expected a MultimodalEmotionClassifier, got a Wav2Vec2ForSequenceClassification"):
+        pipeline(TASK, model=Wav2Vec2ForSequenceClassification(config), feature_extractor=pipe.processor.feature_extractor)
+    assert close(pipeline(TASK, model=tiny_model(), processor=str(folder))(CLIPS[0]), as_dict(pipe(CLIPS[0])))
+
+
 def test_a_long_recording_is_heard_in_parts(pipe, monkeypatch):
     long = np.concatenate([synthetic_speech(25.0, seed=seed) for seed in range(3)])  # three equal parts of 25 s
     parts = [as_dict(pipe(part)) for part in np.split(long, 3)]

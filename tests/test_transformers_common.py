@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForAudioClassification, Trainer, TrainingArguments
 
 from multimodal_ser import MultimodalEmotionClassifier
+from multimodal_ser.model import modeling_branches
+from multimodal_ser.model.modeling_core import MultimodalEmotionPreTrainedModel
 from multimodal_ser.model.modeling_whisper_audio_encoder import sinusoids
 from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_config, tiny_model, tiny_processor
 
@@ -32,9 +34,8 @@ def batch_of(audio="wav2vec2", text="bert", clips=CLIPS, texts=TEXTS):
 
 def run(model, batch=None, **options):
     batch = batch_of() if batch is None else batch
-    inputs = {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in batch.items()}
     with torch.no_grad():
-        return model(**inputs, **options)
+        return model(**batch, **options)
 
 
 def without_dropout(**fields):
@@ -98,7 +99,7 @@ def test_every_weight_that_a_checkpoint_lacks_is_initialised(audio, text, tmp_pa
     built.config.architectures = ["MultimodalEmotionClassifier"]
     built.config.save_pretrained(tmp_path)
     save_file({"nothing.of.use": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    bare = super(MultimodalEmotionClassifier, MultimodalEmotionClassifier)  # ours would refuse it, by name
+    bare = super(MultimodalEmotionPreTrainedModel, MultimodalEmotionClassifier)  # ours would refuse it, by name
     loaded, info = bare.from_pretrained(tmp_path, output_loading_info=True)
     state = built.state_dict()
     assert info["missing_keys"] >= {name for name, _ in loaded.named_parameters()}
@@ -196,6 +197,31 @@ def test_batching_equivalence(audio, text):
                 torch.testing.assert_close(alone[name][-1][0, :true], together[name][-1][row, :true], atol=1e-4, rtol=1e-4)
 
 
+def test_retain_grad_hidden_states_attentions(model):
+    model = copy.deepcopy(model)
+    output = model(**batch_of(), output_hidden_states=True, output_attentions=True)
+    inner = [*output.fused_audio_hidden_states, *output.fused_text_hidden_states, *output.audio_attentions, *output.text_attentions]
+    for each in inner:
+        each.retain_grad()
+    output.logits.sum().backward()
+    assert all(each.grad is not None for each in inner)
+
+
+@pytest.mark.parametrize("audio", ["wav2vec2", "whisper_audio_encoder", "wav2vec2-bert"])
+def test_inputs_of_another_shape_are_told(audio):
+    model, batch = tiny_model(audio), batch_of(audio)
+    name = model.main_input_name  # Trainer looks for it in a batch
+    assert name in batch and name == model.model.main_input_name
+    wrong = torch.zeros(1, 80, 100) if name == "input_values" else torch.zeros(1, 16000)
+    for given in (wrong, torch.zeros(16000)):
+        with pytest.raises(ValueError, match=rf"{name}: expected \(B, .*got \({given.shape[0]}"):
+            model(input_values=given)
+    with pytest.raises(ValueError, match=r"audio_attention_mask: expected \(4, \d+\), got \(4, 10\)"):
+        model(**{name: batch[name]}, audio_attention_mask=torch.ones(4, 10))
+    with pytest.raises(ValueError, match=r"labels: expected class indices \(B,\).*got \(1,\)"):  # one for four would be taken for each
+        model(**batch, labels=LABELS[:1])
+
+
 # embeddings
 
 
@@ -238,6 +264,48 @@ def test_gradient_checkpointing(audio, reentrant):
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_enable_input_require_grads(reentrant):
+    """What peft asks for beside checkpointing: gradients pass frozen encoders, with both modalities and with words alone."""
+    model = MultimodalEmotionClassifier(without_dropout()).train().requires_grad_(False)
+    model.enable_input_require_grads()
+    getattr(model, f"{CHECKPOINTING}_enable")({"use_reentrant": reentrant})
+    trained = model.model.text_branch.encoder.encoder.layer[0].attention.self.query.weight.requires_grad_(True)
+    for batch, labels in ((batch_of(), LABELS), (batch_of(clips=None), LABELS)):
+        trained.grad = None
+        model(**batch, labels=labels).loss.backward()
+        assert trained.grad.abs().sum() > 0
+
+
+def test_trainer_in_half_precision_and_by_length(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    by_length = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__  # in 5.x
+    rows = [{"audio": synthetic_speech(0.2 + 0.1 * i, seed=i).tolist(), "text": "hello you", "label": i % 3, "length": i} for i in range(6)]
+    data = datasets.Dataset.from_list(rows)
+    for model, options in (
+        (tiny_model("whisper_audio_encoder"), {"bf16": True}),
+        (tiny_model().to(torch.bfloat16), {"bf16_full_eval": True}),
+    ):
+        processor = model.processor
+
+        def collate(batch, processor=processor):
+            inputs = processor(audio=[np.float32(row["audio"]) for row in batch], text=[row["text"] for row in batch], sampling_rate=16000)
+            return {**inputs, "labels": torch.tensor([row["label"] for row in batch])}
+
+        arguments = TrainingArguments(
+            tmp_path, max_steps=2, per_device_train_batch_size=3, remove_unused_columns=False, report_to="none", use_cpu=True, disable_tqdm=True,
+            save_strategy="no", include_for_metrics=["inputs"], **options,
+            **({"train_sampling_strategy": "group_by_length"} if by_length else {"group_by_length": True}),
+        )  # fmt: skip
+        trainer = Trainer(
+            model, arguments, data_collator=collate, train_dataset=data, eval_dataset=data,
+            compute_metrics=lambda answers: {"seen": len(answers.inputs), "logits": answers.predictions.shape[1]},
+        )  # fmt: skip
+        assert np.isfinite(trainer.train().training_loss)
+        figures = trainer.evaluate()
+        assert figures["eval_seen"] == 6 and figures["eval_logits"] == 3 and np.isfinite(figures["eval_loss"])
 
 
 def test_trainer_from_training_to_prediction(tmp_path):
@@ -342,6 +410,7 @@ def test_branches_on_two_devices(monkeypatch):
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     monkeypatch.setattr(accelerate.hooks, "set_module_tensor_to_device", lambda *_, **__: None)  # they are placed below
+    monkeypatch.setattr(modeling_branches, "_is_padded_left", lambda mask: False)  # it asks for numbers
     batches = [batch_of(texts=texts) for texts in (TEXTS, [" ".join(["so very sad"] * 40)] * 4)]
     with FakeTensorMode() as mode:
         model = MultimodalEmotionClassifier(tiny_config()).eval()
@@ -407,6 +476,17 @@ def test_int8_weights_by_torchao(model, folder, tmp_path):
     again = MultimodalEmotionClassifier.from_pretrained(tmp_path)
     assert torch.equal(run(again, batch).logits, got)
     assert (tmp_path / "model.safetensors").stat().st_size < 0.75 * (folder / "model.safetensors").stat().st_size
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning", "ignore:torch.quantize_per_tensor:UserWarning")
+def test_int8_weights_by_torch(model):
+    """torch's own quantize_dynamic, which torchao takes the place of."""
+    batch = batch_of()
+    expected = run(model, batch).logits.softmax(-1)
+    quantised = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {torch.nn.Linear}, dtype=torch.qint8)
+    got = run(quantised, batch).logits.softmax(-1)
+    assert not torch.equal(got, expected)
+    torch.testing.assert_close(got, expected, atol=0.05, rtol=0)
 
 
 # how it is computed

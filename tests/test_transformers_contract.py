@@ -35,6 +35,7 @@ from multimodal_ser import (
     WhisperAudioEncoder,
     WhisperAudioEncoderConfig,
 )  # fmt: skip
+from multimodal_ser.model.modeling_core import MultimodalEmotionPreTrainedModel
 from multimodal_ser.model.modeling_whisper_audio_encoder import sinusoids
 from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_config, tiny_model, tiny_processor
 
@@ -141,7 +142,7 @@ def test_no_bare_parameter_or_buffer_loads_as_garbage(saved):
     ]
     assert len(bare) == 2 * 2 + 3 + 1 + 2
     save_file({name: value for name, value in weights.items() if name not in bare}, folder / "model.safetensors", metadata={"format": "pt"})
-    model, info = super(MultimodalEmotionClassifier, MultimodalEmotionClassifier).from_pretrained(folder, output_loading_info=True)
+    model, info = super(MultimodalEmotionPreTrainedModel, MultimodalEmotionClassifier).from_pretrained(folder, output_loading_info=True)
     assert set(info["missing_keys"]) == set(bare)
     state = model.state_dict()
     for name in bare:

@@ -29,7 +29,7 @@ def pull(args: argparse.Namespace) -> int:
     """Fetch a checkpoint from the Hugging Face Hub into a folder: safetensors, settings and vocabularies, no code."""
     from multimodal_ser.hub import pull as pull_folder
 
-    done = pull_folder(args.repo_id, args.output_dir, revision=args.revision, also=args.also)
+    done = pull_folder(args.repo_id, args.output_dir, revision=args.revision, subfolder=args.subfolder, also=args.also)
     if done.left_out:
         more = f" and {len(done.left_out) - 5} more" if len(done.left_out) > 5 else ""
         say(f"left out, as no checkpoint needs it: {', '.join(done.left_out[:5])}{more}")
@@ -52,4 +52,5 @@ def add(commands: Commands) -> None:
     sub.add_argument("repo_id", metavar="REPO_ID", help="where from: user/model")
     sub.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder for the checkpoint; new or empty")
     sub.add_argument("--revision", metavar="NAME", help="branch, tag or commit (default: main)")
+    sub.add_argument("--subfolder", default="", metavar="FOLDER", help="folder of the repository that the checkpoint lies in")
     sub.add_argument("--also", nargs="*", default=[], metavar="PATTERN", help='further files to fetch, such as "*.py"; they are not run')

@@ -21,6 +21,9 @@ FACTS_NAME = "card_facts.json"
 CARD_MARK = "Written by `multimodal_ser`"
 """A card that says so may be written anew; one that does not is a person's."""
 
+TRAINER_MARK = "<!-- This model card has been generated automatically according to the information the Trainer had access to."
+"""So begins what transformers' Trainer writes over a card when it pushes; it asks whoever edits that to take the comment out."""
+
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 SHIPPED_NAME = "the checkpoint that ships in the package multimodal_ser"
 TOLD_LIMIT = 4000

@@ -5,6 +5,7 @@ https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/tem
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,8 +103,10 @@ def _details(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
     lines = {
         "Developed by": "not recorded.",
         "Model type": f"{kind}.",
-        "Learned from": f"{' and '.join(config.trained_modalities)}." if config.trained_modalities else "not recorded.",
-        "Languages that the text branch reads": f"{', '.join(config.text_languages)}." if config.text_languages else "no list is kept.",
+        "Learned from": f"{' and '.join(map(_plain, config.trained_modalities))}." if config.trained_modalities else "not recorded.",
+        "Languages that the text branch reads": f"{', '.join(map(_plain, config.text_languages))}."
+        if config.text_languages
+        else "no list is kept.",
         "Words of the training data": f"heard by Whisper {_plain(config.transcriber)}." if config.transcriber else "origin not recorded.",
         "Licence of the weights": inherited,
         "Audio branch started from": _branch_name(config.audio_config),
@@ -115,7 +118,7 @@ def _details(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
 def _unequal(facts: CardFacts) -> str:
     """What was measured of groups of people."""
     rows = [
-        [GIVEN.get(each.given, each.given), name, value, f"{figures['rows']:.0f}", _percent(figures.get("ua"))]
+        [_given(each), _plain(name), _plain(value), f"{figures['rows']:.0f}", _percent(figures.get("ua"))]
         for entry in facts.evaluation for each in entry.systems if each.kind != "baseline"
         for name, groups in each.groups.items() for value, figures in groups.items() if "rows" in figures
     ]  # fmt: skip
@@ -152,8 +155,8 @@ def _training_data(facts: CardFacts) -> str:
     if facts.training_data:
         rows = [
             [
-                each.name, each.part, _known(each.rows), _known(each.recordings), _known(each.texts), _hours(each.hours),
-                _known(each.speakers), ", ".join(each.languages) or "unknown", each.licence or "unknown",
+                _plain(each.name), _plain(each.part), _known(each.rows), _known(each.recordings), _known(each.texts), _hours(each.hours),
+                _known(each.speakers), ", ".join(map(_plain, each.languages)) or "unknown", _plain(each.licence or "unknown"),
             ]
             for each in facts.training_data
         ]  # fmt: skip
@@ -215,13 +218,10 @@ def _results(entry: Evaluation) -> str:
     lines += [f"- {_plain(line)}." for line in entry.notes]
     names = [name for name in FIGURES if any(name in each.figures for each in entry.systems)]
     order = sorted(entry.systems, key=lambda each: (each.kind == "baseline", list(GIVEN).index(each.given) if each.given in GIVEN else 9))
-    rows = [
-        [_system(each), GIVEN.get(each.given, each.given), _known(each.rows), *(_with_interval(each, name) for name in names)]
-        for each in order
-    ]
+    rows = [[_system(each), _given(each), _known(each.rows), *(_with_interval(each, name) for name in names)] for each in order]
     tables = [_table(["measured", "given", "rows", *(FIGURES[name] for name in names)], rows)] if names else []
     found = [
-        [_system(each), GIVEN.get(each.given, each.given), name.removeprefix("ccc_"), _with_interval(each, name, 1, 3)]
+        [_system(each), _given(each), _plain(name.removeprefix("ccc_")), _with_interval(each, name, 1, 3)]
         for each in order for name in each.figures if name.startswith("ccc_")
     ]  # fmt: skip
     if found:
@@ -259,7 +259,7 @@ def _calibration(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
             covered = f"{_percent(known.covered_unseen)}{_span(known.covered_unseen_interval)}"
         method = methods[str(stored["method"])]
         promised = f"{100 * float(stored['coverage']):g}"
-        sets.append([CASE_NAMES[case], promised, f"{float(stored['threshold']):.3g}", method, stored["label_set"], covered])
+        sets.append([CASE_NAMES[case], promised, f"{float(stored['threshold']):.3g}", method, _plain(stored["label_set"]), covered])
     parts.append(SETS_EXPLAINED)
     head = ["given", "promised, %", "threshold", "made of", "label set", "held the truth on speakers left out, %"]
     return "\n\n".join([*parts, _table(head, sets)])
@@ -273,13 +273,11 @@ def _environment(facts: CardFacts) -> str:
     known = facts.environment
     energy = known.get("energy in kWh")
     lines = [
-        f"- {_plain(name)}: {_plain(value)}"
-        for name, value in known.items()
-        if value is not None and name not in (*TIMES, "energy in kWh")
+        f"- {_plain(name)}: {_plain(value)}" for name, value in known.items() if value is not None and name not in (*TIMES, "energy in kWh")
     ]
     lines = lines or ["- device: not recorded"]
     before = "" if facts.started_from is None else " (what went into the weights that it started from is not counted)"
-    times = [f"- {said}: {_hours(known[name])}{before}" for name, said in TIMES.items() if isinstance(known.get(name), int | float)]
+    times = [f"- {said}: {_hours(value)}{before}" for name, said in TIMES.items() if isinstance(value := known.get(name), int | float)]
     lines += times or [f"- time: not recorded{before}"]
     lines.append("- energy: not measured" if energy is None else f"- energy: {_plain(energy)} kWh, measured")
     lines.append("- carbon emitted: not computed")
@@ -334,7 +332,11 @@ def _source_name(source: Source) -> str:
 
 
 def _system(measured: Measured) -> str:
-    return {"model": "**this model**", "network": "**trained alike**"}.get(measured.kind, measured.system)
+    return {"model": "**this model**", "network": "**trained alike**"}.get(measured.kind, _plain(measured.system))
+
+
+def _given(measured: Measured) -> str:
+    return GIVEN.get(measured.given, _plain(measured.given))
 
 
 def _with_interval(measured: Measured, name: str, factor: float = 100, digits: int = 1) -> str:
@@ -364,10 +366,12 @@ def _known(value: int | None) -> str:
 
 
 def _plain(value: Any) -> str:
-    """One line that neither ends a table's cell nor begins anything."""
-    return " ".join(str(value).split()).replace("<", "&lt;").replace("|", "\\|")
+    """One line that neither ends a table's cell nor begins anything: no HTML, link, picture, code or emphasis."""
+    line = re.sub(r"[\\`*|]", r"\\\g<0>", " ".join(str(value).split()))
+    return line.replace("<", "&lt;").replace("](", "]\\(")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [[*head], ["---"] * len(head), *([_plain(cell) for cell in row] for row in rows)]
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are Markdown; names go through `_plain` first."""
+    lines = [[*head], ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -15,7 +15,7 @@
 
 import dataclasses
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
@@ -150,20 +150,48 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers does; but what is said of the classes here takes the place of all that the file says of them."""
+        said = {name: kwargs.pop(name) for name in ("id2label", "label2id") if name in kwargs}
+        if said or kwargs.get("num_labels", len(config_dict.get("id2label") or ())) != len(config_dict.get("id2label") or ()):
+            config_dict = {name: value for name, value in config_dict.items() if name not in ("id2label", "label2id")} | said
+        return super().from_dict(config_dict, **kwargs)
+
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = [key for key in kwargs if key not in INHERITED_KEYWORDS and not key.startswith("_")]
         if unknown:
             close = get_close_matches(unknown[0], self.__dataclass_fields__, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "see the fields in the documentation of MultimodalEmotionConfig"
+            hint = f"did you mean {close[0]!r}?" if close else "see its documentation, or update multimodal_ser if a newer one wrote it"
             raise ValueError(
                 f"MultimodalEmotionConfig: expected its own fields, got unknown keyword {', '.join(map(repr, unknown))}; {hint}"
             )
         self.audio_config = _sub_config(self.audio_config, "audio_config", "wav2vec2")
         self.text_config = _sub_config(self.text_config, "text_config", "bert")
+        if self.weights_license is not None:  # whoever takes a branch out and saves it takes it along
+            for branch_config in (self.audio_config, self.text_config):
+                cast(Any, branch_config).weights_license = self.weights_license
+        self._take_names(kwargs.get("num_labels"))
         super().__post_init__(**kwargs)
+        self.label2id = {name: index for index, name in self.id2label.items()}  # what the logits mean is said once
+
+    def _take_names(self, num_labels: int | None) -> None:
+        """The names of the classes, from either map; transformers would call them LABEL_0, LABEL_1, ... where their number is another."""
+        given: Any = self.__dict__
+        names, indices = given["id2label"], given["label2id"]
+        if names is None and indices is not None:
+            names = {index: name for name, index in indices.items()}
+        if names is not None:
+            self.id2label = {int(index) if str(index).isdigit() else index: name for index, name in names.items()}
+            if num_labels not in (None, len(names)):
+                raise ValueError(f"num_labels: expected {len(names)}, as id2label has names, got {num_labels}; leave it out")
 
     def validate_architecture(self) -> None:
         """Check that the fields fit each other (called by `@strict`)."""
+        names = self.id2label or {}
+        unnamed = [name for name in names.values() if not isinstance(name, str)]
+        if not names or set(names) != set(range(len(names))) or len(set(names.values())) != len(names) or unnamed:
+            raise ValueError(f"id2label: expected a different name for each class 0, 1, 2, ..., got {names}; name each class once")
         width = self.fusion_hidden_size
         for name in ("fusion_attention_heads", "pooling_heads"):
             if width % getattr(self, name):

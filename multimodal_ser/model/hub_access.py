@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -20,16 +20,14 @@ from huggingface_hub.errors import (
 )
 from transformers.utils import cached_file
 
-from .card_facts import FACTS_NAME
+from .card_facts import FACTS_NAME, CardFacts, weights_digest
 from .model_card import save_model_card
-
-if TYPE_CHECKING:
-    from .card_facts import CardFacts
+from .repository_checks import check_files
 
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download", "trust_remote_code")
 """What `from_pretrained` hands on to every file that belongs to the model: configuration, weights, processor."""
 
-PUSH_OPTIONS = ("commit_message", "commit_description", "private", "token", "revision", "create_pr")
+PUSH_OPTIONS = ("commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags")
 """What `save_pretrained(..., push_to_hub=True)` hands on to `push_to_hub`."""
 
 LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or give a token of an account that may"
@@ -58,11 +56,16 @@ def explain(error: BaseException) -> tuple[str, str] | None:
             return "no token, or one that the Hub does not know", LOG_IN
         if status == 403:
             return "a token without the right to do this", f"{LOG_IN} (a token that may only read cannot push)"
+        if status == 400:
+            return f"a refusal of the Hub ({_said(seen)})", "mend what it names; metadata is the block at the top of README.md"
+        if status == 429:
+            return "too many requests in a short time", f"wait a few minutes; the Hub allows more to those who are known: {LOG_IN}"
         if status in (409, 412):
             return "a repository that somebody else changed meanwhile", "do it again"
         if isinstance(seen, HFValidationError):
             return "neither an existing folder nor a name such as user/model", "check it"
-        if isinstance(seen, LocalEntryNotFoundError | OfflineModeIsEnabled):
+        refused = isinstance(seen, LocalEntryNotFoundError) and isinstance(seen.__cause__, HfHubHTTPError)  # which is told instead
+        if isinstance(seen, LocalEntryNotFoundError | OfflineModeIsEnabled) and not refused:
             remedy = "load it once with a connection (HF_HUB_OFFLINE unset, no local_files_only); after that the cache serves it"
             return "no copy in the cache, and no way to the Hub", remedy
         if _is_of_transport(seen):
@@ -73,10 +76,45 @@ def explain(error: BaseException) -> tuple[str, str] | None:
     return None
 
 
+def _said(error: Any) -> str:
+    """What the Hub says of a bad request, in a line."""
+    try:
+        answer = error.response.json()
+        told = [str(each["message"]) for each in answer.get("errors", ())] or [str(answer["error"])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        told = [error.server_message or "without a reason"]
+    line = " ".join(" ".join(told).split())
+    return line if len(line) <= 300 else f"{line[:300]} ..."
+
+
+def clean_token(token: bool | str | None) -> bool | str | None:
+    """A token without the line end that a file or a variable had; the HTTP client would quote a whole header that it cannot send.
+
+    Raises:
+        OSError: what cannot be a token, without quoting it.
+
+    Example:
+        >>> from multimodal_ser.model.hub_access import clean_token
+        >>> clean_token("hf_abc\\n"), clean_token(None), clean_token(False)
+        ('hf_abc', None, False)
+    """
+    if not isinstance(token, str):
+        return token
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise OSError("token: expected an access token such as hf_..., got something else; copy it again from the settings of your account")
+    return token
+
+
 def telling(source: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What `function` returns; what the Hub refuses is raised as this library tells errors, with the remedy."""
+    from safetensors import SafetensorError
+
     try:
         return function(*args, **kwargs)
+    except SafetensorError as error:
+        got = f"a file that is cut short or something else, perhaps a pickle ({error})"
+        raise OSError(f"{source}: expected weights as safetensors, got {got}; get it again, and if it stays so, do not use it") from error
     except Exception as error:  # the HTTP client's errors have no base of Python's
         reason = explain(error)
         if reason is None:
@@ -85,10 +123,13 @@ def telling(source: str, function: Callable[..., Any], *args: Any, **kwargs: Any
         raise OSError(f"{source}: expected a repository of the Hub that can be used, got {got}; {remedy}") from error
 
 
-def pinned(source: str, options: dict[str, Any]) -> dict[str, Any]:
+def pinned(source: str, options: dict[str, Any], variant: str | None = None) -> dict[str, Any]:
     """`options` with the commit that their revision stands for now: what is loaded later belongs to what is loaded first."""
+    if "token" in options:
+        options["token"] = clean_token(options["token"])
     if Path(source).exists():
-        _check_shards(source, options)
+        folder = Path(source, options.get("subfolder") or "")
+        check_files(source, lambda name: folder / name if (folder / name).is_file() else None, variant)
         return options
     if not options.get("local_files_only") and not _is_reachable(source, options):
         options = options | {"local_files_only": True}  # else each of many files would be asked for, again and again
@@ -97,13 +138,24 @@ def pinned(source: str, options: dict[str, Any]) -> dict[str, Any]:
     for name, needed in (("config.json", False), ("adapter_config.json", False), ("config.json", True)):
         found = found or telling(source, cached_file, source, name, **wanted, _raise_exceptions_for_missing_entries=needed)
     parts = Path(found or "").parts
-    return options | {"revision": parts[parts.index("snapshots") + 1]} if "snapshots" in parts else options
+    if "snapshots" in parts:
+        options = options | {"revision": parts[parts.index("snapshots") + 1]}
+        wanted |= {"revision": options["revision"], "force_download": False, "_raise_exceptions_for_missing_entries": False}
+
+    def find(name: str) -> Path | None:
+        path = telling(source, cached_file, source, name, **wanted, _raise_exceptions_for_connection_errors=False)
+        return None if path is None else Path(path)
+
+    check_files(source, find, variant)
+    return options
 
 
 def _is_reachable(source: str, options: dict[str, Any]) -> bool:
-    """Whether the Hub answers, be it with a refusal."""
+    """Whether the Hub answers, be it with a refusal; that it is out of order is no answer."""
     try:
         HfApi(token=options.get("token")).model_info(source, revision=options.get("revision"), timeout=10)
+    except HfHubHTTPError as error:
+        return error.response is None or error.response.status_code < 500
     except Exception as error:
         return not _is_of_transport(error)
     return True
@@ -130,18 +182,6 @@ def fetch_processor(model: Any, source: str) -> None:
             _ = model.processor
 
 
-def _check_shards(source: str, options: dict[str, Any]) -> None:
-    """Transformers reads the shards that an index names, wherever they lie; huggingface_hub refuses to fetch such ones itself."""
-    import json
-
-    folder = Path(source, options.get("subfolder") or "")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        for name in set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()):
-            if Path(name).name != name:
-                raise OSError(f"{index}: expected names of files in this folder, got {name!r}; do not use this checkpoint")
-
-
 def push(
     model: Any,
     repo_id: str,
@@ -152,8 +192,9 @@ def push(
     token: bool | str | None = None,
     revision: str | None = None,
     create_pr: bool = False,
-    max_shard_size: int | str = "50GB",
-    card: Path | None = None,
+    max_shard_size: int | str | None = "50GB",
+    tags: Sequence[str] | None = None,
+    beside: Sequence[Path] = (),
     facts: CardFacts | None = None,
 ) -> CommitInfo:
     """Upload what `save_pretrained` writes, in one commit; see `MultimodalEmotionClassifier.push_to_hub`.
@@ -161,25 +202,40 @@ def push(
     Args:
         model: a `MultimodalEmotionClassifier`.
         repo_id, commit_message, commit_description, private, token, revision, create_pr, max_shard_size: as there.
-        card: a card that a person wrote; None: the repository's own, if a person wrote it, or a new one.
+        tags: further ones, of the card; those that the repository's card has stay.
+        beside: files that go along: LICENSE, NOTICE, a card that a person wrote (without one: the repository's own, if a person wrote
+            it, or a new one).
         facts: what the card says beside what is known of the model.
+
+    Raises:
+        OSError: what the Hub refuses; a pull request to another branch than main; weights that were to be private and would be public.
     """
     import tempfile
 
-    api = HfApi(token=token)
+    if create_pr and revision not in (None, "main"):
+        raise OSError(
+            f"{repo_id}: expected a pull request to main, as the Hub has no others, got revision {revision!r}; leave one of both out"
+        )
+    api = HfApi(token=clean_token(token))
 
     def upload() -> CommitInfo:
         name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if private and not api.model_info(name).private:
+            remedy = "make it private in its settings, or leave private out"
+            raise OSError(f"{name}: expected a private repository, got one that is public already; {remedy}")
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(name, branch=revision, exist_ok=True)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            if card is None:
-                _fetch_card(api, name, revision, folder)
-            else:
-                (folder / "README.md").write_bytes(card.read_bytes())
-            model.save_pretrained(folder, max_shard_size=max_shard_size)
-            save_model_card(model, folder, facts, model_id=name)  # once more: now its name is known
+            _fetch_card(api, name, revision, folder)
+            kept_tags = _tags(folder)
+            for path in beside:
+                (folder / path.name).write_bytes(path.read_bytes())
+            model.save_pretrained(folder, max_shard_size=max_shard_size or "50GB")
+            known = _measured_there(api, name, revision, model)
+            known = known if facts is None else facts if known is None else known | facts
+            save_model_card(model, folder, known, model_id=name)  # once more: now its name is known
+            _add_tags(folder, [*kept_tags, *(tags or ())])
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             operations: list[Any] = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
             kept = {operation.path_in_repo for operation in operations}
@@ -202,6 +258,37 @@ def _is_replaced(name: str) -> bool:
     """Whether a push writes it anew or takes it away: model.safetensors, shards, their index, and what is known of these weights."""
     weights = name.startswith("model") and name.endswith((".safetensors", ".safetensors.index.json"))
     return name == FACTS_NAME or (weights and "/" not in name)
+
+
+def _measured_there(api: HfApi, repo_id: str, revision: str | None, model: Any) -> CardFacts | None:
+    """What was measured of these very weights and stands in the repository; None: nothing."""
+    import contextlib
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as temporary, contextlib.suppress(RemoteEntryNotFoundError, ValueError):
+        there = CardFacts.load(api.hf_hub_download(repo_id, FACTS_NAME, revision=revision, local_dir=temporary))
+        if there is not None and there.evaluation and there.weights == weights_digest(model):
+            return CardFacts(evaluation=there.evaluation)
+    return None
+
+
+def _tags(folder: Path) -> list[str]:
+    """Of the card there; none of one that cannot be read."""
+    try:
+        found = ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.tags
+    except Exception:  # whatever YAML somebody wrote there
+        return []
+    return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
+
+
+def _add_tags(folder: Path, tags: Sequence[str]) -> None:
+    """Add those that the card lacks."""
+    own = _tags(folder)
+    new = [tag for tag in dict.fromkeys(tags) if tag not in own]
+    if new:
+        card = ModelCard.load(folder / "README.md")
+        card.data.tags = own + new
+        card.save(folder / "README.md")
 
 
 def _fetch_card(api: HfApi, repo_id: str, revision: str | None, folder: Path) -> None:

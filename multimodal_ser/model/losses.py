@@ -42,7 +42,7 @@ def emotion_loss(
     """
     num_classes = logits.shape[-1]
     logits = logits.float()
-    if labels.dim() == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
+    if labels.shape == logits.shape[:1] and not labels.is_floating_point() and labels.dtype != torch.bool:
         present = labels != IGNORED
         # on a GPU this would wait for the device; there one_hot and the kernels below it assert
         if labels.device.type == "cpu" and bool((((labels < 0) | (labels >= num_classes)) & present).any()):

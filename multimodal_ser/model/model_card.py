@@ -4,6 +4,7 @@ its sections (`card_sections`), from what is known of the model (`card_facts`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .card_facts import CARD_MARK, FACTS_NAME, CardFacts, Evaluation, facts_of, source_of, weights_digest
+from .card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, facts_of, source_of, weights_digest
 from .card_reports import facts_from_calibration, facts_from_report
 from .card_sections import FIGURES, GIVEN, branch_ids, is_code, is_hub_id, learned, render_card
 from .configuration_multimodal_ser import MODALITY_CASES
@@ -65,7 +66,7 @@ def save_model_card(model: Any, folder: str | Path, facts: CardFacts | None = No
         model_id: its Hub id, where it has one.
 
     Returns:
-        Whether the card was written; False: a person's card stands there, which is left alone.
+        Whether the card was written; False: a person's card stands there, which is left alone. One of transformers' Trainer is replaced.
 
     Example:
         >>> import tempfile
@@ -108,7 +109,8 @@ def write_model_card(
     else:
         facts.save(folder)
     path = folder / "README.md"
-    if path.exists() and CARD_MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    there = path.read_text(encoding="utf-8", errors="replace") if path.exists() else CARD_MARK
+    if CARD_MARK not in there and TRAINER_MARK not in there:
         return False
     metadata = card_metadata(config, facts, model_id=model_id, has_license_file=(folder / "LICENSE").is_file())
     body = render_card(config, num_parameters, facts, model_id=model_id)
@@ -134,7 +136,7 @@ def card_metadata(
     languages = dict.fromkeys(
         [*(config.text_languages or []), *(code for part in learned(facts) for code in part.languages if is_code(code))]
     )
-    sets = dict.fromkeys(part.dataset for part in learned(facts) if part.dataset)
+    sets = dict.fromkeys(part.dataset for part in learned(facts) if part.dataset and is_hub_id(part.dataset))
     source = facts.started_from
     bases = [source.name] if source is not None and source.hub and is_hub_id(source.name) else branch_ids(config)
     return ModelCardData(
@@ -158,13 +160,14 @@ def _eval_results(entry: Evaluation) -> list[EvalResult]:
     for each in entry.systems:
         if each.kind == "baseline":
             continue
+        dataset = next(filter(is_hub_id, entry.datasets), None) or _line(entry.name)
         alike = "" if each.kind == "model" else f", models trained alike on {entry.folds} folds"
         for name, (metric, options) in METRICS.items():
             if name in each.figures:
                 results.append(
                     EvalResult(
-                        task_type=TASK, task_name="speech emotion recognition", dataset_type=(entry.datasets or [entry.name])[0],
-                        dataset_name=entry.name, dataset_args={"protocol": entry.protocol} if entry.protocol else None,
+                        task_type=TASK, task_name="speech emotion recognition", dataset_type=dataset,
+                        dataset_name=_line(entry.name), dataset_args={"protocol": _line(entry.protocol)} if entry.protocol else None,
                         metric_type=metric, metric_value=round(each.figures[name], 4),
                         metric_name=f"{FIGURES[name]}, {GIVEN.get(each.given, each.given)}{alike}", metric_args=dict(options) or None,
                     )
@@ -172,5 +175,11 @@ def _eval_results(entry: Evaluation) -> list[EvalResult]:
     return results
 
 
+def _line(text: str) -> str:
+    return " ".join(text.split()) or "not named"
+
+
 def _license_id(name: str | None) -> str | None:
-    return "-".join(name.lower().split()) or None if name else None
+    """As the Hub writes names of licences: one that it lists, or letters, digits, dots and hyphens."""
+    known = "-".join(re.findall(r"[a-z0-9.+]+", (name or "").lower()))
+    return (known if known in HUB_LICENSES else "-".join(re.findall(r"[a-z0-9.]+", known.replace("+", " plus ")))) or None

@@ -116,6 +116,11 @@ def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
     return model_class._from_config(config, **({"add_pooling_layer": False} if wants_pooler else {}))
 
 
+def _is_padded_left(mask: torch.Tensor) -> bool:
+    """Whether padding stands before what is true in any row of a mask (B, L); of a graph in the making it is not asked."""
+    return not torch.compiler.is_compiling() and bool(((mask[:, 0] == 0) & mask.bool().any(1)).any())
+
+
 def _takes(encoder: PreTrainedModel) -> Any:
     """Names of what an encoder's forward takes; with `decoder_input_ids` it is more than an encoder (BART, Moonshine)."""
     return inspect.signature(encoder.forward).parameters
@@ -202,7 +207,13 @@ class AudioBranch(nn.Module):
 
         Returns:
             hidden states (B, layers + 1, T, Da) and frame mask (B, T), True for true frames.
+
+        Raises:
+            ValueError: padding before the audio.
         """
+        if mask is not None and _is_padded_left(mask):
+            expected, remedy = "padding behind the audio", 'set padding_side = "right" of the feature extractor'
+            raise ValueError(f"audio_attention_mask: expected {expected}, got padding before it; {remedy}")
         time = inputs.shape[1 if self.time_first else -1]
         least = self.min_training_length if self.training else self.min_length  # SpecAugment fails on fewer frames than it masks
         if time < least:
@@ -240,7 +251,7 @@ class AudioBranch(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, speaker_mean: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states (B, layers + 1, T, Da), frame mask (B, T) and speaker mean (B, layers + 1, Da) or None -> (B, T, D)."""
-        dtype = self.projection.weight.dtype  # states that were kept in half precision are summed in that of the weights
+        dtype = self.layer_weights.dtype  # states that were kept in half precision are summed in that of the weights
         mean, deviation = self.hidden_mean.to(dtype), self.hidden_std.to(dtype)
         mean = mean[None] if speaker_mean is None else torch.where(speaker_mean.isnan(), mean, speaker_mean.to(dtype))
         weights = self.layer_weights.softmax(0).to(dtype)
@@ -338,10 +349,18 @@ class TextBranch(nn.Module):
         self.layer_weights = nn.Parameter(torch.zeros(text_config.num_hidden_layers + 1))
         self.projection = nn.Linear(text_config.hidden_size, config.fusion_hidden_size)
         self.dropout = nn.Dropout(config.fusion_dropout)
-        self.max_length = _longest_text(text_config)
+        self.max_length = _longest_text(self.encoder)
 
     def encode(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """input_ids (B, L), mask (B, L) -> (B, L, Dt), summed over layers. A row's windows depend on its own length alone."""
+        """input_ids (B, L), mask (B, L) -> (B, L, Dt), summed over layers. A row's windows depend on its own length alone.
+
+        Padding may stand before a text, as tokenizers of decoders put it: its states are those that it has without.
+        """
+        if _is_padded_left(mask):
+            place, start = torch.arange(mask.shape[1], device=mask.device), mask.bool().int().argmax(1, keepdim=True)
+            to_front, back = (place + start) % mask.shape[1], (place - start) % mask.shape[1]
+            states = self.encode(input_ids.gather(1, to_front), mask.gather(1, to_front))
+            return states.gather(1, back[..., None].expand_as(states))
         encoder_mask = mask.clone()
         encoder_mask[:, 0] = 1  # a row without text goes through as one token, and is masked afterwards
         limit = self.max_length
@@ -384,7 +403,7 @@ class TextBranch(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, L, Dt), summed over layers -> (B, L, D)."""
-        return self.dropout(self.projection(hidden_states.to(self.projection.weight.dtype)))
+        return self.dropout(self.projection(hidden_states.to(self.layer_weights.dtype)))
 
 
 BATCHED_TEXT_FAMILIES = frozenset(
@@ -396,29 +415,15 @@ BATCHED_TEXT_FAMILIES = frozenset(
 )  # fmt: skip
 """Text encoders whose padded rows are known, by test, to give what they give alone; rows of any other run one by one."""
 
-OFFSET_POSITIONS = frozenset(
-    [
-        "roberta",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "camembert",
-        "roberta-prelayernorm",
-        "data2vec-text",
-        "longformer",
-        "mpnet",
-        "xmod",
-        "ernie_m",
-    ]
-)
-"""Encoders whose positions start behind that of the padding token: of 514 positions they use 512."""
-
 LONGEST_WINDOW = 8192
 """Tokens that go through an encoder at once, even where it holds more: what attention costs grows with their square."""
 
 
-def _longest_text(config: PreTrainedConfig) -> int:
+def _longest_text(encoder: PreTrainedModel) -> int:
     # CODEPATH: T5's encoder has no table of positions, and was trained on 512 tokens.
-    positions = getattr(config, "max_position_embeddings", None) or -1
+    positions = getattr(encoder.config, "max_position_embeddings", None) or -1
     positions = 512 if positions < 1 else positions
-    # CODEPATH: RoBERTa's kin count positions from behind the padding token; BERT and DistilBERT from 0.
-    return min(positions - (config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0), LONGEST_WINDOW)
+    # CODEPATH: RoBERTa's kin count positions from behind the padding token: of a table of 514 they use 512. BERT and DistilBERT from 0.
+    tables = [module for name, module in encoder.named_modules() if name.endswith("embeddings.position_embeddings")]
+    padding = getattr(tables[0], "padding_idx", None) if tables else None
+    return min(positions - (0 if padding is None else padding + 1), LONGEST_WINDOW)

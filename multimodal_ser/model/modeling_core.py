@@ -31,6 +31,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_multimodal_ser import MultimodalEmotionConfig
+from .loading import HEAD, load_whole
 from .modeling_branches import AudioBranch, TextBranch
 from .modeling_fusion import AttentiveStatisticsPooling, Concatenation, FusionLayer, GatedCombination
 
@@ -70,9 +71,22 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["AudioBranch", "TextBranch", "FusionLayer"]
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Load as transformers does, from safetensors alone: a checkpoint of ours holds no pickle."""
-        return super().from_pretrained(*args, **kwargs | {"use_safetensors": True})
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load as transformers does, but from safetensors alone, and never a part of the weights.
+
+        Raises:
+            ValueError: weights that are missing or of the wrong shape, with their names.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        loaded = cls._load_whole(pretrained_model_name_or_path, *args, **kwargs)
+        return loaded if wants_info else loaded[0]
+
+    @classmethod
+    def _load_whole(cls, source: Any, *args: Any, new: tuple[str, ...] = (), **kwargs: Any) -> tuple[Any, Any]:
+        """A model and transformers' account of its loading; `new` as in `load_whole`. A checkpoint of ours holds no pickle."""
+        model, info = load_whole(super().from_pretrained, cls.__name__, source, *args, new=new, **kwargs | {"use_safetensors": True})
+        align(model)
+        return model, info
 
     @classmethod
     def is_custom_code(cls) -> bool:
@@ -124,6 +138,7 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__(config)
         self.audio_branch = AudioBranch(config)
+        self.main_input_name = self.audio_branch.encoder.main_input_name  # Trainer looks for it in a batch
         self.text_branch = TextBranch(config)
         self.missing_audio = nn.Parameter(torch.zeros(1, 1, config.fusion_hidden_size))
         self.missing_text = nn.Parameter(torch.zeros(1, 1, config.fusion_hidden_size))
@@ -133,6 +148,10 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         # CODEPATH: "gated": the shipped checkpoint; "concatenated": heads trained on a thousand clips do better with it.
         self.combination = GatedCombination(config) if config.combination == "gated" else Concatenation()
         self.post_init()
+
+    @classmethod
+    def _load_whole(cls, source: Any, *args: Any, new: tuple[str, ...] = HEAD, **kwargs: Any) -> tuple[Any, Any]:
+        return super()._load_whole(source, *args, new=new, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """The text branch's token embeddings."""
@@ -146,8 +165,21 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
     def get_audio_features(
         self, inputs: torch.Tensor, audio_attention_mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples (B, S) or spectrogram (B, M, F), with their mask -> all hidden states (B, layers + 1, T, Da), frame mask (B, T)."""
-        return _encoded(self.audio_branch, inputs, audio_attention_mask)
+        """Samples (B, S) or spectrogram (B, M, F), with their mask -> all hidden states (B, layers + 1, T, Da), frame mask (B, T).
+
+        Processors give single precision; a model in another takes it too.
+
+        Raises:
+            ValueError: another shape than the audio branch takes, or a mask of another.
+        """
+        name, mask = self.main_input_name, audio_attention_mask
+        axes = "(B, S)" if name == "input_values" else "(B, F, M)" if self.audio_branch.time_first else "(B, M, F)"
+        if inputs.dim() != (2 if name == "input_values" else 3):
+            raise ValueError(f"{name}: expected {axes}, got {tuple(inputs.shape)}; use the model's own processor")
+        expected = (inputs.shape[0], inputs.shape[1 if self.audio_branch.time_first else -1])
+        if mask is not None and mask.shape != expected:
+            raise ValueError(f"audio_attention_mask: expected {expected}, got {tuple(mask.shape)}; use the model's own processor")
+        return _encoded(self.audio_branch, inputs.to(self.audio_branch.layer_weights.dtype), mask)
 
     # trf-ignore: TRF057 - documented by hand
     def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

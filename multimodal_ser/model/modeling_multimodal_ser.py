@@ -19,7 +19,6 @@ Symbols in shapes: B batch, S samples, T audio frames (50 a second), L text toke
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +29,20 @@ from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForTextEncoding, AutoProcessor, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
-from transformers.utils import ModelOutput, logging
+from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
+from .adapters import check_adapter
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
 from .hub_access import HUB_OPTIONS, PUSH_OPTIONS, fetch_processor, pinned, processor_source, push, telling
+from .loading import HEAD, checked_labels, trained_encoder, with_labels
 from .losses import concordance_loss, emotion_loss
 from .model_card import save_model_card
-from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel, align
+from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel
 from .modeling_whisper_audio_encoder import WhisperAudioEncoder
 from .pipeline import TASK, SpeechEmotionRecognitionPipeline
 from .processing_multimodal_ser import MultimodalEmotionProcessor
+from .repository_checks import check_weights
 
 try:  # transformers takes every import outside a try for one that copied code cannot do without, also under TYPE_CHECKING
     if TYPE_CHECKING:
@@ -52,9 +54,6 @@ except ImportError:
 
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "pretrained"
 """The checkpoint that is part of the package; `from_pretrained()` with no argument loads it."""
-
-HEAD = ("classifier.", "regressor.", "norm.")
-"""Where the names of the weights begin that `labels=[...]` starts anew, or may do without."""
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -108,6 +107,7 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 "the labels themselves (class indices, soft targets, admissible classes), and numbers are learned as dimensions=[...]"
             )
         self.model = MultimodalEmotionModel(config)
+        self.main_input_name = self.model.main_input_name
         gated = config.combination == "gated"
         width = config.fusion_hidden_size if gated else 4 * config.fusion_hidden_size
         # CODEPATH: gated vectors are normalised, as in the shipped checkpoint; concatenated statistics are taken as they are.
@@ -238,7 +238,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         if self._transcriber is None and self._whisper is not None:
             try:
                 from multimodal_ser.transcription import WhisperTranscriber
-            except ImportError as error:
+            except ModuleNotFoundError as error:
+                if error.name is None or not error.name.startswith("multimodal_ser"):
+                    raise
                 raise ImportError(
                     "transcriber: expected the package multimodal_ser, got none; pip install multimodal_ser, or give the text"
                 ) from error
@@ -283,46 +285,37 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         Raises:
             ValueError: weights that are missing or of the wrong shape, with their names; code of the repository that the processor
                 would run, without `trust_remote_code=True`.
-            OSError: what the Hub refuses, with the remedy; pickled weights; weights outside the folder.
+            OSError: what the Hub refuses, with the remedy; pickled weights, weights outside the folder, weights that are NaN.
         """
         source = str(SHIPPED_CHECKPOINT if pretrained_model_name_or_path is None else pretrained_model_name_or_path)
         if (Path(source).is_absolute() or source.startswith(".")) and not Path(source).exists():
             raise OSError(f"{source}: expected a folder with a checkpoint, or a Hub id, got no such folder; check the path")
-        hub = pinned(source, {"trust_remote_code": False} | {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs})
+        hub = pinned(
+            source, {"trust_remote_code": False} | {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}, kwargs.get("variant")
+        )
+        check_adapter(source, hub, labels)
         kwargs |= hub
         wants_info = kwargs.pop("output_loading_info", False)
         if labels is not None:
             config = kwargs.pop("config", None)
+            count = kwargs.pop("num_labels", len(labels))
+            if count != len(labels):
+                raise ValueError(f"num_labels: expected {len(labels)}, as there are labels, got {count}; leave it out")
             if not isinstance(config, MultimodalEmotionConfig):
                 fields = {
                     name: kwargs.pop(name) for name in MultimodalEmotionConfig.__dataclass_fields__ if name in kwargs and name != "dtype"
                 }
                 config = AutoConfig.from_pretrained(config or source, **hub, **fields)
             kwargs["config"] = with_labels(copy.deepcopy(config), labels)
-        kwargs |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # what does not fit is told below, by name; transformers would print a table of it
-        try:
-            model, info = telling(source, super().from_pretrained, source, *args, **kwargs)
-        finally:
-            logging.set_verbosity(verbosity)
-        new_head = HEAD if labels is not None else ("\0",)
-        mismatched = {name: f"{tuple(got)} instead of {tuple(expected)}" for name, got, expected in info["mismatched_keys"]}
-        wrong = [f"{name} (missing)" for name in sorted(info["missing_keys"]) if not name.startswith(new_head)]
-        wrong += [f"{name} ({shapes})" for name, shapes in sorted(mismatched.items()) if not name.startswith(new_head)]
-        if wrong:
-            raise ValueError(
-                f"{source}: expected all weights of a {cls.__name__}, got a checkpoint whose {', '.join(wrong[:8])}"
-                f"{f' and {len(wrong) - 8} more' if len(wrong) > 8 else ''} would be random; "
-                "load the right checkpoint, or ask for a new head with labels=[...]"
-            )
-        unknown = [name for name in sorted(info["unexpected_keys"]) if not name.startswith(new_head)]
-        if unknown:
-            warnings.warn(f"{source}: weights that a {cls.__name__} has no use for were left out: {', '.join(unknown[:8])}", stacklevel=2)
+        model, info = telling(source, cls._load_whole, source, *args, new=HEAD if labels is not None else (), **kwargs)
         if labels is not None:
+            if model.classifier.weight.is_meta:
+                raise ValueError(
+                    "labels: expected room in memory for the new head, got a device_map that puts it on disk; map it elsewhere"
+                )
             nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
             nn.init.zeros_(model.classifier.bias)
-        align(model)
+        check_weights(source, model)
         model._processor_source = processor_source(model, source, hub)
         fetch_processor(model, source)
         model._whisper = whisper
@@ -351,7 +344,7 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             audio_layers: keep only the lowest k layers of the speech encoder.
             processor: needed only where `audio` or `text` is a model, which knows no folder to load one from.
             whisper: the transcriber, as in `from_pretrained`.
-            **config: fields of `MultimodalEmotionConfig`.
+            **config: fields of `MultimodalEmotionConfig`; `weights_license` is what branches of a model of ours carry on, unless given.
 
         Raises:
             ValueError: an unknown field, labels that are not at least two different names, more layers than there are, a model that
@@ -374,6 +367,10 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 )
             audio_config[audio_model.config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = audio_layers
         names = checked_labels(labels)
+        licences = dict.fromkeys(
+            each.weights_license for each in (audio_model.config, text_model.config) if hasattr(each, "weights_license")
+        )
+        config.setdefault("weights_license", " and ".join(licences) or None)
         model = cls(
             MultimodalEmotionConfig(
                 audio_config=audio_config, text_config=text_config, id2label=dict(enumerate(names)),
@@ -400,7 +397,8 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         token: bool | str | None = None,
         revision: str | None = None,
         create_pr: bool = False,
-        max_shard_size: int | str = "50GB",
+        max_shard_size: int | str | None = "50GB",
+        tags: Sequence[str] | None = None,
     ) -> CommitInfo:
         """Upload model, processor, temperatures and card to a repository of the Hub, in one commit; it is made where there is none.
 
@@ -415,13 +413,14 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             revision: branch to push to; it is made where there is none.
             create_pr: open a pull request instead of changing the branch.
             max_shard_size: of one file of weights.
+            tags: further ones of the card; those that the repository's card has stay.
 
         Raises:
             OSError: what the Hub refuses, with the remedy.
         """
         return push(
             self, repo_id, commit_message=commit_message, commit_description=commit_description, private=private, token=token,
-            revision=revision, create_pr=create_pr, max_shard_size=max_shard_size,
+            revision=revision, create_pr=create_pr, max_shard_size=max_shard_size, tags=tags,
         )  # fmt: skip
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
@@ -440,47 +439,13 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
 
 
-def checked_labels(labels: Sequence[str]) -> list[str]:
-    """The names of classes, if they are at least two different ones."""
-    if isinstance(labels, str) or len(set(labels)) != len(labels) or len(labels) < 2:
-        raise ValueError(f"labels: expected at least two different names, got {labels!r}; give a list such as ['calm', 'urgent']")
-    return list(labels)
-
-
-def trained_encoder(given: str | Path | PreTrainedModel, auto_class: Any) -> PreTrainedModel:
-    """The encoder of a folder, of a Hub id, or of a model with any head."""
-    if isinstance(given, PreTrainedModel):
-        return given if given.config.model_type == "whisper" else given.base_model
-    config = AutoConfig.from_pretrained(given)
-    if type(config) not in auto_class._model_mapping:  # decoder language models are known to AutoModel alone
-        auto_class = AutoModel
-    model, info = auto_class.from_pretrained(given, use_safetensors=True, output_loading_info=True)
-    # What SpecAugment masks with is not in checkpoints that were fine-tuned without it; a pooler is not used.
-    missing = [name for name in sorted(info["missing_keys"]) if "masked_spec_embed" not in name and "pooler" not in name]
-    if missing:
-        raise ValueError(
-            f"{given}: expected all weights of a {type(model).__name__}, got a checkpoint without {', '.join(missing[:8])}"
-            f"{f' and {len(missing) - 8} more' if len(missing) > 8 else ''}; get it again"
-        )
-    return model
-
-
-def with_labels(config: MultimodalEmotionConfig, labels: Sequence[str]) -> MultimodalEmotionConfig:
-    """The same configuration with other classes; what was fitted to the old ones (class weights, temperatures, label sets) is reset."""
-    names = checked_labels(labels)
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: index for index, name in enumerate(names)}
-    config.class_weights = None
-    config.temperature = dict.fromkeys(MODALITY_CASES, 1.0)
-    config.conformal = {}
-    return config
-
-
 def _package() -> Any:
     try:
         import multimodal_ser.prediction
         import multimodal_ser.speakers
-    except ImportError as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
+    except ModuleNotFoundError as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
+        if error.name is None or not error.name.startswith("multimodal_ser"):
+            raise  # the package is there, and something that it needs is not
         raise ImportError(
             "predict: expected the package multimodal_ser, got none; pip install multimodal_ser, or call the model itself"
         ) from error

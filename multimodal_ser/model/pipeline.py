@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForAudioClassification, Pipeline
+from transformers import AutoModelForAudioClassification, AutoProcessor, Pipeline
 
 TASK = "speech-emotion-recognition"
 """What `transformers.pipeline` is asked for."""
@@ -47,10 +47,10 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
 
     Args:
         model: the classifier.
-        processor: None: the model's own.
+        processor: or its folder or Hub id; None: the model's own.
         **kwargs: those of `transformers.Pipeline`: `device`, `batch_size`, `num_workers`; and those of a call.
 
-    A call takes, beside its inputs (one, a list, a dataset, a generator):
+    A call takes, beside its inputs (one, a list, a generator, a `Dataset` of torch or of Hugging Face with a dict a row):
         top_k: how many labels, the most probable first; None: all.
         sampling_rate: of arrays that do not say it themselves, Hz.
         on_error: "raise", or "skip": what is wrong with an input is an exception in the place of its answer.
@@ -77,14 +77,29 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
 
     def __init__(self, model: Any, *args: Any, processor: Any = None, **kwargs: Any):
         kwargs.pop("local_files_only", None)  # transformers.pipeline has used it, and hands it on
+        if getattr(model.config, "model_type", None) != "multimodal_ser":
+            raise ValueError(
+                f"{TASK}: expected a MultimodalEmotionClassifier, got a {type(model).__name__}; its pipeline is audio-classification"
+            )
+        if isinstance(processor, str | Path):
+            processor = AutoProcessor.from_pretrained(processor)
         super().__init__(model, *args, processor=model.processor if processor is None else processor, **kwargs)
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answers to the inputs: a list for one input, a list of lists for a list, an iterator for what is iterated over."""
+        if isinstance(inputs, list) and not inputs:
+            return []
+        if type(inputs).__module__.partition(".")[0] == "datasets":  # transformers takes it for one input
+            inputs = (row for row in inputs)
+        return super().__call__(inputs, *args, **kwargs)
 
     def _sanitize_parameters(
         self, top_k: int | None = None, sampling_rate: int | None = None, on_error: str | None = None, **unknown: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(
-                f"{TASK}: expected top_k, sampling_rate or on_error, got {', '.join(unknown)}; see the pipeline's documentation"
+                f"{TASK}: expected top_k, sampling_rate or on_error, got {', '.join(unknown)}; words stand beside their recording, "
+                'as {"audio": ..., "text": ...}; predict() of the model has more options'
             )
         if on_error not in (None, "raise", "skip"):
             raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}; choose one of them")
@@ -140,8 +155,6 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
             context=[context for *_, context in rows],
             sampling_rate=SAMPLING_RATE,
         ).to(self.device)
-        dtype = self.model.dtype
-        inputs = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
         return self.model(**inputs).logits.float().softmax(-1).cpu()
 
     def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> list[dict[str, Any]] | Exception:

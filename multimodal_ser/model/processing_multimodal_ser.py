@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoFeatureExtractor, AutoTokenizer, BatchFeature, ProcessorMixin
+from transformers.utils import is_sentencepiece_available
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -63,14 +64,16 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         feature_extractor = AutoFeatureExtractor.from_pretrained(audio)
         if feature_extractor.model_input_names[0] == "input_values":
             feature_extractor.return_attention_mask = True  # transformers' own pipeline then hands the mask on
-        return cls(feature_extractor, AutoTokenizer.from_pretrained(text))
+        return cls(feature_extractor, _tokenizer(text))
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
-        """Write it into a folder; the padding of the last call, which a tokenizer would keep in its file, is forgotten first."""
+        """Write it into a folder; what a tokenizer would keep of its last call (padding) and of its loading is forgotten first."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None:
             backend.no_padding()
             backend.no_truncation()
+        for how_loaded in ("is_local", "local_files_only"):
+            self.tokenizer.init_kwargs.pop(how_loaded, None)
         return super().save_pretrained(save_directory, **kwargs)
 
     @property
@@ -204,6 +207,17 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             nothing = torch.zeros(len(texts), 1, dtype=torch.long)
             return {"input_ids": nothing, "attention_mask": nothing}
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"] * given}
+
+
+def _tokenizer(source: str) -> Any:
+    """A tokenizer of a folder or a Hub id; of a SentencePiece file transformers says no more than that it is none of tiktoken's."""
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (ValueError, ImportError) as error:
+        if is_sentencepiece_available() or not any(sign in str(error) for sign in ("Error parsing line", "entence", "tiktoken")):
+            raise
+        remedy = "pip install sentencepiece protobuf, or give a tokenizer.json"
+        raise ValueError(f"{source}: expected a tokenizer that can be read, got a SentencePiece model alone; {remedy}") from error
 
 
 TWO_FRAMES = 560
