@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from multimodal_ser.audio import MAX_DURATION, SAMPLING_RATE, Channels
+from multimodal_ser.conformal import conformal_labels
 from multimodal_ser.errors import InputError
 from multimodal_ser.items import Item, Modalities, Row, Track, column, missing
 from multimodal_ser.labels import label_map, merge_probabilities
@@ -411,6 +412,7 @@ class _Run:
         native = {label: float(value) for label, value in zip(self.model.labels, values / values.sum(), strict=True)}
         probabilities = merge_probabilities(native, self.label_set)
         label = max(probabilities, key=lambda name: probabilities[name])
+        threshold = self.model.config.conformal.get("both" if len(track.used) == 2 else next(iter(track.used)))
         if "audio" in track.used and not track.voiced:
             track.notes["nobody was heard to speak: the audio says nothing of an emotion"] = None
         parts = sorted(track.transcripts, key=lambda part: part[0])
@@ -428,19 +430,8 @@ class _Run:
             source=item.source,
             notes=tuple(track.notes),
             abstained=self.abstain_below is not None and probabilities[label] < self.abstain_below,
-            conformal_labels=self._conformal_labels(probabilities, track.used),
+            conformal_labels=conformal_labels(probabilities, threshold, self.label_set),
         )
-
-    def _conformal_labels(self, probabilities: dict[str, float], used: set[str]) -> tuple[str, ...] | None:
-        """The label set that the model was calibrated to give, the most probable first."""
-        stored = self.model.config.conformal.get("both" if len(used) == 2 else next(iter(used)))
-        # a threshold on single labels holds for merged ones too: the merged label is at least as probable as the one that is right
-        merged = stored is not None and stored["method"] == "lac" and stored["label_set"] == "native"
-        if stored is None or not (merged or stored["label_set"] == self.label_set):
-            return None
-        names = sorted(probabilities, key=lambda name: -probabilities[name])
-        scores = nonconformity(np.array([[probabilities[name] for name in names]]), stored["method"])[0]
-        return tuple(name for name, score in zip(names, scores, strict=True) if score <= stored["threshold"]) or (names[0],)
 
 
 def _scores(model: MultimodalEmotionClassifier, rows: list[tuple], speaker_mean: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -457,7 +448,7 @@ def run_model(model: MultimodalEmotionClassifier, rows: list[tuple], speaker_mea
     inputs = model.processor(audio=audio, text=text, context=context, sampling_rate=SAMPLING_RATE).to(model.device)
     inputs = {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
     if speaker_mean is not None and any(waveform is not None for waveform in audio):
-        inputs["speaker_mean"] = speaker_mean.to(model.device, model.dtype).expand(len(rows), -1, -1)
+        inputs["speaker_mean"] = torch.as_tensor(speaker_mean).to(model.device, model.dtype).expand(len(rows), -1, -1)
     training = model.training
     model.eval()
     try:
@@ -492,27 +483,3 @@ def predict_logits(
     """
     run = _LogitRun(model, None, modalities, language, "native", "mix", None, False, batch_size, MAX_DURATION, "skip")
     return run.outcomes(items, alone=False)
-
-
-def nonconformity(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
-    """How ill each label would fit: label sets hold those whose score is at most a threshold.
-
-    Args:
-        probabilities: (N, C).
-        method: "lac": 1 - the label's probability (Sadinle et al. 2019, https://arxiv.org/abs/1609.00451); "aps": the sum of the
-            probabilities down to the label, the largest first (Romano et al. 2020, https://arxiv.org/abs/2006.02544; not randomised).
-
-    Returns:
-        (N, C), 0..1.
-
-    Example:
-        >>> import numpy as np
-        >>> from multimodal_ser.prediction import nonconformity
-        >>> nonconformity(np.array([[0.25, 0.5, 0.25]]), "aps").tolist()
-        [[0.75, 0.5, 1.0]]
-    """
-    if method == "lac":
-        return 1 - probabilities
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    sums = np.minimum(np.take_along_axis(probabilities, order, 1).cumsum(1), 1.0)
-    return np.take_along_axis(sums, order.argsort(1), 1)

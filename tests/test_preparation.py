@@ -127,7 +127,7 @@ def test_long_recordings_are_measured_piece_by_piece_as_if_whole(tmp_path, monke
     path = record(tmp_path / "a.wav", 3.0, seed=5, rate=22050)
     rows = [row(path), row(path, start=0.7, end=2.3)]
     whole = survey(rows).measured
-    monkeypatch.setattr("multimodal_ser.audio.PIECE", 997)
+    monkeypatch.setattr("multimodal_ser.decoding.PIECE", 997)
     assert survey(rows).measured == whole
 
 

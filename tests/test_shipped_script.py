@@ -21,10 +21,12 @@ SPEAKERS = {
     "nemo": ("nemo_EB0", "nemo_WR0", "nemo_IC0", "nemo_KD0"),
 }
 
+HEARD = ("anger", "neutral", "sadness")
+
 
 @pytest.fixture(scope="module")
 def handful(data, tmp_path_factory):
-    """One clip an emotion of four speakers a corpus, one of whom is to stay unseen, and a thousand texts."""
+    """A clip of each of three emotions of four speakers a corpus, one of whom is to stay unseen, and a few hundred texts."""
     folder = tmp_path_factory.mktemp("data")
     for corpus, speakers in SPEAKERS.items():
         (folder / corpus).mkdir()
@@ -38,7 +40,7 @@ def handful(data, tmp_path_factory):
             writer = csv.DictWriter(target, rows.fieldnames)
             writer.writeheader()
             for row in rows:
-                if row["speaker"] in speakers and (row["speaker"], row["emotion"]) not in seen:
+                if row["speaker"] in speakers and row["emotion"] in HEARD and (row["speaker"], row["emotion"]) not in seen:
                     seen.add((row["speaker"], row["emotion"]))
                     writer.writerow(row)
     (folder / "noise").symlink_to(data / "noise")
@@ -46,20 +48,20 @@ def handful(data, tmp_path_factory):
     for name in ("goemotions_ekman.csv", "dailydialog.csv"):
         with open(data / "text" / name, encoding="utf-8") as source:
             (folder / "text" / name).write_text(
-                "".join(line for line, _ in zip(source, range(1000), strict=False)) if name[0] == "g" else source.readline()
+                "".join(line for line, _ in zip(source, range(400), strict=False)) if name[0] == "g" else source.readline()
             )
     return folder
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    """A random BERT of MiniLM's shape."""
+    """A small random BERT."""
     folder = tmp_path_factory.mktemp("encoder")
     letters = string.ascii_lowercase + string.digits + string.punctuation
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), "happy", "sad", "the", "you"]
     BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, do_lower_case=True).save_pretrained(folder)
     BertModel(
-        BertConfig(vocab_size=len(pieces), hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+        BertConfig(vocab_size=len(pieces), hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96)
     ).save_pretrained(folder)
     return folder
 
@@ -67,7 +69,7 @@ def encoder(tmp_path_factory):
 def test_it_runs_and_resumes(handful, encoder, whisper_weights, tmp_path):
     command = [
         sys.executable, FOLDER / "make.py", "--data", handful, "--whisper", whisper_weights / "transformers" / "base", "--text-encoder", encoder,
-        "--output-dir", tmp_path, "--distillation-steps", "2", "--fusion-steps", "2",
+        "--output-dir", tmp_path, "--distillation-steps", "2", "--fusion-steps", "2", "--full-precision",  # bfloat16 crawls on processors that emulate it
     ]  # fmt: skip
     done = subprocess.run([*map(str, command)], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

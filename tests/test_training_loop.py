@@ -23,6 +23,8 @@ from multimodal_ser.training.data import ClipData, Targets, examine
 from multimodal_ser.training.loop import Loop
 from multimodal_ser.training.parameters import Freezing, parameter_groups
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 LABELS = ["anger", "happiness", "sadness"]
 QUIET = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "logging_steps": 1}
 STILL = {"label_smoothing_factor": 0.0, "audio_mask_spans": 0}
@@ -226,7 +228,7 @@ def test_the_trainer_of_transformers_accumulates_the_same_gradients(manifest, tm
         train_dataset=list(range(len(data))), data_collator=data.batch, callbacks=[Watch()],
     ).train()  # fmt: skip
     assert len(ours) > 100 and max(float(gradient.abs().max()) for gradient in ours.values()) > 1e-3
-    assert largest_difference(ours, theirs) < 1e-6
+    assert largest_difference(ours, theirs) < 1e-5  # of gradients up to 6; counted as often as there are passes they would be 6 times that
 
 
 # learning

@@ -54,12 +54,12 @@ def new_student(teacher: WhisperAudioEncoder) -> Wav2Vec2Model:
     return student
 
 
-def train_audio(clips: list[Clip], whisper: str, folder: Path, steps: int) -> None:
+def train_audio(clips: list[Clip], whisper: str, folder: Path, steps: int, bf16: bool = True) -> None:
     """Train for `steps`, resuming from `folder`; write the student there as a transformers model."""
     torch.manual_seed(0)
     encoder = WhisperAudioEncoder.from_whisper(WhisperModel.from_pretrained(whisper, dtype=torch.float32), LAYERS)
     teacher = Teacher(encoder, WhisperFeatureExtractor.from_pretrained(whisper), layers=range(LAYERS + 1))
     distil(
         new_student(encoder), teacher, [clip.waveform for clip in clips], folder, steps=steps, batch_size=16, seconds=3.0, shift=SHIFT,
-        learning_rate=3e-4, front_learning_rate=1e-3, warmup_steps=100, seed=20261123,
+        learning_rate=3e-4, front_learning_rate=1e-3, warmup_steps=100, bf16=bf16, seed=20261123,
     )  # fmt: skip

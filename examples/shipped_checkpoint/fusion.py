@@ -45,10 +45,10 @@ By itself this did not sharpen attention; it was not tried to leave it out where
 BATCH = 64
 
 
-def encode(student: Wav2Vec2Model, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
+def encode(student: Wav2Vec2Model, waveforms: list[np.ndarray], bf16: bool = True) -> list[torch.Tensor]:
     """Hidden states (layers + 1, T, Da) of each waveform, in half precision; each runs alone, so that none is padded."""
     states = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         for waveform in waveforms:
             normalised = (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
             output = student(torch.from_numpy(normalised)[None], output_hidden_states=True).hidden_states
@@ -91,7 +91,7 @@ class Disturbance:
         return waveform / waveform.abs().max().clamp_min(1e-4)
 
 
-def student_states(student: Wav2Vec2Model, clips: list[Clip], data: Path, folder: Path) -> list[list[torch.Tensor]]:
+def student_states(student: Wav2Vec2Model, clips: list[Clip], data: Path, folder: Path, bf16: bool = True) -> list[list[torch.Tensor]]:
     """Every clip in every variant, (variants, clips); a variant that was computed before is read from `folder`."""
     from safetensors.torch import load_file, save_file
 
@@ -100,7 +100,7 @@ def student_states(student: Wav2Vec2Model, clips: list[Clip], data: Path, folder
         path = folder / f"states-{speed}-{form}.safetensors"
         if not path.exists():
             began = time.monotonic()
-            states = encode(student, [variant(clip, form, speed, disturbance) for clip in clips])
+            states = encode(student, [variant(clip, form, speed, disturbance) for clip in clips], bf16)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({str(i): value for i, value in enumerate(states)}, path)
             print(json.dumps({"variant": [form, speed], "clips": len(clips), "seconds": round(time.monotonic() - began)}), flush=True)
@@ -212,7 +212,7 @@ class Rows:
         }  # fmt: skip
 
 
-def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps: int) -> None:
+def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps: int, bf16: bool = True) -> None:
     """Branches frozen, fusion and heads trained; one cycle, last step, no selection."""
     model.model.audio_branch.hidden_mean, model.model.audio_branch.hidden_std = rows.statistics()
     model.requires_grad_(True)
@@ -237,7 +237,7 @@ def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps
             group["lr"] = rate
         batch = rows.batch(step)
         torch.manual_seed(step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             output = model(**{name: value for name, value in batch.items() if name != "labels"})
             alone = [model.classifier(model.norm(vector)) for vector in pooled.values()]
         loss = emotion_loss(output.logits, batch["labels"], 0.1)
@@ -323,19 +323,19 @@ def build(audio_folder: Path, text_folder: Path) -> MultimodalEmotionClassifier:
     )  # fmt: skip
 
 
-def train_fusion(data: Path, clips: list[Clip], folder: Path, output: Path, steps: int) -> None:
+def train_fusion(data: Path, clips: list[Clip], folder: Path, output: Path, steps: int, bf16: bool = True) -> None:
     """Train without the validation speakers and fit the temperatures; then train on all, and write the checkpoint."""
     model = build(folder / "audio", folder / "text")
-    states = student_states(model.model.audio_branch.encoder, clips, data, folder / "fusion")
+    states = student_states(model.model.audio_branch.encoder, clips, data, folder / "fusion", bf16)
     texts, validation_texts = split_off(read_texts(data, "train"))
     tokenizer = model.processor.tokenizer
     kept = [i for i, clip in enumerate(clips) if clip.speaker not in VALIDATION_SPEAKERS]
     held = [i for i, clip in enumerate(clips) if clip.speaker in VALIDATION_SPEAKERS]
     rows = Rows([clips[i] for i in kept], [[variant_states[i] for i in kept] for variant_states in states], texts, tokenizer, seed=11)
-    train_head(model, rows, folder / "fusion" / "validation.safetensors", steps)
+    train_head(model, rows, folder / "fusion" / "validation.safetensors", steps, bf16)
     temperatures = fit_temperatures(model, [clips[i] for i in held], [states[0][i] for i in held], validation_texts)
     model = build(folder / "audio", folder / "text")
-    train_head(model, Rows(clips, states, texts, tokenizer, seed=12), folder / "fusion" / "all.safetensors", steps)
+    train_head(model, Rows(clips, states, texts, tokenizer, seed=12), folder / "fusion" / "all.safetensors", steps, bf16)
     model.config.temperature = temperatures
     model.config.modality_dropout = 0.2  # what a user who trains on gets by default
     export(model, output)

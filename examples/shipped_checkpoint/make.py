@@ -27,17 +27,19 @@ def main() -> None:
     parser.add_argument("--distillation-steps", type=int, default=2000)
     parser.add_argument("--fusion-steps", type=int, default=500)
     parser.add_argument("--stages", nargs="+", default=["audio", "text", "fusion"], choices=["audio", "text", "fusion"])
+    parser.add_argument("--full-precision", action="store_true", help="no bfloat16: faster on processors that only emulate it (AVX2)")
     args = parser.parse_args()
     torch.set_flush_denormal(True)
+    bf16 = not args.full_precision
     if "audio" in args.stages:
-        train_audio(read_clips(args.data), args.whisper, args.output_dir / "audio", args.distillation_steps)
+        train_audio(read_clips(args.data), args.whisper, args.output_dir / "audio", args.distillation_steps, bf16)
     if "text" in args.stages:
-        train_text(args.data, args.text_encoder, args.output_dir / "text")
+        train_text(args.data, args.text_encoder, args.output_dir / "text", bf16)
     if "fusion" in args.stages:
         clips = [
             clip for i, clip in enumerate(read_clips(args.data)) if clip.corpus != "nemo" or i % 2 == 0
         ]  # nEMO is four times as large as RAVDESS
-        train_fusion(args.data, clips, args.output_dir, args.output_dir / "checkpoint", args.fusion_steps)
+        train_fusion(args.data, clips, args.output_dir, args.output_dir / "checkpoint", args.fusion_steps, bf16)
 
 
 if __name__ == "__main__":

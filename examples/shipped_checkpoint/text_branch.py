@@ -114,7 +114,7 @@ def macro_f1(model: nn.Module, tokenizer: BertTokenizer, rows: list[tuple[str, s
     return float(f1_score([EKMAN.index(canonical_emotion(row[2])) for row in rows], predicted, average="macro"))
 
 
-def train_text(data: Path, source: str, folder: Path, epochs: int = 2, batch_size: int = 48) -> None:
+def train_text(data: Path, source: str, folder: Path, bf16: bool = True, epochs: int = 2, batch_size: int = 48) -> None:
     """Fine-tune, resuming from `folder`; write encoder and tokenizer there."""
     torch.manual_seed(1)
     everything, validation = split_off(read_texts(data, "train"))
@@ -145,7 +145,7 @@ def train_text(data: Path, source: str, folder: Path, epochs: int = 2, batch_siz
         batch = tokenizer([row[1] for row in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         targets = torch.tensor([admissible_classes(row[2], row[0]) for row in rows])
         torch.manual_seed(10_000 + step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits = model(batch["input_ids"], batch["attention_mask"])
         loss = emotion_loss(logits, targets, 0.05, weights)
         optimizer.zero_grad(set_to_none=True)

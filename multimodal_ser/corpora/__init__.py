@@ -1,10 +1,11 @@
 """Corpora: tables and folders of labelled recordings and texts, and which of their rows may be learned from."""
 
 from multimodal_ser.corpora.leaks import Leak, content_hashes, find_leaks
-from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest, write_manifest
+from multimodal_ser.corpora.manifest import read_manifest, write_manifest
 from multimodal_ser.corpora.protocols import Fold, folds
 from multimodal_ser.corpora.recordings import check_recordings
 from multimodal_ser.corpora.registry import CORPORA, Corpus, read_corpus
+from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.corpora.splits import Split, split_rows
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from multimodal_ser.corpora.files import RECORDINGS, files_below
-from multimodal_ser.corpora.manifest import Manifest, ManifestRow
+from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.corpora.splits import SPLIT_NAMES
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
-from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest
+from multimodal_ser.corpora.manifest import read_manifest
+from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.corpora.splits import SPLIT_NAMES
 from multimodal_ser.corpora.tables import COLUMNS
 from multimodal_ser.errors import InputError

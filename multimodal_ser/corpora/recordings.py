@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from multimodal_ser.audio import MIN_DURATION
-from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from multimodal_ser.corpora.files import RECORDINGS, files_below, preference
-from multimodal_ser.corpora.leaks import counted
-from multimodal_ser.corpora.manifest import Manifest, ManifestRow
+from multimodal_ser.corpora.likeness import counted
+from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CorpusLabels
 

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from multimodal_ser.corpora.leaks import alike_speakers, counted, some, sound_groups
-from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.likeness import alike_speakers, counted, some, sound_groups
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 
 SPLIT_NAMES: Mapping[str, str] = MappingProxyType(
@@ -130,7 +130,7 @@ def without_copies(rows: Sequence[ManifestRow], split: Split, sounds: Sequence[H
     Args:
         rows: that were split.
         split: indices of them.
-        sounds: of each row (`leaks.sound_groups`).
+        sounds: of each row (`likeness.sound_groups`).
 
     Raises:
         InputError: nothing is left to learn from.

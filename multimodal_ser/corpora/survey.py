@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser.audio import MAX_DURATION, MIN_DURATION, SAMPLING_RATE, as_recorded
-from multimodal_ser.corpora.leaks import alike_speakers, counted
-from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.likeness import alike_speakers, counted
 from multimodal_ser.corpora.recordings import in_order, part_error, past_the_end, recording_error
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser.audio import MIN_DURATION, SAMPLING_RATE, load_audio
-from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 
 logger = logging.getLogger(__name__)

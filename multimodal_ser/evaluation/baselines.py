@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from multimodal_ser.corpora.manifest import ManifestRow
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation.baseline_features import FeatureReader, descriptors, egemaps, sequence, statistics
 from multimodal_ser.evaluation.baseline_lexicon import emotion_counts

@@ -295,3 +295,20 @@ def difference(one: Pooled, other: Pooled, data: EvaluatedRows, resamples: int) 
 def number(value: Any) -> float | None:
     """As JSON has it: what is no number is null."""
     return float(value) if value is not None and math.isfinite(float(value)) else None
+
+
+def system_name(entry: Mapping[str, Any]) -> str:
+    """What people call a system: "network, audio + text"."""
+    return entry["system"] if entry["case"] == "any" else f"{entry['system']}, {entry['case']}"
+
+
+def percent(value: float | None) -> str:
+    """A share in percent with one decimal; nothing where there is none."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def span(ends: Sequence[float | None] | None, factor: float = 100.0, digits: int = 1) -> str:
+    """An interval, in percent; nothing where none follows."""
+    if ends is None or ends[0] is None or ends[1] is None:
+        return "–"
+    return f"{factor * ends[0]:.{digits}f} to {factor * ends[1]:.{digits}f}"

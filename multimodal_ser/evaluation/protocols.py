@@ -10,7 +10,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +33,12 @@ from multimodal_ser.evaluation.arguments import EvaluationArguments
 from multimodal_ser.evaluation.folders import no_empty_folder
 from multimodal_ser.evaluation.merging import Merging
 from multimodal_ser.evaluation.provenance import Provenance, origin, provenance, unseen_rows
-from multimodal_ser.evaluation.rows import label_set_names, read_rows
+from multimodal_ser.evaluation.report import build_report, in_short, write_report
+from multimodal_ser.evaluation.rows import Part, label_set_names, read_rows
 from multimodal_ser.training.record import write_json
 
 SHOWN = 5
 """Errors that are told one by one; the report has all."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one fold learns from, selects on and is measured on.
-
-    Args:
-        name: of the fold; "" where nothing is trained.
-        split: of the rows; the test part is what is measured.
-        leaks: what the parts share, a line each.
-    """
-
-    name: str
-    split: Split
-    leaks: tuple[str, ...] = ()
 
 
 def evaluate(args: EvaluationArguments, say: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -111,7 +97,6 @@ class _Evaluation:
 
     def report(self) -> dict[str, Any]:
         """Do it."""
-        from multimodal_ser.evaluation.report import build_report, write_report
         from multimodal_ser.training.caching import progress_bar
         from multimodal_ser.training.record import data_hash, make_folder
 
@@ -413,8 +398,6 @@ class _Evaluation:
 
     def _add(self, answers: Answers) -> None:
         """Keep, and tell what they are worth."""
-        from multimodal_ser.evaluation.report import in_short
-
         self.answers.append(answers)
         question = answers.question
         name = ", ".join(filter(None, [question.system, question.case, question.condition]))

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multimodal_ser.evaluation.answers import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
-from multimodal_ser.evaluation.figures import NAMES, Pooled, difference, short_figures, system_figures
-from multimodal_ser.evaluation.rows import EvaluatedRows
+from multimodal_ser.evaluation.figures import NAMES, Pooled, difference, short_figures, span, system_figures, system_name
+from multimodal_ser.evaluation.html import render_html
+from multimodal_ser.evaluation.rows import EvaluatedRows, Part
+from multimodal_ser.evaluation.sections import sections
 
 if TYPE_CHECKING:
     from multimodal_ser.evaluation.arguments import EvaluationArguments
     from multimodal_ser.evaluation.merging import Merging
-    from multimodal_ser.evaluation.protocols import Part
     from multimodal_ser.evaluation.provenance import Provenance
 
 VERSION = 1
@@ -102,30 +103,12 @@ def build_report(
 
 def write_report(report: Mapping[str, Any], folder: str | Path) -> None:
     """Write report.json, report.md and report.html."""
-    from multimodal_ser.evaluation.html import render_html
     from multimodal_ser.training.record import write_json
 
     folder = Path(folder)
     write_json(folder / "report.json", report)
     (folder / "report.md").write_text(render_markdown(report), encoding="utf-8", errors="backslashreplace")
     (folder / "report.html").write_text(render_html(report), encoding="utf-8", errors="xmlcharrefreplace")
-
-
-def system_name(entry: Mapping[str, Any]) -> str:
-    """What people call a system: "network, audio + text"."""
-    return entry["system"] if entry["case"] == "any" else f"{entry['system']}, {entry['case']}"
-
-
-def percent(value: float | None) -> str:
-    """A share in percent with one decimal; nothing where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def span(ends: Sequence[float | None] | None, factor: float = 100.0, digits: int = 1) -> str:
-    """An interval, in percent; nothing where none follows."""
-    if ends is None or ends[0] is None or ends[1] is None:
-        return "–"
-    return f"{factor * ends[0]:.{digits}f} to {factor * ends[1]:.{digits}f}"
 
 
 def _place(case: str) -> int:
@@ -351,8 +334,6 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     Args:
         report: as `build_report` gives it.
     """
-    from multimodal_ser.evaluation.sections import sections
-
     lines = [f"# {escaped(report['title'])}", ""]
     for section in sections(report):
         lines += [f"## {escaped(section.title)}", ""]

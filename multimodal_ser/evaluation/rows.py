@@ -10,12 +10,28 @@ import numpy as np
 
 from multimodal_ser.corpora import ManifestRow, read_manifest
 from multimodal_ser.corpora.emotions import fixed_sentences, relabelled, without_odd_emotions
+from multimodal_ser.corpora.splits import Split
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LABEL_SETS, label_map
 
 if TYPE_CHECKING:
     from multimodal_ser.evaluation.arguments import EvaluationArguments
     from multimodal_ser.training.data import Clip
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one fold learns from, selects on and is measured on.
+
+    Args:
+        name: of the fold; "" where nothing is trained.
+        split: of the rows; the test part is what is measured.
+        leaks: what the parts share, a line each.
+    """
+
+    name: str
+    split: Split
+    leaks: tuple[str, ...] = ()
 
 
 @dataclass

@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from multimodal_ser.conformal import nonconformity
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation.temperature import checked, matrix
-from multimodal_ser.prediction import nonconformity
 
 Method = Literal["lac", "aps"]
 
@@ -36,7 +36,7 @@ def conformal_threshold(
         speakers: (N,) whose each clip is.
 
     Returns:
-        0..1, the largest `prediction.nonconformity` in a set, the ceil((N + 1) coverage)-th smallest of the right labels'. 1, which puts
+        0..1, the largest `conformal.nonconformity` in a set, the ceil((N + 1) coverage)-th smallest of the right labels'. 1, which puts
         all labels in, where there are too few clips (or speakers) to promise so much.
 
     Raises:

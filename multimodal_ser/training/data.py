@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from multimodal_ser.training.batching import PairMaker
 if TYPE_CHECKING:
     from multimodal_ser.training.augmentation import Augmenter
     from multimodal_ser.training.embedding_cache import EmbeddingCache
-    from multimodal_ser.training.voices import Voices
 
 
 @dataclass(frozen=True)
@@ -234,6 +233,16 @@ def with_class(clips: Sequence[Clip], labels: Sequence[str]) -> tuple[list[Clip]
     return good, errors
 
 
+class Disguise(Protocol):
+    """What gives clips other voices."""
+
+    def apply(
+        self, hidden_states: torch.Tensor, mask: torch.Tensor, rows: list[int | None], epoch: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The hidden states (B, layers + 1, T, Da), and the speakers' means (B, layers + 1, Da) or None; see `voices.Voices.apply`."""
+        ...
+
+
 @dataclass
 class ClipData:
     """Clips, and how they become batches.
@@ -247,7 +256,7 @@ class ClipData:
         training: whether clips are disturbed, cut at random, and paired.
         augmenter: what disturbs them.
         audio_cache, text_cache: where the hidden states of frozen branches are read from.
-        voices: what makes clips sound like other speakers.
+        voices: what makes clips sound like other speakers (`voices.Voices`).
     """
 
     clips: list[Clip]
@@ -261,7 +270,7 @@ class ClipData:
     augmenter: Augmenter | None = None
     audio_cache: EmbeddingCache | None = None
     text_cache: EmbeddingCache | None = None
-    voices: Voices | None = None
+    voices: Disguise | None = None
     pairs: PairMaker | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:

@@ -359,7 +359,7 @@ class _Run:
         whole.save_pretrained(folder)
         if self.args.lora_rank:
             (folder / "adapter").mkdir()
-            save_adapter(model, str(folder / "adapter"), trained, self.args, self.args.model or self.args.audio_model)
+            save_adapter(model, str(folder / "adapter"), trained, self.args, self.args.model)  # encoders alone are no base
 
     def _begin(self, prepared: Prepared) -> None:
         """Write what is known before the first step; from now on the folder holds a run."""

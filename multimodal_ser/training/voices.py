@@ -7,15 +7,11 @@ and a clip is heard against its own speaker's mean, so that `predict(speaker=...
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
 from multimodal_ser.errors import InputError
-
-if TYPE_CHECKING:
-    from multimodal_ser.training.data import ClipData
+from multimodal_ser.training.data import ClipData
 
 FEWEST, MOST = 4, 16
 """Clips that a speaker's mean is taken of: as few and as many as somebody may enroll with."""

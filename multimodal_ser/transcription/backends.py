@@ -86,7 +86,7 @@ class FasterWhisperBackend:
 
 
 class OpenAIWhisperBackend:
-    """openai-whisper, the reference. Its own `torch.load(weights_only=True)` is the only pickle that this library lets in."""
+    """openai-whisper, the reference. Its files are pickles, of which it reads tensors alone (`torch.load(weights_only=True)`)."""
 
     def __init__(self, weights: WhisperWeights, device: str, compute_type: str | None):
         import whisper

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_ser.corpora.files import recordings_below
-from multimodal_ser.corpora.manifest import Manifest, ManifestRow, read_manifest
+from multimodal_ser.corpora.manifest import read_manifest
+from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import EMOTIONS, CorpusLabels, LabelError, canonical_emotion
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from multimodal_ser.corpora.manifest import ManifestRow
 from multimodal_ser.corpora.readers import emotion_of, read_names
 from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
 

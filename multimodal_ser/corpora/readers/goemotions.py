@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from multimodal_ser.corpora.files import files_below
-from multimodal_ser.corpora.manifest import ManifestRow
 from multimodal_ser.corpora.readers import check_text, joined, read_lines, read_texts
 from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
 

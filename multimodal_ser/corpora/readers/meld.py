@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from multimodal_ser.corpora.files import files_below, preference, recordings_below
-from multimodal_ser.corpora.manifest import ManifestRow
 from multimodal_ser.corpora.readers import read_texts
 from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.corpora.splits import SPLIT_NAMES
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_ser.corpora.files import files_below
-from multimodal_ser.corpora.manifest import ManifestRow
 from multimodal_ser.corpora.readers import GENDERS, emotion_of, read_names, read_table
 from multimodal_ser.corpora.registry import Corpus
+from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CORPUS_LABELS
 

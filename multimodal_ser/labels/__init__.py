@@ -1,0 +1,20 @@
+"""Emotion names: those of each corpus, the label sets that people ask for, and the maps between them."""
+
+from multimodal_ser.labels.corpora import CORPUS_LABELS, CorpusLabels, LabelFate, admissible_classes, corpus_label_table
+from multimodal_ser.labels.names import CODES, EMOTIONS, SYNONYMS, LabelError, canonical_emotion, is_emotion
+from multimodal_ser.labels.sets import (
+    EKMAN,
+    LABEL_SETS,
+    QUADRANTS,
+    LabelSet,
+    in_label_set,
+    label_map,
+    merge_probabilities,
+    quadrant,
+)
+
+__all__ = [
+    "CODES", "CORPUS_LABELS", "EKMAN", "EMOTIONS", "LABEL_SETS", "QUADRANTS", "SYNONYMS", "CorpusLabels", "LabelError", "LabelFate",
+    "LabelSet", "admissible_classes", "canonical_emotion", "corpus_label_table", "in_label_set", "is_emotion", "label_map",
+    "merge_probabilities", "quadrant",
+]  # fmt: skip
