@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hub_server import HubServer
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -31,8 +32,10 @@ def whisper_weights(data) -> Path:
     if not maker.exists():
         pytest.skip(f"neither MULTIMODAL_SER_WHISPER nor {maker.name} beside the data: no real Whisper weights")
     out = Path(__file__).resolve().parents[1] / ".cache" / "whisper"
-    if not (out / "transformers" / "base" / "config.json").exists():
-        subprocess.run([sys.executable, str(maker), str(out), "base"], check=True)
+    out.parent.mkdir(exist_ok=True)
+    with FileLock(out.with_suffix(".lock")):  # tests run side by side in several processes
+        if not (out / "transformers" / "base" / "config.json").exists():
+            subprocess.run([sys.executable, str(maker), str(out), "base"], check=True)
     return out
 
 
