@@ -16,11 +16,11 @@ demo: $(VENV)/.runs
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 # The same, counting which lines ran: a third slower.
 coverage: $(VENV)/.tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --cov=multimodal_ser --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --cov=multimodal_ser --cov-report=term:skip-covered
 
 style: $(VENV)/.tests
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ import numpy as np
 
 from multimodal_ser._version import __version__
 from multimodal_ser.errors import InputError
-from multimodal_ser.onnx import FORMS, GRAPHS, MEL_FILTERS, MIN_TOKENS, Features, OnnxGraph
+from multimodal_ser.onnx import FORMS, GRAPHS, MEL_FILTERS, MIN_TOKENS, Features, OnnxGraph, with_int8
+from multimodal_ser.quantisation import SCOPES, quantise
 from multimodal_ser.speakers import encoder_fingerprint
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ TOLERANCE = 1e-4
 
 LONGEST_TEXT = 2**16
 """Tokens that an ONNX graph takes: what the text encoder does not hold at once goes through it in windows, inside the graph."""
-
-SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where PyTorch's exporter writes down of which module a node was part."""
 
 SENTENCE = "it was not so very happy by the door "
 """What graphs are traced and compared with; which words they are does not matter."""
@@ -56,8 +54,7 @@ def export_onnx(
         output_dir: folder; made where it is not there.
         modalities: which graphs: "both" (either may be missing in a row, or in all), "audio", "text"; None: all that the model was
             trained on.
-        int8: weights of the matrix products and the token embeddings as 8-bit integers, scaled channel by channel, activations as they
-            come (onnxruntime's dynamic quantisation); convolutions stay as they are.
+        int8: weights of the matrix products and the token embeddings as 8-bit integers, see `quantise`.
 
     Returns:
         The folder.
@@ -78,6 +75,7 @@ def export_onnx(
         got, remedy = f"{', '.join(absent)} not installed", 'pip install "multimodal_ser[onnx]"'
         raise InputError("export onnx", expected="the packages of the extra onnx", got=got, remedy=remedy)
     output_dir = Path(output_dir)
+    _check_folder(model, output_dir, {GRAPHS[form] for form in forms} | ({with_int8(GRAPHS[form]) for form in forms} if int8 else set()))
     output_dir.mkdir(parents=True, exist_ok=True)
     with _evaluation(model):
         _write_settings(model, output_dir)
@@ -118,6 +116,7 @@ def export_torch(model: MultimodalEmotionClassifier, output_dir: str | os.PathLi
 
     forms = _checked(model, modalities)
     output_dir = Path(output_dir)
+    _check_folder(model, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     with _evaluation(model):
         model.config.save_pretrained(output_dir)
@@ -147,6 +146,17 @@ def _checked(model: Any, modalities: Sequence[str] | None) -> list[str]:
     if not forms or not set(forms) <= set(FORMS):
         raise InputError("modalities", expected=f"some of {', '.join(FORMS)}", got=repr(modalities), remedy="leave it out for all of them")
     return forms
+
+
+def _check_folder(model: Any, folder: Path, written: Collection[str] = ()) -> None:
+    """A checkpoint keeps its card and configuration, and graphs of another model are not left under this one's configuration."""
+    if any(folder.glob("*.safetensors")):
+        remedy = f"name another, such as {folder / 'onnx'}"
+        raise InputError("--output-dir", expected="a folder for the export alone", got=f"{folder}, which holds a checkpoint", remedy=remedy)
+    others = [path for path in sorted(folder.glob("model*.onnx")) if path.name not in written]
+    if strangers := [path.name for path in others if _weights_of(path) != _weights_hash(model)]:
+        got, remedy = f"{', '.join(strangers)} of another model in {folder}", "delete them, or name another folder"
+        raise InputError("--output-dir", expected="graphs of this model alone", got=got, remedy=remedy)
 
 
 @contextlib.contextmanager
@@ -383,7 +393,8 @@ def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> N
                 written = translated()
         about = {
             "form": form, "version": __version__, "batched": _batched(model, form), "min_length": _shortest(model, 2),
-            "max_tokens": LONGEST_TEXT, "audio_encoder": encoder_fingerprint(model), "weights": _weights_hash(model),
+            "max_tokens": LONGEST_TEXT, "text_window": model.model.text_branch.max_length,
+            "audio_encoder": encoder_fingerprint(model), "weights": _weights_hash(model),
         }  # fmt: skip
         for node in written.model.graph.all_nodes():  # names of this machine's folders are among them
             for key in set(node.metadata_props) - {SCOPES}:
@@ -392,9 +403,21 @@ def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> N
         written.save(path)
 
 
+def _weights_of(path: Path) -> str | None:
+    """What `_weights_hash` gave for the model of a graph; None for a graph of somebody else."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        about = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
+    except DecodeError:
+        return None
+    return json.loads(about.get("multimodal_ser", "{}")).get("weights")
+
+
 def _weights_hash(model: MultimodalEmotionClassifier) -> str:
-    """Tells the graphs of one model from those of another."""
-    digest = hashlib.sha256()
+    """Tells the graphs of one model from those of another, or of the same before it was calibrated."""
+    digest = hashlib.sha256(repr([sorted(model.config.temperature.items()), model.labels]).encode())
     for value in model.state_dict().values():
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -412,32 +435,6 @@ def _eager(model: MultimodalEmotionClassifier) -> Iterator[None]:
     finally:
         for encoder, implementation in zip(encoders, before, strict=True):
             encoder.set_attn_implementation(implementation)
-
-
-def quantise(path: str | os.PathLike) -> Path:
-    """Write the same graph with 8-bit weights beside it, `model_int8.onnx` beside `model.onnx`; `export_onnx(int8=True)` does.
-
-    Weights of matrix products and token embeddings, a scale a channel; activations are quantised as they come
-    (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). Convolutions stay as they are, and so does the product
-    right behind those of the audio branch: what comes out of them has outliers, and that one product would change more labels than all
-    others together.
-
-    Returns:
-        Its path.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    path = Path(path)
-    target = path.with_name(f"{path.stem}_int8.onnx")
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    kept = [node.name for node in nodes if any(p.key == SCOPES and ".feature_projection" in p.value for p in node.metadata_props)]
-    with _quiet():
-        quantize_dynamic(
-            path, target, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            nodes_to_exclude=kept, use_external_data_format=path.with_name(f"{path.name}.data").exists(),
-        )  # fmt: skip
-    return target
 
 
 def _write_settings(model: MultimodalEmotionClassifier, folder: Path) -> None:

@@ -33,13 +33,23 @@ GRAPHS = {"both": "model.onnx", "audio": "model_audio.onnx", "text": "model_text
 
 AUDIO_INPUTS = ("input_values", "input_features", "audio_attention_mask")
 TEXT_INPUTS = ("input_ids", "attention_mask")
-"""Those whose last axis is time, in samples or frames, and in tokens."""
+"""Those with an axis of time, in samples or frames, and in tokens."""
 
 MIN_TOKENS = 3
 """Shorter texts are padded: lengths of 1 and 2 would be constants of a graph."""
 
 MEL_FILTERS = "mel_filters.npy"
 """Where the filters (frequencies, M) of an audio branch that takes spectrograms are kept."""
+
+
+def with_int8(name: str) -> str:
+    """The file with 8-bit weights beside a graph."""
+    return name.replace(".onnx", "_int8.onnx")
+
+
+def is_export(folder: str | os.PathLike) -> bool:
+    """Whether a folder holds graphs that `OnnxEmotionClassifier` runs."""
+    return any((Path(folder) / given).is_file() for name in GRAPHS.values() for given in (name, with_int8(name)))
 
 
 @dataclass(frozen=True)
@@ -86,8 +96,8 @@ class Features:
         settings, about = _json(folder / "processor_config.json"), _json(folder / "tokenizer_config.json")
         extractor = settings["feature_extractor"]
         kind = extractor.get("feature_extractor_type")
-        if kind not in ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor"):
-            expected = "a Wav2Vec2FeatureExtractor or a WhisperFeatureExtractor"
+        if kind not in ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor", "SeamlessM4TFeatureExtractor"):
+            expected = "a Wav2Vec2FeatureExtractor, WhisperFeatureExtractor or SeamlessM4TFeatureExtractor"
             raise InputError(str(folder), expected=expected, got=str(kind), remedy="others run in PyTorch alone")
         if not (folder / "tokenizer.json").is_file():
             remedy = "convert the tokenizer to a fast one first (AutoTokenizer.from_pretrained(..., use_fast=True))"
@@ -103,6 +113,11 @@ class Features:
     def audio_name(self) -> str:
         """Of the audio's tensor."""
         return "input_values" if self.extractor["feature_extractor_type"] == "Wav2Vec2FeatureExtractor" else "input_features"
+
+    @property
+    def time_first(self) -> bool:
+        """Whether a clip's features are (F, M), as those of wav2vec2-BERT are, not (M, F)."""
+        return self.extractor["feature_extractor_type"] == "SeamlessM4TFeatureExtractor"
 
     def __call__(
         self, audio: Sequence[np.ndarray | None] | None, text: Sequence[str | None] | None, context: Sequence[Any] | None = None
@@ -122,14 +137,11 @@ class Features:
         rows = [None if waveform is None else self.heard(waveform) for waveform in audio or ()]
         given = [row for row in rows if row is not None]
         if given:
-            longest = max(row.shape[-1] for row in given)
-            values = np.zeros((len(rows), *given[0].shape[:-1], longest), np.float32)
-            mask = np.zeros((len(rows), longest), np.int64)
-            for index, row in enumerate(rows):
-                if row is not None:
-                    values[index, ..., : row.shape[-1]] = row
-                    mask[index, : row.shape[-1]] = 1
-            inputs |= {self.audio_name: values, "audio_attention_mask": mask}
+            axis = 0 if self.time_first else given[0].ndim - 1
+            longest = max(row.shape[axis] for row in given)
+            values = np.stack([_fitted(np.zeros_like(given[0]) if row is None else row, axis, longest) for row in rows])
+            mask = (np.arange(longest) < np.array([0 if row is None else row.shape[axis] for row in rows])[:, None]).astype(np.int64)
+            inputs |= {self.audio_name: values.astype(np.float32), "audio_attention_mask": mask}
         turns = context or [None] * len(text or ())
         texts = [self._with_context(row, before) for row, before in zip(text or (), turns, strict=True)]
         if any(texts):
@@ -140,13 +152,18 @@ class Features:
             for index, tokens in enumerate(encoded):
                 ids[index, : len(tokens)] = tokens
                 mask[index, : len(tokens)] = texts[index] is not None
-            inputs |= {"input_ids": ids, "attention_mask": mask}
+            inputs |= {"input_ids": ids, "attention_mask": mask} if mask.any() else {}  # signs that no token stands for
+        if not inputs:
+            remedy = "leave empty rows out"
+            raise InputError("features", expected="audio or text in at least one row", got="none", remedy=remedy)
         return inputs
 
     def heard(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (S,) -> what the audio branch takes of it: (S,), normalised, or a spectrogram (M, F)."""
+        """Waveform (S,) -> what the audio branch takes of it: (S,), normalised, a spectrogram (M, F), or filter banks (F, M)."""
         if self.trim_silence_db is not None:
             waveform = _trimmed(waveform, self.trim_silence_db)
+        if self.time_first:
+            return self._filter_banks(waveform)
         if self.audio_name == "input_features":
             return self._spectrogram(waveform)
         if self.extractor.get("do_normalize", True):
@@ -164,11 +181,32 @@ class Features:
         mel = np.log10(np.maximum(power @ self.mel_filters, 1e-10)).T
         return ((np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0).astype(np.float32)
 
+    def _filter_banks(self, waveform: np.ndarray) -> np.ndarray:
+        """Kaldi's logarithmic filter banks as transformers' SeamlessM4TFeatureExtractor takes them: 100 frames a second, each band
+        normalised over the clip, neighbours side by side (F, stride * M).
+        """
+        assert self.mel_filters is not None
+        size, hop, fft, stride = 400, 160, 512, self.extractor.get("stride", 2)
+        waveform = _fitted(waveform, 0, max(len(waveform), size + hop))  # two frames at least, that they have a deviation
+        frames = np.lib.stride_tricks.sliding_window_view(waveform * np.float32(2**15), size)[::hop].astype(np.float64)
+        frames = frames - frames.mean(1, keepdims=True)
+        frames -= 0.97 * np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)  # the first sample of a frame has itself before it
+        power = np.square(np.abs(np.fft.rfft(frames * np.hanning(size) ** 0.85, fft, axis=1)))
+        bands = np.log(np.maximum(power @ self.mel_filters, np.finfo(np.float32).eps)).astype(np.float32)
+        bands = (bands - bands.mean(0)) / np.sqrt(bands.var(0, ddof=1) + 1e-7)
+        return bands[: len(bands) // stride * stride].reshape(-1, stride * bands.shape[1])
+
     def _with_context(self, text: str | None, before: Any) -> str | None:
         if not isinstance(text, str) or not text.strip():
             return None
         turns = [before] if isinstance(before, str) else before or ()
         return f" {self.separator} ".join([*(turn for turn in turns if turn and turn.strip()), text])
+
+
+def _fitted(values: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Cut along an axis, or filled up with zeros."""
+    more = [(0, max(length - size, 0) if at == axis else 0) for at, size in enumerate(values.shape)]
+    return np.pad(values, more)[(slice(None),) * axis + (slice(length),)]
 
 
 def _trimmed(waveform: np.ndarray, threshold_db: float) -> np.ndarray:
@@ -215,10 +253,17 @@ class OnnxGraph:
             remedy = "export it again with multimodal-ser export onnx"
             raise InputError(str(path), expected="a graph that export_onnx wrote", got=got, remedy=remedy) from error
         self.shapes = {given.name: given.shape for given in self.session.get_inputs()}
+        # (batch, time), (batch, mels, time) or (batch, time, features): what is no number is free
+        self.time_axes = {
+            name: [isinstance(size, str) for size in shape[1:]].index(True) + 1
+            for name, shape in self.shapes.items()
+            if name != "speaker_mean"
+        }
         self.outputs = [given.name for given in self.session.get_outputs()]
         self.batched: bool = about["batched"]
         self.min_length: int = about["min_length"]
         self.max_tokens: int = about["max_tokens"]
+        self.text_window: int = about.get("text_window", 512)
         self.audio_encoder: str = about["audio_encoder"]
         self.weights: str = about["weights"]
 
@@ -226,19 +271,22 @@ class OnnxGraph:
         """Run a batch; what the graph takes and the batch lacks is filled in as missing."""
         rows = len(next(iter(inputs.values())))
         inputs = self._filled(inputs, rows)
-        if self.batched or rows == 1:
+        # families in which padding changes results: each row at its own length; texts of many windows: nobody else pays for those
+        long = inputs["attention_mask"].sum(1) > self.text_window if "attention_mask" in inputs else np.zeros(rows, bool)
+        alone, together = np.flatnonzero(long | (not self.batched)), np.flatnonzero(~long & self.batched)
+        groups = [*alone[:, None], *([together] if len(together) else [])]
+        if len(groups) == 1:
             return dict(zip(self.outputs, self.session.run(None, inputs), strict=True))
-        parts = []
-        for row in range(rows):  # families in which padding changes results: each row at its own length
-            one = {name: value[row : row + 1] for name, value in inputs.items()}
-            for mask, least, names in (
-                ("audio_attention_mask", self.min_length, AUDIO_INPUTS),
-                ("attention_mask", MIN_TOKENS, TEXT_INPUTS),
-            ):
-                length = max(int(one[mask].sum()), least) if mask in one else 0
-                one |= {name: value[..., :length] for name, value in one.items() if name in names}
-            parts.append(self.session.run(None, one))
-        return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(self.outputs)}
+        parts, places = [self.session.run(None, self._taken(inputs, group)) for group in groups], np.argsort(np.concatenate(groups))
+        return {name: np.concatenate([part[at] for part in parts])[places] for at, name in enumerate(self.outputs)}
+
+    def _taken(self, inputs: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Some rows of a batch, without padding that they do not need."""
+        taken = {name: value[rows] for name, value in inputs.items()}
+        for mask, least, names in (("audio_attention_mask", self.min_length, AUDIO_INPUTS), ("attention_mask", MIN_TOKENS, TEXT_INPUTS)):
+            length = max(int(taken[mask].sum(1).max()), least) if mask in taken else 0
+            taken |= {name: _fitted(value, self.time_axes[name], length) for name, value in taken.items() if name in names}
+        return taken
 
     def _filled(self, inputs: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
         filled: dict[str, np.ndarray] = {}
@@ -250,14 +298,13 @@ class OnnxGraph:
                 value = np.zeros((rows, MIN_TOKENS), np.int64) if value is None else value
                 if value.shape[1] > self.max_tokens:
                     warnings.warn(f"a text has more than {self.max_tokens} tokens: the rest of it is not read", UserWarning, stacklevel=4)
-                value = value[:, : self.max_tokens]
-                value = np.pad(value, ((0, 0), (0, max(MIN_TOKENS - value.shape[1], 0))))
-            elif value is None:
-                middle = shape[1:-1] if name != "audio_attention_mask" else []
-                value = np.zeros((rows, *middle, self.min_length), np.int64 if name == "audio_attention_mask" else np.float32)
+                value = _fitted(value, 1, min(max(value.shape[1], MIN_TOKENS), self.max_tokens))
             else:
-                short = max(self.min_length - value.shape[-1], 0)
-                value = np.pad(value, (*((0, 0),) * (value.ndim - 1), (0, short)))
+                if value is None:
+                    free = [self.min_length if isinstance(size, str) else size for size in shape[1:]]
+                    value = np.zeros((rows, *free), np.int64 if name == "audio_attention_mask" else np.float32)
+                axis = self.time_axes[name]
+                value = _fitted(value, axis, max(value.shape[axis], self.min_length))
             filled[name] = value
         return filled
 
@@ -319,14 +366,15 @@ class OnnxEmotionClassifier:
             InputError: the folder holds no such graphs, or one that does not load.
         """
         folder = Path(folder)
-        names = {False: GRAPHS, True: {form: name.replace(".onnx", "_int8.onnx") for form, name in GRAPHS.items()}}
+        names = {False: GRAPHS, True: {form: with_int8(name) for form, name in GRAPHS.items()}}
         for wanted in (False, True) if int8 is None else (int8,):
             found = {form: folder / name for form, name in names[wanted].items() if (folder / name).is_file()}
             if found:
                 break
         else:
             here = "nothing there" if not folder.is_dir() else f"no {' nor '.join(names[bool(int8)].values())}"
-            remedy = f"multimodal-ser export onnx --output-dir {folder}{' --int8' if int8 else ''}"
+            source = f" --model {folder} --output-dir {folder}-onnx" if (folder / "config.json").is_file() else f" --output-dir {folder}"
+            remedy = f"multimodal-ser export onnx{source}{' --int8' if int8 else ''}"
             raise InputError(str(folder), expected="a folder that export_onnx wrote", got=here, remedy=remedy)
         if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
             threads = int(os.environ["OMP_NUM_THREADS"])
@@ -396,6 +444,10 @@ class OnnxEmotionClassifier:
 
     def scores(self, rows: Sequence[tuple[np.ndarray | None, str | None, Any]], speaker_mean: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (B, C) and logits (B, C) of B windows, each a waveform (S,), its text and the turns before it, or None."""
+        kinds = {(row[0] is not None, row[1] is not None) for row in rows}
+        if "both" not in self.graphs and len(kinds) > 1:  # a graph each
+            parts = [self.scores([row], speaker_mean) for row in rows]
+            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
         inputs = self.features([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
         has_audio, has_text = self.features.audio_name in inputs, "input_ids" in inputs
         if speaker_mean is not None and has_audio:

@@ -28,8 +28,16 @@ def reading(model: str | None) -> Iterator[None]:
 
 def load_model(args: argparse.Namespace, **options: Any) -> Any:
     """The classifier that `--model` names; `options` as `from_pretrained` takes them."""
-    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+    from multimodal_ser.onnx import is_export
 
+    if args.model is not None and is_export(args.model):
+        remedy = f"only predict runs those; name the checkpoint that it was made of, not {args.model}"
+        raise InputError("--model", expected="a checkpoint", got="an export to ONNX", remedy=remedy)
+    try:
+        from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+    except ModuleNotFoundError as error:
+        remedy = "pip install multimodal_ser with what it depends on, or give predict the folder of an export to ONNX"
+        raise InputError("--model", expected="PyTorch and transformers", got=f"no {error.name}", remedy=remedy) from error
     if not args.verbose:
         from transformers.utils.logging import disable_progress_bar
 

@@ -20,13 +20,9 @@ def predict(args: argparse.Namespace) -> int:
     if not args.audio and args.text is None:
         raise InputError("input", expected="recordings, or --text", got="neither", remedy="multimodal-ser predict call.wav")
     from multimodal_ser.labels import label_map
-    from multimodal_ser.transcription import WhisperTranscriber
+    from multimodal_ser.onnx import is_export
 
-    check_device(args.device)
-    whisper = None if args.whisper == "none" else WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
-    model = load_model(args, whisper=whisper, device=args.device, **({"dtype": args.dtype} if args.dtype else {}))
-    with reading(args.model):
-        model.processor  # noqa: B018 - it is read when it is first asked for
+    model = _exported(args) if args.model is not None and is_export(args.model) else _checkpoint(args)
     items = [{"audio": path, "text": args.text} for path in args.audio] or [{"text": args.text}]
     outcomes = model.predict_iter(
         items, modalities=args.modalities, label_set=args.label_set, language=args.language, channels=args.channels,
@@ -56,6 +52,38 @@ def predict(args: argparse.Namespace) -> int:
     if failed:
         say(f"{failed} of {len(items)} inputs failed{'; the others were done' if failed < len(items) else ''}")
     return 1 if failed else 0
+
+
+def _checkpoint(args: argparse.Namespace) -> Any:
+    """The classifier in PyTorch."""
+    from multimodal_ser.transcription import WhisperTranscriber
+
+    if args.dtype == "int8":
+        raise InputError("--dtype", expected="int8 of an export to ONNX", got="a checkpoint", remedy="multimodal-ser export onnx --int8")
+    check_device(args.device)
+    whisper = None if args.whisper == "none" else WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
+    model = load_model(args, whisper=whisper, device=args.device, **({"dtype": args.dtype} if args.dtype else {}))
+    with reading(args.model):
+        model.processor  # noqa: B018 - it is read when it is first asked for
+    return model
+
+
+def _exported(args: argparse.Namespace) -> Any:
+    """The classifier in onnxruntime, which imports no PyTorch."""
+    from multimodal_ser.onnx import OnnxEmotionClassifier
+
+    for option, given, known in (("--device", args.device, ("cpu",)), ("--dtype", args.dtype, ("float32", "int8"))):
+        if given is not None and given not in known:
+            remedy = "leave it out, or name the checkpoint that the export was made of"
+            raise InputError(option, expected=f"{' or '.join(known)} of an export to ONNX", got=given, remedy=remedy)
+    whisper = None if args.whisper == "none" else args.whisper or "auto"
+    model = OnnxEmotionClassifier.from_pretrained(args.model, whisper=whisper, int8=None if args.dtype is None else args.dtype == "int8")
+    transcriber: Any = model.transcriber  # what is wrong with --whisper is told before a recording is heard
+    if args.cache_dir is not None and transcriber is not None:
+        from multimodal_ser.transcription import TranscriptCache
+
+        transcriber.cache = TranscriptCache(args.cache_dir)
+    return model
 
 
 def transcribe(args: argparse.Namespace) -> int:
@@ -107,7 +135,11 @@ def add(commands: Commands) -> None:
         "--channels", choices=("mix", "split"), default="mix", help="mix the channels, or one prediction a channel (default: mix)"
     )
     sub.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows that run through the model together (default: 8)")
-    sub.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="precision of the model (default: float32)")
+    sub.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16", "int8"),
+        help="precision; int8: exports to ONNX alone (default: float32)",
+    )
     sub.add_argument(
         "--abstain-below",
         type=float,
