@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import soundfile
+from training_runs import rows_of, table
 
 from multimodal_ser import cli
 from multimodal_ser.corpora import ManifestRow
@@ -45,19 +46,6 @@ def manifest(tmp_path_factory):
             "gender": "female" if speaker % 2 else "male", "language": "en",
         })  # fmt: skip
     return table(folder / "manifest.csv", rows)
-
-
-def table(path, rows):
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def rows_of(manifest):
-    with open(manifest, encoding="utf-8", newline="") as file:
-        return [row | {"path": str(manifest.parent / row["path"])} for row in csv.DictReader(file)]
 
 
 def asked(manifest, output_dir, **fields):
