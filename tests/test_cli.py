@@ -58,7 +58,8 @@ def run(capsys, *arguments):
     return code, out, err
 
 
-def test_every_format_says_the_same(capsys, model, clips):
+def test_every_format_says_the_same(capsys, model, clips, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # a row of the table on one line, however long the folder's name is
     options = ["predict", *clips, "--model", model, "--whisper", "none", "--label-set", "ekman"]
     code, out, err = run(capsys, *options, "--format", "json")
     assert code == 0 and not err
