@@ -47,6 +47,16 @@ def hub():
 
 
 @pytest.fixture
+def fresh_accelerator():
+    """Accelerate decides on precision and device once for a process, in which other files' tests ran before."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+@pytest.fixture
 def no_curves(monkeypatch):
     """Runs without the picture of their curves, which takes a fifth of a tiny run; test_training_run.py draws it."""
     monkeypatch.setattr("multimodal_ser.training.run.plot_curves", lambda history, path: path.touch())

@@ -19,14 +19,7 @@ RECORDINGS = [synthetic_speech(seconds, seed=seed, pitch=110 + 40 * seed) for se
 OPTIONS = {"steps": 12, "batch_size": 4, "seconds": 0.8, "save_steps": 4, "warmup_steps": 2, "use_cpu": True, "disable_tqdm": True}
 
 
-@pytest.fixture(autouse=True)
-def fresh_process():
-    """Accelerate decides on precision and device once for a process; each test here is one."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(True)
-    yield
-    AcceleratorState._reset_state(True)
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
 def encoder(family="wav2vec2", seed=0, **fields):

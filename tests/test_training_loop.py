@@ -23,21 +23,12 @@ from multimodal_ser.training.data import ClipData, Targets, examine
 from multimodal_ser.training.loop import Loop
 from multimodal_ser.training.parameters import Freezing, parameter_groups
 
-pytestmark = pytest.mark.usefixtures("no_curves")
+pytestmark = pytest.mark.usefixtures("fresh_accelerator", "no_curves")
 
 LABELS = ["anger", "happiness", "sadness"]
 QUIET = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "logging_steps": 1}
 STILL = {"label_smoothing_factor": 0.0, "audio_mask_spans": 0}
 """With a `still_model`: nothing is drawn, two runs differ by nothing but what the test changes."""
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    """Accelerate keeps precision and device for the whole process."""
-    from accelerate.state import AcceleratorState
-
-    yield
-    AcceleratorState._reset_state(True)
 
 
 @pytest.fixture(scope="module")

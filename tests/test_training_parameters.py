@@ -35,12 +35,7 @@ NEVER = {AUDIO + "masked_spec_embed", AUDIO + "embed_positions.weight"}
 """What SpecAugment masks with is not used by a `still_model`; Whisper's sinusoids are no weights to learn."""
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    from accelerate.state import AcceleratorState
-
-    yield
-    AcceleratorState._reset_state(True)
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
 @pytest.fixture(scope="module")
