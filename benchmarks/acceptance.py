@@ -55,9 +55,18 @@ def main() -> int:
             began = time.monotonic()
             result = ROWS[name](work)
             machine = {"processor": processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")}
-            about = {"row": name, "seconds": round(time.monotonic() - began, 1), "machine": machine, "environment": environment()}
-            hashes = {json.loads(path.read_text(encoding="utf-8")).get("data_hash") for path in work.rglob("scores.json")}
-            write_json(done, {"data_hash": sorted(hashes - {None})} | result | about)  # the summary of several seeds has none
+            about = {
+                "row": name,
+                "seconds": round(time.monotonic() - began, 1),
+                "machine": machine,
+                "environment": environment(),
+            }
+            hashes = {
+                json.loads(path.read_text(encoding="utf-8")).get("data_hash") for path in work.rglob("scores.json")
+            }
+            write_json(
+                done, {"data_hash": sorted(hashes - {None})} | result | about
+            )  # the summary of several seeds has none
         result = json.loads(done.read_text(encoding="utf-8"))
         RESULTS.mkdir(parents=True, exist_ok=True)
         write_json(RESULTS / f"{name}.json", result)

@@ -48,7 +48,12 @@ def calibrated(manifest: Path, report: Path, coverage: float, method: Literal["l
             classes += [labels.index(str(row.label)) for row in rows]
             speakers += [str(row.speaker) for row in rows]
             temperatures.append(round(temperature, 3))
-    before, after, held_sets, truth = np.concatenate(plain), np.concatenate(calibrated), np.concatenate(sets), np.array(classes)
+    before, after, held_sets, truth = (
+        np.concatenate(plain),
+        np.concatenate(calibrated),
+        np.concatenate(sets),
+        np.array(classes),
+    )
     covered = held_sets[np.arange(len(truth)), truth]
     low, high = bootstrap_interval(lambda index: float(covered[index].mean()), speakers)
     sure = np.argsort(-after.max(1), kind="stable")[: round(0.75 * len(truth))]

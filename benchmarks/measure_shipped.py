@@ -37,19 +37,29 @@ PAIRS, PAIR_SEED = 1000, 20261123
 
 def unseen_clips(data: Path, corpus: str) -> list[dict[str, str]]:
     with open(data / corpus / "manifest.csv", newline="", encoding="utf-8") as file:
-        return [row | {"path": str(data / corpus / row["path"])} for row in csv.DictReader(file) if row["speaker"] in UNSEEN_SPEAKERS]
+        return [
+            row | {"path": str(data / corpus / row["path"])}
+            for row in csv.DictReader(file)
+            if row["speaker"] in UNSEEN_SPEAKERS
+        ]
 
 
 def single_label_texts(data: Path) -> tuple[list[str], list[str]]:
     """The GoEmotions dev texts with one emotion, and these emotions."""
     with open(data / "text" / "goemotions_ekman.csv", newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "dev" and "|" not in row["emotion"] and row["text"].strip()]
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if row["split"] == "dev" and "|" not in row["emotion"] and row["text"].strip()
+        ]
     return [row["text"] for row in rows], [canonical_emotion(row["emotion"]) for row in rows]
 
 
 def unweighted_average_recall(references: list[str], predictions: list[str]) -> float:
     """Mean recall over the emotions that are annotated, %."""
-    return round(100 * recall_score(references, predictions, labels=sorted(set(references)), average="macro", zero_division=0), 2)
+    return round(
+        100 * recall_score(references, predictions, labels=sorted(set(references)), average="macro", zero_division=0), 2
+    )
 
 
 def labels_of(predictions: list) -> list[str]:
@@ -74,7 +84,9 @@ def ravdess(classifier: MultimodalEmotionClassifier, data: Path) -> tuple[dict, 
             "ua_default_whisper_and_audio": unweighted_average_recall(emotions, labels_of(default)),
             "ua_given_transcript_and_audio": unweighted_average_recall(emotions, labels_of(given)),
             "recall_audio_alone": {
-                name: round(100 * np.mean([p.label == name for p, e in zip(audio, emotions, strict=True) if e == name]), 1)
+                name: round(
+                    100 * np.mean([p.label == name for p, e in zip(audio, emotions, strict=True) if e == name]), 1
+                )
                 for name in sorted(set(emotions))
             },
             "ua_audio_alone_by_speaker": {
@@ -165,7 +177,9 @@ def pairs(classifier: MultimodalEmotionClassifier, data: Path) -> dict:
     resampled: dict[str, list[float]] = defaultdict(list)
     for _ in range(1000):  # pairs are drawn anew from these, not other speakers
         rows = generator.integers(PAIRS, size=PAIRS)
-        uas = {name: recall_score(wanted[rows], np.array(found)[rows], average="macro") for name, found in names.items()}
+        uas = {
+            name: recall_score(wanted[rows], np.array(found)[rows], average="macro") for name, found in names.items()
+        }
         resampled["both"].append(uas["both"])
         resampled["both_minus_better_single"].append(uas["both"] - max(uas["audio_alone"], uas["text_alone"]))
         resampled["both_minus_late_product"].append(uas["both"] - uas["late_product"])
@@ -173,8 +187,12 @@ def pairs(classifier: MultimodalEmotionClassifier, data: Path) -> dict:
         "pairs": PAIRS,
         "seed": PAIR_SEED,
         "ua": {name: unweighted_average_recall(emotions, predicted) for name, predicted in names.items()},
-        "accuracy": {name: round(100 * float(np.mean(np.array(predicted) == emotions)), 2) for name, predicted in names.items()},
-        "ua_bootstrap_95": {name: [round(100 * float(q), 2) for q in np.quantile(v, (0.025, 0.975))] for name, v in resampled.items()},
+        "accuracy": {
+            name: round(100 * float(np.mean(np.array(predicted) == emotions)), 2) for name, predicted in names.items()
+        },
+        "ua_bootstrap_95": {
+            name: [round(100 * float(q), 2) for q in np.quantile(v, (0.025, 0.975))] for name, v in resampled.items()
+        },
     }
 
 
@@ -208,7 +226,10 @@ def shuffled_words(classifier: MultimodalEmotionClassifier, data: Path, count: i
     after = classifier.predict(chosen, text=words, batch_size=1)
     for hook in hooks:
         hook.remove()
-    moved = [sum(abs(a.probabilities[n] - b.probabilities[n]) for n in a.probabilities) / 2 for a, b in zip(before, after, strict=True)]
+    moved = [
+        sum(abs(a.probabilities[n] - b.probabilities[n]) for n in a.probabilities) / 2
+        for a, b in zip(before, after, strict=True)
+    ]
     return {
         "inputs": count,
         "mean_total_variation": round(float(np.mean(moved)), 4),
@@ -228,7 +249,9 @@ def digest(paths: list[Path]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=None, help="checkpoint (default: the one that ships in the package)")
-    parser.add_argument("--whisper", default="auto", help="name or path of the Whisper of the default mode (default: what is found)")
+    parser.add_argument(
+        "--whisper", default="auto", help="name or path of the Whisper of the default mode (default: what is found)"
+    )
     parser.add_argument("--output-dir", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
     if not os.environ.get("MULTIMODAL_SER_DATA"):
@@ -243,7 +266,8 @@ def main() -> None:
         | {"multimodal_ser": __version__, "python": platform.python_version()},
         "weights": digest([folder / "model.safetensors"]),
         "data": digest(
-            [data / corpus / "manifest.csv" for corpus in ("ravdess", "emodb", "nemo")] + [data / "text" / "goemotions_ekman.csv"]
+            [data / corpus / "manifest.csv" for corpus in ("ravdess", "emodb", "nemo")]
+            + [data / "text" / "goemotions_ekman.csv"]
         ),
         "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 2),
         "parameters": sum(p.numel() for p in classifier.parameters()),
@@ -263,8 +287,12 @@ def main() -> None:
         print(name, json.dumps(result[name]), flush=True)
     result["whisper"] = classifier.transcriber.weights.name if classifier.transcriber is not None else None
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    (args.output_dir / "shipped.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    ax = plot_confusion_matrix(emotions, predicted, classifier.labels, title="Audio alone, four unseen actors (RAVDESS), % of a row")
+    (args.output_dir / "shipped.json").write_text(
+        json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    ax = plot_confusion_matrix(
+        emotions, predicted, classifier.labels, title="Audio alone, four unseen actors (RAVDESS), % of a row"
+    )
     ax.figure.savefig(args.output_dir / "confusion.png", dpi=110)
 
 

@@ -29,7 +29,11 @@ from multimodal_ser.exports import export_onnx, quantise
 from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
 from multimodal_ser.onnx import OnnxEmotionClassifier
 
-SPEAKERS = {"ravdess": ("ravdess_02", "ravdess_15", "ravdess_16", "ravdess_18"), "emodb": ("emodb_16",), "nemo": ("nemo_WR0",)}
+SPEAKERS = {
+    "ravdess": ("ravdess_02", "ravdess_15", "ravdess_16", "ravdess_18"),
+    "emodb": ("emodb_16",),
+    "nemo": ("nemo_WR0",),
+}
 TEXTS = 1000
 
 
@@ -38,13 +42,19 @@ def inputs(data: Path) -> dict[str, list[tuple[str, dict]]]:
     clips = []
     for corpus, speakers in SPEAKERS.items():
         with open(data / corpus / "manifest.csv", newline="", encoding="utf-8") as file:
-            clips += [(corpus, data / corpus / row["path"], row["text"]) for row in csv.DictReader(file) if row["speaker"] in speakers]
+            clips += [
+                (corpus, data / corpus / row["path"], row["text"])
+                for row in csv.DictReader(file)
+                if row["speaker"] in speakers
+            ]
     with open(data / "text" / "goemotions_ekman.csv", newline="", encoding="utf-8") as file:
         texts = [row["text"] for row in csv.DictReader(file) if row["split"] == "dev" and row["text"].strip()][:TEXTS]
     return {
         "audio": [(corpus, {"audio": path}) for corpus, path, _ in clips],
         "both": [(corpus, {"audio": path, "text": text}) for corpus, path, text in clips],
-        "text": [(corpus, {"text": text}) for corpus, text in dict.fromkeys((corpus, text) for corpus, _, text in clips)]
+        "text": [
+            (corpus, {"text": text}) for corpus, text in dict.fromkeys((corpus, text) for corpus, _, text in clips)
+        ]
         + [("goemotions", {"text": text}) for text in texts],
     }
 
@@ -55,7 +65,9 @@ def compared(predictions: dict[str, list]) -> dict[str, dict[str, float]]:
     table = {}
     for name in ("onnx fp32", "onnx int8"):
         pairs = list(zip(wanted, predictions[name], strict=True))
-        differences = [abs(a.probabilities[label] - b.probabilities[label]) for a, b in pairs for label in a.probabilities]
+        differences = [
+            abs(a.probabilities[label] - b.probabilities[label]) for a, b in pairs for label in a.probabilities
+        ]
         table[name] = {
             "inputs": len(pairs),
             "other_labels": sum(a.label != b.label for a, b in pairs),
@@ -78,7 +90,9 @@ def main() -> None:
         export_onnx(classifier, folder)
         for path in list(Path(folder).glob("model*.onnx")):
             quantise(path)
-        megabytes = {path.name: round(path.stat().st_size / 1e6, 1) for path in sorted(Path(folder).glob("model*.onnx"))}
+        megabytes = {
+            path.name: round(path.stat().st_size / 1e6, 1) for path in sorted(Path(folder).glob("model*.onnx"))
+        }
         runs = {
             "torch": classifier,
             "onnx fp32": OnnxEmotionClassifier.from_pretrained(folder, int8=False, whisper=None, threads=threads),
@@ -102,7 +116,10 @@ def main() -> None:
             **compared(predictions),
             "by_corpus": {
                 corpus: compared(
-                    {name: [p for p, of in zip(values, corpora, strict=True) if of == corpus] for name, values in predictions.items()}
+                    {
+                        name: [p for p, of in zip(values, corpora, strict=True) if of == corpus]
+                        for name, values in predictions.items()
+                    }
                 )
                 for corpus in dict.fromkeys(corpora)
             },
@@ -114,11 +131,16 @@ def main() -> None:
         "command": "python benchmarks/onnx_labels.py",
         "speakers": [name for speakers in SPEAKERS.values() for name in speakers],
         "threads": threads,
-        "load_of_the_machine": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2), "cores": os.cpu_count()},
+        "load_of_the_machine": {
+            "before": round(load_before, 2),
+            "after": round(os.getloadavg()[0], 2),
+            "cores": os.cpu_count(),
+        },
         "processor_capability": torch.backends.cpu.get_cpu_capability(),
         "versions": {name: version(name) for name in ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")}
         | {"python": platform.python_version()},
-        "megabytes": megabytes | {path.name: round(path.stat().st_size / 1e6, 1) for path in sorted(weights.glob("*.safetensors"))},
+        "megabytes": megabytes
+        | {path.name: round(path.stat().st_size / 1e6, 1) for path in sorted(weights.glob("*.safetensors"))},
         **results,
     }
     print(json.dumps(result, indent=2))

@@ -21,7 +21,16 @@ def report_folds(work: Path) -> dict[str, Any]:
     root = Path(__file__).resolve().parents[1]
     manifest, report = work / "manifest.csv", work / "report"
     prepare = ["prepare", "ravdess", data() / "ravdess", "--output", manifest]
-    evaluate = ["evaluate", manifest, "--protocol", "emobox-ravdess", "--train-config", root / RECIPE, "--baselines", *BASELINES]
+    evaluate = [
+        "evaluate",
+        manifest,
+        "--protocol",
+        "emobox-ravdess",
+        "--train-config",
+        root / RECIPE,
+        "--baselines",
+        *BASELINES,
+    ]
     if not manifest.exists():
         command_line(*prepare)
     command_line(*evaluate, "--seeds", 1, "--output-dir", report, "--train-options", f"audio_model={whisper()}")

@@ -79,7 +79,8 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "processor_capability": torch.backends.cpu.get_cpu_capability(),
         "whisper": f"{transcriber.name}, {transcriber.backend_name}" if transcriber else None,
-        "versions": {name: version(name) for name in ("torch", "transformers", "faster-whisper")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("torch", "transformers", "faster-whisper")}
+        | {"python": platform.python_version()},
         "milliseconds": {name: round(1000 * value, 1) for name, value in measured.items()},
         "times_real_time": {name: round(SECONDS / value, 1) for name, value in measured.items()},
         "times_as_fast_as_plain": {name: round(yardstick / value, 2) for name, value in measured.items()},

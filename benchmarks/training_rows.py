@@ -53,7 +53,16 @@ def train(*options: Any, check: bool = True, launch: int = 0) -> subprocess.Comp
 def launched(processes: int) -> list[str]:
     """Accelerate's launcher starts several processes on a CPU only when told that they are as many GPUs; `--use-cpu` keeps them on it."""
     options = "--multi_gpu --num_machines 1 --mixed_precision no --dynamo_backend no --num_processes"
-    return [sys.executable, "-m", "accelerate.commands.launch", *options.split(), str(processes), "--module", "multimodal_ser.cli", "train"]
+    return [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        *options.split(),
+        str(processes),
+        "--module",
+        "multimodal_ser.cli",
+        "train",
+    ]
 
 
 def shown(*options: Any) -> str:
@@ -77,8 +86,12 @@ def synthetic_clips(folder: Path, count: int = 48, seconds: float = 0.6) -> Path
         writer.writerow(["path", "emotion", "text", "speaker"])
         for index in range(count):
             name, (pitch, words) = list(classes.items())[index % 3]
-            sf.write(folder / f"{index:03d}.wav", synthetic_speech(seconds + index % 5 / 10, seed=index, pitch=pitch), 16_000)
-            writer.writerow([f"{index:03d}.wav", name, f"{words} {index}" if index % 2 else "", f"speaker_{index // 3 % 4}"])
+            sf.write(
+                folder / f"{index:03d}.wav", synthetic_speech(seconds + index % 5 / 10, seed=index, pitch=pitch), 16_000
+            )
+            writer.writerow(
+                [f"{index:03d}.wav", name, f"{words} {index}" if index % 2 else "", f"speaker_{index // 3 % 4}"]
+            )
     return folder / "manifest.csv"
 
 
@@ -183,7 +196,11 @@ def kills(work: Path) -> dict[str, Any]:
                 code = running.wait()
                 break
             kind = (
-                "while a checkpoint is written" if len(moments) % 4 == 3 else "from the start" if len(moments) % 4 == 0 else "in training"
+                "while a checkpoint is written"
+                if len(moments) % 4 == 3
+                else "from the start"
+                if len(moments) % 4 == 0
+                else "in training"
             )
             before = newest(broken)
             if kind == "from the start":
@@ -194,7 +211,11 @@ def kills(work: Path) -> dict[str, Any]:
                 time.sleep(chance.uniform(0, 2.0))
             if kind == "while a checkpoint is written":
                 deadline = time.monotonic() + 20
-                while not list((broken / "checkpoints").glob("*.unfinished")) and time.monotonic() < deadline and running.poll() is None:
+                while (
+                    not list((broken / "checkpoints").glob("*.unfinished"))
+                    and time.monotonic() < deadline
+                    and running.poll() is None
+                ):
                     time.sleep(0.0002)
             if running.poll() is not None:
                 code = running.returncode
@@ -218,7 +239,9 @@ def kills(work: Path) -> dict[str, Any]:
 
 
 def newest(run: Path) -> int:
-    return max([int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.name[5:].isdigit()], default=0)
+    return max(
+        [int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.name[5:].isdigit()], default=0
+    )
 
 
 def base_shaped(folder: Path) -> Path:
@@ -242,7 +265,17 @@ def cached(work: Path) -> dict[str, Any]:
         writer = csv.DictWriter(file, ["path", "emotion", "speaker"], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(row | {"path": str(data() / "ravdess" / row["path"])} for row in rows)
-    common = [manifest, "--modalities", "audio", "--validation-share", 0, "--logging-steps", 1, "--use-cpu", "--num-train-epochs"]
+    common = [
+        manifest,
+        "--modalities",
+        "audio",
+        "--validation-share",
+        0,
+        "--logging-steps",
+        1,
+        "--use-cpu",
+        "--num-train-epochs",
+    ]
     figures: dict[str, Any] = {"clips": len(rows)}
     curves: dict[str, list[float]] = {}
     for name, options in (("wav2vec2_base", ["--audio-model", base_shaped(work / "base")]), ("shipped", [])):
@@ -310,7 +343,15 @@ def folds(
                 if not best.exists():
                     sys.exit(f"{best}: expected the model of the row {start.name}; run that row first")
                 encoder = ["--model", best]
-            more_options = [*encoder, "--test-speakers", *test, "--validation-speakers", *validation, "--cache-dir", work / "embeddings"]
+            more_options = [
+                *encoder,
+                "--test-speakers",
+                *test,
+                "--validation-speakers",
+                *validation,
+                "--cache-dir",
+                work / "embeddings",
+            ]
             train(manifest, *options, *more_options, "-o", run, "--resume-from-checkpoint")
         scores = [json.loads((run / f"seed-{seed}" / "scores.json").read_text(encoding="utf-8")) for seed in seeds]
         summaries += scores

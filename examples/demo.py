@@ -32,7 +32,9 @@ def main() -> None:
         best = sorted(prediction.probabilities.items(), key=lambda entry: -entry[1])[:3]
         words = prediction.transcript.text if prediction.transcript and prediction.transcript.text else "(no words)"
         print(f"{Path(prediction.source).name}: {words}")
-        print(f"    {', '.join(f'{label} {probability:.0%}' for label, probability in best)}   from {' and '.join(prediction.modalities)}")
+        print(
+            f"    {', '.join(f'{label} {probability:.0%}' for label, probability in best)}   from {' and '.join(prediction.modalities)}"
+        )
         for note in prediction.notes:
             print(f"    {note}")
     print(f"{time.monotonic() - began:.1f} s, after the imports")

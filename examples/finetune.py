@@ -22,10 +22,14 @@ from multimodal_ser.training.preparation import label_names
 def main(data: str, output_dir: str, model: str | None, epochs: int, batch_size: int) -> None:
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     set_seed(42)
-    args = TrainingArguments(data=[data], num_train_epochs=epochs, learning_rate=1e-3)  # what is frozen, and how fast what learns
+    args = TrainingArguments(
+        data=[data], num_train_epochs=epochs, learning_rate=1e-3
+    )  # what is frozen, and how fast what learns
 
     manifest = read_manifest(data)
-    clips, errors = examine([row for row in manifest.rows if row.label])  # decodes each recording once: bad ones are named now
+    clips, errors = examine(
+        [row for row in manifest.rows if row.label]
+    )  # decodes each recording once: bad ones are named now
     labels = label_names(clip.row for clip in clips)
     split = split_rows([clip.row for clip in clips])  # whole speakers are held out, where speakers are known
     accelerator.print(*manifest.errors, *errors, split.protocol, *split.notes, sep="\n")

@@ -41,7 +41,9 @@ def main(data: Path, baseline: str, folds: list[int], seed: int, cache_dir: str 
         drawn = sorted(random.Random(1000 * seed + fold).sample(range(len(rows)), len(disjoint)))
         for split, test in (("random", drawn), ("speaker-disjoint", disjoint)):
             train = sorted(set(range(len(rows))) - set(test))
-            model = make_baseline(baseline, labels, seed=seed, cache_dir=cache_dir).fit([rows[index] for index in train])
+            model = make_baseline(baseline, labels, seed=seed, cache_dir=cache_dir).fit(
+                [rows[index] for index in train]
+            )
             answers = model.predict_proba([rows[index] for index in test]).argmax(1)
             found[split].append(unweighted_average_recall(classes[test], answers))
             voices = len({rows[index].speaker for index in test} & {rows[index].speaker for index in train})
@@ -54,7 +56,11 @@ def main(data: Path, baseline: str, folds: list[int], seed: int, cache_dir: str 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="RAVDESS")
-    parser.add_argument("--baseline", default="mfcc-lstm", choices=[name for name, kind in BASELINES.items() if kind.modality == "audio"])
+    parser.add_argument(
+        "--baseline",
+        default="mfcc-lstm",
+        choices=[name for name, kind in BASELINES.items() if kind.modality == "audio"],
+    )
     parser.add_argument("--folds", type=int, nargs="+", default=[5], choices=EMOBOX_RAVDESS_FOLDS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache-dir", help="folder in which features are kept")

@@ -20,18 +20,26 @@ from multimodal_ser.corpora import read_manifest, write_manifest
 from multimodal_ser.training import TrainingArguments, train
 
 
-def main(data: str, output_dir: str, model: str | None, trials: int, epochs: int, test_speakers: list[str], seed: int) -> optuna.Study:
+def main(
+    data: str, output_dir: str, model: str | None, trials: int, epochs: int, test_speakers: list[str], seed: int
+) -> optuna.Study:
     folder = Path(output_dir).absolute()
     rows = [row for row in read_manifest(data).rows if row.speaker not in test_speakers and row.split != "test"]
     table = write_manifest(rows, folder / "searched.csv")
     start = MultimodalEmotionClassifier.from_pretrained(model, whisper=None)
-    start.model.audio_branch.encoder.save_pretrained(folder / "encoder")  # for trials that put a new fusion on the same encoders
+    start.model.audio_branch.encoder.save_pretrained(
+        folder / "encoder"
+    )  # for trials that put a new fusion on the same encoders
     start.processor.feature_extractor.save_pretrained(folder / "encoder")
 
     def objective(trial: optuna.Trial) -> float:
-        head = trial.suggest_categorical("head", ["checkpoint", "gated", "concatenated"])  # fine-tuned, or new of either kind
+        head = trial.suggest_categorical(
+            "head", ["checkpoint", "gated", "concatenated"]
+        )  # fine-tuned, or new of either kind
         dropout = trial.suggest_float("dropout", 0.0, 0.5)
-        config = {"fusion_dropout": dropout, "classifier_dropout": dropout} | ({} if head == "checkpoint" else {"combination": head})
+        config = {"fusion_dropout": dropout, "classifier_dropout": dropout} | (
+            {} if head == "checkpoint" else {"combination": head}
+        )
         args = TrainingArguments(
             data=[str(table)], output_dir=str(folder / f"trial-{trial.number}"), cache_dir=str(folder / "embeddings"), model=model,
             audio_model=None if head == "checkpoint" else str(folder / "encoder"), model_config=config, num_train_epochs=epochs,
@@ -50,9 +58,13 @@ def main(data: str, output_dir: str, model: str | None, trials: int, epochs: int
             if other.name != f"trial-{study.best_trial.number}":
                 shutil.rmtree(other)
 
-    study = optuna.create_study(storage=f"sqlite:///{folder / 'study.db'}", study_name="head", direction="maximize", load_if_exists=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{folder / 'study.db'}", study_name="head", direction="maximize", load_if_exists=True
+    )
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)))
-    study.sampler = optuna.samplers.TPESampler(seed=seed + done)  # with the same seed, a second start would try the same again
+    study.sampler = optuna.samplers.TPESampler(
+        seed=seed + done
+    )  # with the same seed, a second start would try the same again
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
     study.optimize(objective, n_trials=max(0, trials - done), callbacks=[keep_the_best])
     best = study.best_trial

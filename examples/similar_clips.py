@@ -19,7 +19,9 @@ from multimodal_ser.corpora import read_manifest
 from multimodal_ser.metrics import scores
 
 
-def main(data: str, query: str | None, neighbours: int, model: str | None, modalities: str, speakers: list[str]) -> float | None:
+def main(
+    data: str, query: str | None, neighbours: int, model: str | None, modalities: str, speakers: list[str]
+) -> float | None:
     rows = [row for row in read_manifest(data).rows if row.label and (not speakers or row.speaker in speakers)]
     embeddings = EmotionEmbeddings(model, modalities=modalities, whisper=None, on_error="nan")
     vectors = embeddings.fit_transform([(row.path, row.text) for row in rows])
@@ -37,10 +39,15 @@ def main(data: str, query: str | None, neighbours: int, model: str | None, modal
     guessed = np.empty_like(truth)
     for voice in np.unique(voices):
         others = voices != voice
-        nearest = KNeighborsClassifier(min(neighbours, int(others.sum())), metric="cosine").fit(vectors[others], truth[others])
+        nearest = KNeighborsClassifier(min(neighbours, int(others.sum())), metric="cosine").fit(
+            vectors[others], truth[others]
+        )
         guessed[~others] = nearest.predict(vectors[~others])
     ua = scores(truth, guessed, len(names))["ua"]
-    print(f"{len(rows)} clips, {len(set(voices))} speakers, {neighbours} neighbours of other speakers: UA {100 * ua:.1f}, ", end="")
+    print(
+        f"{len(rows)} clips, {len(set(voices))} speakers, {neighbours} neighbours of other speakers: UA {100 * ua:.1f}, ",
+        end="",
+    )
     print(f"chance {100 / len(names):.1f}")
     return ua
 

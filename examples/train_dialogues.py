@@ -15,7 +15,14 @@ from multimodal_ser.corpora import read_manifest
 from multimodal_ser.training import TrainingArguments, train
 
 
-def main(tables: list[str], output_dir: str, context_turns: int, validation_speakers: list[str], model: str | None, epochs: int) -> None:
+def main(
+    tables: list[str],
+    output_dir: str,
+    context_turns: int,
+    validation_speakers: list[str],
+    model: str | None,
+    epochs: int,
+) -> None:
     result = train(
         TrainingArguments(
             data=tables, output_dir=output_dir, context_turns=context_turns, model=model, num_train_epochs=epochs,
@@ -27,7 +34,9 @@ def main(tables: list[str], output_dir: str, context_turns: int, validation_spea
     dialogue = [row for row in turns if row.dialogue == turns[0].dialogue][: context_turns + 1]
     said = {"audio": dialogue[-1].path, "text": dialogue[-1].text, "context": [row.text for row in dialogue[:-1]]}
     prediction = classifier.predict(said)
-    print(f"{prediction.label} {prediction.confidence:.0%}, from {' and '.join(prediction.modalities)}, after {len(dialogue) - 1} turns")
+    print(
+        f"{prediction.label} {prediction.confidence:.0%}, from {' and '.join(prediction.modalities)}, after {len(dialogue) - 1} turns"
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from multimodal_ser.training import TrainingArguments, train
 
 
 def main(data: str, output_dir: str, rank: int, model: str | None, epochs: int) -> float:
-    result = train(TrainingArguments(data=[data], output_dir=output_dir, lora_rank=rank, model=model, num_train_epochs=epochs))
+    result = train(
+        TrainingArguments(data=[data], output_dir=output_dir, lora_rank=rank, model=model, num_train_epochs=epochs)
+    )
     merged = MultimodalEmotionClassifier.from_pretrained(result.model)
     beginning = MultimodalEmotionClassifier.from_pretrained(model, labels=merged.labels)
     unmerged = PeftModel.from_pretrained(beginning, str(result.model / "adapter")).eval()
@@ -30,7 +32,9 @@ def main(data: str, output_dir: str, rank: int, model: str | None, epochs: int) 
         difference = float((merged(**batch).logits - unmerged(**batch).logits).abs().max())
     sizes = {name: sum(path.stat().st_size for path in Path(folder).glob("*.safetensors")) / 1e6
              for name, folder in (("adapter", result.model / "adapter"), ("merged", result.model))}  # fmt: skip
-    print(f"adapter {sizes['adapter']:.1f} MB, merged model {sizes['merged']:.1f} MB; their logits differ by {difference:.1e}")
+    print(
+        f"adapter {sizes['adapter']:.1f} MB, merged model {sizes['merged']:.1f} MB; their logits differ by {difference:.1e}"
+    )
     return difference
 
 

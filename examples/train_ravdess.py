@@ -38,11 +38,15 @@ def manifest_of(folder: Path, output_dir: Path) -> Path:
     return output_dir / "manifest.csv"
 
 
-def main(data: Path, output_dir: Path, fold: int, audio_model: str | None, model: str | None, seeds: list[int], epochs: int) -> None:
+def main(
+    data: Path, output_dir: Path, fold: int, audio_model: str | None, model: str | None, seeds: list[int], epochs: int
+) -> None:
     manifest = manifest_of(data, output_dir)
     test = [f"ravdess_{actor}" for actor in EMOBOX_RAVDESS_FOLDS[fold]]
     others = [speaker for speaker in read_manifest(manifest).speakers if speaker not in test]
-    validation = [next(s for s in [*others[fold:], *others] if int(s[-2:]) % 2 == odd) for odd in (0, 1)]  # a woman and a man
+    validation = [
+        next(s for s in [*others[fold:], *others] if int(s[-2:]) % 2 == odd) for odd in (0, 1)
+    ]  # a woman and a man
     result = train(
         TrainingArguments(
             data=[str(manifest)], output_dir=str(output_dir / f"fold-{fold}"), modalities="audio", test_speakers=test,
@@ -52,7 +56,9 @@ def main(data: Path, output_dir: Path, fold: int, audio_model: str | None, model
         )
     )  # fmt: skip
     for seed, run in zip(seeds, result.runs, strict=True):
-        print(f"fold {fold}, seed {seed}: UA {100 * run.test['ua']:.1f} on actors {', '.join(EMOBOX_RAVDESS_FOLDS[fold])}")
+        print(
+            f"fold {fold}, seed {seed}: UA {100 * run.test['ua']:.1f} on actors {', '.join(EMOBOX_RAVDESS_FOLDS[fold])}"
+        )
     print(f"mean {100 * result.test['ua']:.1f}; the model that was best in validation: {result.model}")
 
 
@@ -62,11 +68,15 @@ if __name__ == "__main__":
     parser.add_argument("--output-dir", type=Path, default=Path("ravdess"))
     parser.add_argument("--fold", type=int, default=1, choices=EMOBOX_RAVDESS_FOLDS)
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--audio-model", help="speech encoder to start from, folder or Hub id, such as openai/whisper-base")
+    start.add_argument(
+        "--audio-model", help="speech encoder to start from, folder or Hub id, such as openai/whisper-base"
+    )
     start.add_argument("--model", help="checkpoint to start from")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=14)
     given = parser.parse_args()
     if not given.audio_model and not given.model and given.fold != 5:
-        parser.error("the shipped checkpoint has heard the actors of other folds than 5: use --fold 5, or name an --audio-model")
+        parser.error(
+            "the shipped checkpoint has heard the actors of other folds than 5: use --fold 5, or name an --audio-model"
+        )
     main(**vars(given))

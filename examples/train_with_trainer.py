@@ -33,7 +33,9 @@ def main(data: str, output_dir: str, model: str | None, epochs: float, use_cpu: 
     classifier.config.trained_modalities = [name for name, there in given.items() if there]  # what `predict` will use
     options = Options(data=[data], learning_rate=1e-3)
     clip_data = ClipData(clips, Targets.of(clips, labels, ()), classifier.processor, options, seed=42, training=False)
-    freezing = Freezing(classifier, options)  # the encoders stay as they are; Trainer turns their dropout on all the same
+    freezing = Freezing(
+        classifier, options
+    )  # the encoders stay as they are; Trainer turns their dropout on all the same
     freezing.apply(epoch=0)
     optimizer = torch.optim.AdamW(parameter_groups(classifier, freezing.ever_trained(), options))
 

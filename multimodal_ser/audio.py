@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from multimodal_ser.decoding import AudioError, AudioInput, AudioNotFoundError, checked, is_file, is_seekable, opened_recording, resampled
+from multimodal_ser.decoding import (
+    AudioError,
+    AudioInput,
+    AudioNotFoundError,
+    checked,
+    is_file,
+    is_seekable,
+    opened_recording,
+    resampled,
+)
 from multimodal_ser.errors import InputError
 
 __all__ = [
@@ -32,7 +41,11 @@ Channels = Literal["mix", "split"]
 
 
 def load_audio(
-    audio: AudioInput, sampling_rate: int | None = None, *, channels: Channels = "mix", max_duration: float = MAX_DURATION
+    audio: AudioInput,
+    sampling_rate: int | None = None,
+    *,
+    channels: Channels = "mix",
+    max_duration: float = MAX_DURATION,
 ) -> np.ndarray:
     """Decode a recording, resample it to 16 kHz and mix its channels.
 
@@ -89,7 +102,12 @@ def stream_audio(
         raise InputError("channels", expected="'mix' or 'split'", got=repr(channels), remedy="choose one of them")
     if not isinstance(block_duration, numbers.Real) or not block_duration * SAMPLING_RATE >= 1:
         got = repr(block_duration)
-        raise InputError("block_duration", expected="a positive number of seconds, a sample at least", got=got, remedy="30 is a good one")
+        raise InputError(
+            "block_duration",
+            expected="a positive number of seconds, a sample at least",
+            got=got,
+            remedy="30 is a good one",
+        )
     size = sys.maxsize if math.isinf(block_duration) else round(block_duration * SAMPLING_RATE)
     with opened_recording(audio, sampling_rate, max_duration) as recording:
         waiting: list[np.ndarray] = []
@@ -97,7 +115,9 @@ def stream_audio(
         for piece in resampled(checked(recording, max_duration), recording.rate, SAMPLING_RATE):
             piece = piece.mean(axis=1, dtype=np.float32) if channels == "mix" else piece.T
             total += piece.shape[-1]
-            while held + piece.shape[-1] > size:  # the last block is kept back until the recording has been read to its end
+            while (
+                held + piece.shape[-1] > size
+            ):  # the last block is kept back until the recording has been read to its end
                 waiting.append(piece[..., : size - held])
                 piece, held = piece[..., size - held :], 0
                 yield np.ascontiguousarray(np.concatenate(waiting, axis=-1))
@@ -107,7 +127,10 @@ def stream_audio(
         if total < MIN_DURATION * SAMPLING_RATE:
             got = "no sound" if total == 0 else f"{1000 * total / SAMPLING_RATE:.0f} ms"
             raise AudioError(
-                recording.name, expected=f"a recording of at least {1000 * MIN_DURATION:.0f} ms", got=got, remedy="record it again"
+                recording.name,
+                expected=f"a recording of at least {1000 * MIN_DURATION:.0f} ms",
+                got=got,
+                remedy="record it again",
             )
         if held:
             yield np.ascontiguousarray(np.concatenate(waiting, axis=-1))

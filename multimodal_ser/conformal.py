@@ -32,7 +32,9 @@ def nonconformity(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
     return np.take_along_axis(sums, order.argsort(1), 1)
 
 
-def conformal_labels(probabilities: Mapping[str, float], threshold: Mapping[str, Any] | None, label_set: str) -> tuple[str, ...] | None:
+def conformal_labels(
+    probabilities: Mapping[str, float], threshold: Mapping[str, Any] | None, label_set: str
+) -> tuple[str, ...] | None:
     """The labels that fit well enough, the most probable first; never none.
 
     Args:
@@ -55,4 +57,6 @@ def conformal_labels(probabilities: Mapping[str, float], threshold: Mapping[str,
         return None
     names = sorted(probabilities, key=lambda name: -probabilities[name])
     scores = nonconformity(np.array([[probabilities[name] for name in names]]), threshold["method"])[0]
-    return tuple(name for name, score in zip(names, scores, strict=True) if score <= threshold["threshold"]) or (names[0],)
+    return tuple(name for name, score in zip(names, scores, strict=True) if score <= threshold["threshold"]) or (
+        names[0],
+    )

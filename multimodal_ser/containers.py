@@ -145,7 +145,9 @@ def _claim(length: int, held: int, bytes_a_second: int = 0) -> Claim | None:
     return Claim(f"{length} bytes", f"{held} bytes")
 
 
-def _chunks(window: _Window, at: int, form: str, align: int = 2, counts_itself: bool = False) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(
+    window: _Window, at: int, form: str, align: int = 2, counts_itself: bool = False
+) -> Iterator[tuple[bytes, int, int]]:
     """Name, place and length of the content of each chunk; the headers (name, length) have this form."""
     size = struct.calcsize(form)
     while len(header := window(at, size)) == size and any(header):
@@ -168,14 +170,18 @@ def _riff(window: _Window) -> Structure:
                 whole = Structure((Part(0, window.end, demuxer="wav"),))
         elif name == b"ds64":  # the sizes that do not fit into 32 bits
             wide = window.number(at + 8, "<Q")
-        elif (kind == b"WAVE" and name == b"data") or (kind == b"AVI " and name == b"LIST" and window(at, 4) == b"movi"):
+        elif (kind == b"WAVE" and name == b"data") or (
+            kind == b"AVI " and name == b"LIST" and window(at, 4) == b"movi"
+        ):
             # A program that wrote to a pipe could not go back to fill in the sizes: it left a stand-in, 0 or a very large number.
             if wide is not None and length == 0xFFFFFFFF:
                 length, streamed = wide, wide == 0 or wide >= 1 << 62
             else:
                 untold = claimed >= 0x7FFF0000 or 8 + claimed <= at
                 streamed = length >= 0xFFFFFF00 or (untold and (length == 0 or length >= 0x7FFF0000))
-            if streamed and length == 0 and kind == b"WAVE" and order == "<" and window.end > at:  # ffmpeg reads all wav as little-endian
+            if (
+                streamed and length == 0 and kind == b"WAVE" and order == "<" and window.end > at
+            ):  # ffmpeg reads all wav as little-endian
                 return Structure((Part(0, window.end, demuxer="wav"),))
             return whole if streamed else Structure(whole.parts, _claim(length, window.end - at, bytes_a_second))
     return whole
@@ -302,7 +308,9 @@ def _chain(window: _Window, at: int) -> bool:
 def _past_tags(window: _Window, at: int) -> int:
     while True:
         if window(at, 3) == b"ID3":  # sizes of 7 bits a byte
-            at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(window(at + 6, 4), (21, 14, 7, 0), strict=False))
+            at += 10 + sum(
+                (byte & 0x7F) << shift for byte, shift in zip(window(at + 6, 4), (21, 14, 7, 0), strict=False)
+            )
         elif window(at, 8) == b"APETAGEX":
             at += 32 + window.number(at + 12, "<I")
         elif window(at, 3) == b"TAG":
@@ -373,7 +381,13 @@ def _run(window: _Window, at: int) -> _Run:
 def _continues(window: _Window, at: int, run: _Run) -> bool:
     """Are the frames behind a tag the same recording, or another one?"""
     frame = _frame(window(at, 4))
-    if run.frame is None or frame is None or frame.kind != run.frame.kind or not _chain(window, at) or _has_header(window, at, frame):
+    if (
+        run.frame is None
+        or frame is None
+        or frame.kind != run.frame.kind
+        or not _chain(window, at)
+        or _has_header(window, at, frame)
+    ):
         return False
     return run.expected is None or run.frames < run.expected
 

@@ -74,7 +74,9 @@ def _source(audio: AudioInput) -> tuple[str | bytes | BinaryIO | np.ndarray, str
             return bytes(audio["bytes"]), str(path or "bytes")
         if path is not None:
             return _source(path)
-        raise AudioError("audio", expected=FORMS, got=f"a dict with {sorted(map(str, audio))}", remedy="give one of these")
+        raise AudioError(
+            "audio", expected=FORMS, got=f"a dict with {sorted(map(str, audio))}", remedy="give one of these"
+        )
     if isinstance(audio, str | os.PathLike):
         path = os.fspath(audio)
         return (path if isinstance(path, str) else os.fsdecode(path)), str(path)
@@ -123,7 +125,9 @@ def _told(name: str, *views: View) -> Iterator[None]:
         raise error
     if error is not None:
         got = f"one that fails ({' '.join(f'{type(error).__name__}: {error}'.split())})"
-        raise AudioError(name, expected="a recording that can be read", got=got, remedy="get it again, or convert it to wav") from error
+        raise AudioError(
+            name, expected="a recording that can be read", got=got, remedy="get it again, or convert it to wav"
+        ) from error
 
 
 @contextmanager
@@ -140,10 +144,15 @@ def _opened(source: str | bytes | BinaryIO, name: str) -> Iterator[View]:
                 source = stack.enter_context(open(source, "rb"))
             except OSError as error:
                 raise AudioError(
-                    name, expected="an audio file", got=f"one that cannot be read ({error.strerror})", remedy="check its permissions"
+                    name,
+                    expected="an audio file",
+                    got=f"one that cannot be read ({error.strerror})",
+                    remedy="check its permissions",
                 ) from error
         if not isinstance(source, bytes) and not isinstance(source.read(0), bytes):
-            raise AudioError(name, expected="a binary file object", got="one that gives text", remedy='open it with mode "rb"')
+            raise AudioError(
+                name, expected="a binary file object", got="one that gives text", remedy='open it with mode "rb"'
+            )
         if not isinstance(source, bytes) and not is_seekable(source):  # a pipe
             source = source.read()
         file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -221,7 +230,9 @@ def _decoded(file: View, part: Part, name: str, max_duration: float, stack: Exit
                 decoder = stack.enter_context(sf.SoundFile(view))  # type: ignore[arg-type]
             except sf.LibsndfileError:
                 view.seek(0)
-        recording = _with_av(view, name, part, max_duration, stack) if decoder is None else _with_soundfile(decoder, name)
+        recording = (
+            _with_av(view, name, part, max_duration, stack) if decoder is None else _with_soundfile(decoder, name)
+        )
     if recording.duration is not None:
         _not_longer(recording.duration, name, max_duration)
     return Recording(name, recording.rate, _guarded(recording.pieces, name, view), recording.duration)
@@ -238,16 +249,28 @@ def _guarded(pieces: Iterator[np.ndarray], name: str, view: View) -> Iterator[np
 
 def _from_array(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim not in (1, 2) or array.size == 0:
-        raise AudioError(name, expected="samples (S,), (C, S) or (S, C)", got=f"shape {array.shape}", remedy="give one recording at a time")
+        raise AudioError(
+            name,
+            expected="samples (S,), (C, S) or (S, C)",
+            got=f"shape {array.shape}",
+            remedy="give one recording at a time",
+        )
     if array.ndim == 1:
         array = array[:, None]
     elif array.shape[0] < array.shape[1]:
         array = array.T
     kind = array.dtype
     if kind.kind not in "fi" and kind != np.uint8:
-        raise AudioError(name, expected="floating-point, uint8 or signed integer samples", got=f"{kind}", remedy="convert them")
+        raise AudioError(
+            name, expected="floating-point, uint8 or signed integer samples", got=f"{kind}", remedy="convert them"
+        )
     if kind == np.int64 and max(int(array.max()), -int(array.min())) > 1 << 31:
-        raise AudioError(name, expected="int64 samples in the range of int16 or int32", got="larger ones", remedy="scale them to -1 to 1")
+        raise AudioError(
+            name,
+            expected="int64 samples in the range of int16 or int32",
+            got="larger ones",
+            remedy="scale them to -1 to 1",
+        )
     return array
 
 
@@ -282,7 +305,9 @@ def _with_soundfile(decoder: Any, name: str) -> Recording:
                 yield piece
         except sf.LibsndfileError as error:
             raise _damaged(name, decoder.tell() / decoder.samplerate, error.error_string.strip()) from error
-        if claimed is not None and decoder.format != "MP3" and claimed - frames / decoder.samplerate > 0.1:  # an mp3 was walked through
+        if (
+            claimed is not None and decoder.format != "MP3" and claimed - frames / decoder.samplerate > 0.1
+        ):  # an mp3 was walked through
             raise _shorter(name, f"{claimed:.2f} s", f"{frames / decoder.samplerate:.2f} s")
 
     return Recording(name, decoder.samplerate, pieces(), claimed)
@@ -294,7 +319,12 @@ def _damaged(name: str, seconds: float, why: str | None) -> AudioError:
 
 
 def _shorter(name: str, claimed: str, held: str) -> AudioError:
-    return AudioError(name, expected=f"{claimed}, as its header claims", got=held, remedy="the file is cut off or damaged: get it again")
+    return AudioError(
+        name,
+        expected=f"{claimed}, as its header claims",
+        got=held,
+        remedy="the file is cut off or damaged: get it again",
+    )
 
 
 def _with_av(view: View, name: str, part: Part, max_duration: float, stack: ExitStack) -> Recording:
@@ -329,7 +359,9 @@ def _with_av(view: View, name: str, part: Part, max_duration: float, stack: Exit
             try:
                 yield from packet.decode()
             except av.InvalidDataError:
-                if part.demuxer is None:  # else a bad frame of an mp3, passed over as libsndfile does; too many are too short in the end
+                if (
+                    part.demuxer is None
+                ):  # else a bad frame of an mp3, passed over as libsndfile does; too many are too short in the end
                     raise
 
     def pieces() -> Iterator[np.ndarray]:
@@ -339,7 +371,9 @@ def _with_av(view: View, name: str, part: Part, max_duration: float, stack: Exit
             for frame in itertools.chain(frames(), [None]):
                 converted = []
                 now = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
-                if resampler is not None and now != kind:  # at the end, and where a stream turns from mono to stereo or changes its rate
+                if (
+                    resampler is not None and now != kind
+                ):  # at the end, and where a stream turns from mono to stereo or changes its rate
                     converted += resampler.resample(None)
                 if frame is not None:
                     if now != kind:
@@ -359,7 +393,10 @@ def _with_av(view: View, name: str, part: Part, max_duration: float, stack: Exit
 def _not_longer(duration: float, name: str, max_duration: float) -> None:
     if duration > max_duration:
         raise AudioError(
-            name, expected=f"at most {max_duration:g} s", got=f"{duration:.0f} s", remedy="raise max_duration, or cut the recording"
+            name,
+            expected=f"at most {max_duration:g} s",
+            got=f"{duration:.0f} s",
+            remedy="raise max_duration, or cut the recording",
         )
 
 
@@ -368,7 +405,11 @@ def _one_width(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     width = 0
     for piece in pieces:
         width = width or piece.shape[1]
-        yield piece if piece.shape[1] == width else np.repeat(piece.mean(axis=1, dtype=np.float32, keepdims=True), width, axis=1)
+        yield (
+            piece
+            if piece.shape[1] == width
+            else np.repeat(piece.mean(axis=1, dtype=np.float32, keepdims=True), width, axis=1)
+        )
 
 
 def checked(recording: Recording, max_duration: float) -> Iterator[np.ndarray]:

@@ -180,7 +180,9 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _vectors(self, items: list[Any]) -> Iterator[Any]:
         if self.on_error not in ("raise", "nan"):
-            raise InputError("on_error", expected="one of raise, nan", got=repr(self.on_error), remedy="choose one of them")
+            raise InputError(
+                "on_error", expected="one of raise, nan", got=repr(self.on_error), remedy="choose one of them"
+            )
         return embed(
             self._classifier, items, sampling_rate=self.sampling_rate, modalities=self.modalities, language=self.language,
             batch_size=self.batch_size, on_error="skip",
@@ -200,7 +202,10 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def __getstate__(self) -> dict[str, Any]:
         if self.model is not None and not isinstance(self.model, str | os.PathLike):
-            got, remedy = f"a loaded {type(self.model).__name__}", "save it with save_pretrained, and give EmotionEmbeddings its folder"
+            got, remedy = (
+                f"a loaded {type(self.model).__name__}",
+                "save it with save_pretrained, and give EmotionEmbeddings its folder",
+            )
             raise InputError("model", expected="a folder or a Hub id, to be pickled", got=got, remedy=remedy)
         return dict(super().__getstate__())  # type: ignore[misc]
 
@@ -252,7 +257,9 @@ def _inputs(given: Any) -> list[Any]:
     listed = column(given)
     if listed is None:
         remedy = "give a list, also of one input"
-        raise InputError("X", expected="a list, an array or a table of inputs", got=f"one {type(given).__name__}", remedy=remedy)
+        raise InputError(
+            "X", expected="a list, an array or a table of inputs", got=f"one {type(given).__name__}", remedy=remedy
+        )
     return [{"audio": one[0], "text": one[1]} if isinstance(one, tuple) and len(one) == 2 else one for one in listed]
 
 
@@ -261,4 +268,6 @@ def _told(errors: dict[int, InputError], count: int) -> InputError:
     shown = "; ".join(f"{position}: {error}" for position, error in list(errors.items())[:NAMED])
     more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
     got = f"{len(errors)} that cannot be used (by position in X): {shown}{more}"
-    return InputError("X", expected=f"{count} inputs that can be used", got=got, remedy='drop them, or set on_error="nan"')
+    return InputError(
+        "X", expected=f"{count} inputs that can be used", got=got, remedy='drop them, or set on_error="nan"'
+    )

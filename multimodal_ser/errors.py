@@ -29,7 +29,9 @@ class InputError(ValueError):
     def __str__(self) -> str:  # an OSError among the parents of a subclass must not change the text
         return str(self.args[0])
 
-    def __reduce__(self):  # keyword-only arguments: exceptions are otherwise rebuilt from `args` alone (worker processes)
+    def __reduce__(
+        self,
+    ):  # keyword-only arguments: exceptions are otherwise rebuilt from `args` alone (worker processes)
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.remedy))
 
 

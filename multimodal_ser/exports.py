@@ -42,7 +42,11 @@ SENTENCE = "it was not so very happy by the door "
 
 
 def export_onnx(
-    model: MultimodalEmotionClassifier, output_dir: str | os.PathLike, *, modalities: Sequence[str] | None = None, int8: bool = False
+    model: MultimodalEmotionClassifier,
+    output_dir: str | os.PathLike,
+    *,
+    modalities: Sequence[str] | None = None,
+    int8: bool = False,
 ) -> Path:
     """Write ONNX graphs and all that `OnnxEmotionClassifier` needs beside them.
 
@@ -75,7 +79,11 @@ def export_onnx(
         got, remedy = f"{', '.join(absent)} not installed", 'pip install "multimodal_ser[onnx]"'
         raise InputError("export onnx", expected="the packages of the extra onnx", got=got, remedy=remedy)
     output_dir = Path(output_dir)
-    _check_folder(model, output_dir, {GRAPHS[form] for form in forms} | ({with_int8(GRAPHS[form]) for form in forms} if int8 else set()))
+    _check_folder(
+        model,
+        output_dir,
+        {GRAPHS[form] for form in forms} | ({with_int8(GRAPHS[form]) for form in forms} if int8 else set()),
+    )
     output_dir.mkdir(parents=True, exist_ok=True)
     with _evaluation(model):
         _write_settings(model, output_dir)
@@ -87,14 +95,20 @@ def export_onnx(
                 _check(model, form, _OnnxOutputs(written), written.name)
                 if int8:
                     written = quantise(written)
-                    _difference(model, form, _OnnxOutputs(written))  # it runs; how far off it may be, recordings alone can tell
-                for file in Path(temporary).glob(f"{written.name}*"):  # weights of more than 1.5 GB lie beside their graph
+                    _difference(
+                        model, form, _OnnxOutputs(written)
+                    )  # it runs; how far off it may be, recordings alone can tell
+                for file in Path(temporary).glob(
+                    f"{written.name}*"
+                ):  # weights of more than 1.5 GB lie beside their graph
                     os.replace(file, output_dir / file.name)
     _write_readme(model, output_dir)
     return output_dir
 
 
-def export_torch(model: MultimodalEmotionClassifier, output_dir: str | os.PathLike, *, modalities: Sequence[str] | None = None) -> Path:
+def export_torch(
+    model: MultimodalEmotionClassifier, output_dir: str | os.PathLike, *, modalities: Sequence[str] | None = None
+) -> Path:
     """Write `torch.export` programs (`model.pt2`, `model_audio.pt2`, `model_text.pt2`), with the processor beside them.
 
     `torch.export.load("model.pt2").module()(**inputs)` runs one in PyTorch without this library and without transformers (inputs are
@@ -144,7 +158,12 @@ def _checked(model: Any, modalities: Sequence[str] | None) -> list[str]:
         return list(FORMS) if trained is None or len(trained) == 2 else list(trained)
     forms = [modalities] if isinstance(modalities, str) else list(modalities)
     if not forms or not set(forms) <= set(FORMS):
-        raise InputError("modalities", expected=f"some of {', '.join(FORMS)}", got=repr(modalities), remedy="leave it out for all of them")
+        raise InputError(
+            "modalities",
+            expected=f"some of {', '.join(FORMS)}",
+            got=repr(modalities),
+            remedy="leave it out for all of them",
+        )
     return forms
 
 
@@ -152,7 +171,12 @@ def _check_folder(model: Any, folder: Path, written: Collection[str] = ()) -> No
     """A checkpoint keeps its card and configuration, and graphs of another model are not left under this one's configuration."""
     if any(folder.glob("*.safetensors")):
         remedy = f"name another, such as {folder / 'onnx'}"
-        raise InputError("--output-dir", expected="a folder for the export alone", got=f"{folder}, which holds a checkpoint", remedy=remedy)
+        raise InputError(
+            "--output-dir",
+            expected="a folder for the export alone",
+            got=f"{folder}, which holds a checkpoint",
+            remedy=remedy,
+        )
     others = [path for path in sorted(folder.glob("model*.onnx")) if path.name not in written]
     if strangers := [path.name for path in others if _weights_of(path) != _weights_hash(model)]:
         got, remedy = f"{', '.join(strangers)} of another model in {folder}", "delete them, or name another folder"
@@ -189,8 +213,15 @@ def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> t
 
     name = model.processor.model_input_names[0]
     core, audio_branch, text_branch = model.model, model.model.audio_branch, model.model.text_branch
-    mixed = text_branch._layer_sum if text_branch.batched else text_branch._mixed  # of a family that is not, a batch is one row
-    outputs = ["logits", "embeddings", *(["dimensions"] if model.config.dimensions else []), *(["hidden_mean"] if form != "text" else [])]
+    mixed = (
+        text_branch._layer_sum if text_branch.batched else text_branch._mixed
+    )  # of a family that is not, a batch is one row
+    outputs = [
+        "logits",
+        "embeddings",
+        *(["dimensions"] if model.config.dimensions else []),
+        *(["hidden_mean"] if form != "text" else []),
+    ]
 
     def text_states(input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`TextBranch.encode` without branches on values: its windows are counted from the shape."""
@@ -224,7 +255,11 @@ def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> t
                 mask = inputs["audio_attention_mask"]
                 states, frames = core.get_audio_features(inputs[name], mask if audio_branch.batched else None)
                 frames = frames & mask.ne(0).any(1, keepdim=True)
-                given |= {"audio_hidden_states": states, "audio_attention_mask": frames, "speaker_mean": inputs["speaker_mean"]}
+                given |= {
+                    "audio_hidden_states": states,
+                    "audio_attention_mask": frames,
+                    "speaker_mean": inputs["speaker_mean"],
+                }
                 weights = frames[:, None, :, None].to(states.dtype)
                 hidden_mean = (states * weights).sum(2) / weights.sum(2).clamp_min(1)
             if form != "audio":
@@ -234,14 +269,20 @@ def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> t
             return tuple(hidden_mean if field == "hidden_mean" else output[field] for field in outputs)
 
     audio_inputs, text_inputs = [name, "audio_attention_mask"], ["input_ids", "attention_mask"]
-    names = {"both": [*audio_inputs, *text_inputs, "speaker_mean"], "audio": [*audio_inputs, "speaker_mean"], "text": text_inputs}[form]
+    names = {
+        "both": [*audio_inputs, *text_inputs, "speaker_mean"],
+        "audio": [*audio_inputs, "speaker_mean"],
+        "text": text_inputs,
+    }[form]
     parameters = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in ("self", *names)]
     signature: Any = Graph.forward
     signature.__signature__ = inspect.Signature(parameters)  # torch.export names inputs and guards by it
     return Graph().eval(), outputs
 
 
-def _program(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> tuple[torch.export.ExportedProgram, dict, list[str]]:
+def _program(
+    model: MultimodalEmotionClassifier, form: str, long_texts: bool
+) -> tuple[torch.export.ExportedProgram, dict, list[str]]:
     """The traced graph of one form, the inputs' dynamic shapes, the outputs' names."""
     import torch
     from torch.export import Dim
@@ -250,9 +291,14 @@ def _program(model: MultimodalEmotionClassifier, form: str, long_texts: bool) ->
     limit, batched, rows = model.model.text_branch.max_length, _batched(model, form), 3 if _batched(model, form) else 1
     # More tokens than the encoder holds, so that there are several windows: a count of one would be taken for a constant.
     words = limit + limit // 2 if long_texts else min(40, limit // 2)
-    odd = 16_411 / model.processor.sampling_rate  # a length that no stride divides: that it did would be taken for a rule
+    odd = (
+        16_411 / model.processor.sampling_rate
+    )  # a length that no stride divides: that it did would be taken for a rule
     inputs = _inputs(model, form, [odd] * rows, [words] * rows)
-    batch, tokens = Dim("batch", min=1, max=2**16), Dim("tokens", min=MIN_TOKENS, max=LONGEST_TEXT if long_texts else limit)
+    batch, tokens = (
+        Dim("batch", min=1, max=2**16),
+        Dim("tokens", min=MIN_TOKENS, max=LONGEST_TEXT if long_texts else limit),
+    )
     time = Dim("time", min=_shortest(model, 2), max=_longest_audio(model))
     shapes: dict[str, Any] = {}
     for name, value in inputs.items():
@@ -287,7 +333,9 @@ def _longest_audio(model: Any) -> int:
     return 2 * getattr(model.config.audio_config, "max_source_positions", 2**23)  # Whisper encoders alone have an end
 
 
-def _inputs(model: Any, form: str, seconds: Sequence[float | None], tokens: Sequence[int | None]) -> dict[str, torch.Tensor]:
+def _inputs(
+    model: Any, form: str, seconds: Sequence[float | None], tokens: Sequence[int | None]
+) -> dict[str, torch.Tensor]:
     """A batch of noise and words as one form takes it, a row for each number of seconds and of tokens; None: missing in that row."""
     import torch
 
@@ -295,22 +343,34 @@ def _inputs(model: Any, form: str, seconds: Sequence[float | None], tokens: Sequ
     name, rate = model.processor.model_input_names[0], model.processor.sampling_rate
     inputs: dict[str, torch.Tensor] = {}
     if form != "text":
-        audio = [None if s is None else 0.1 * generator.normal(size=round(s * rate)).astype(np.float32) for s in seconds]
+        audio = [
+            None if s is None else 0.1 * generator.normal(size=round(s * rate)).astype(np.float32) for s in seconds
+        ]
         like = model.processor(audio=[np.zeros(rate // 10, np.float32)], sampling_rate=rate)
-        silent = {key: torch.zeros(len(audio), *like[key].shape[1:], dtype=like[key].dtype) for key in (name, "audio_attention_mask")}
+        silent = {
+            key: torch.zeros(len(audio), *like[key].shape[1:], dtype=like[key].dtype)
+            for key in (name, "audio_attention_mask")
+        }
         given = model.processor(audio=audio, sampling_rate=rate) if any(s is not None for s in seconds) else silent
         short = max(_shortest(model, 2) - given["audio_attention_mask"].shape[1], 0)
         behind = (0, 0, 0, short) if model.model.audio_branch.time_first else (0, short)
-        inputs = {key: torch.nn.functional.pad(given[key], (0, short) if key == "audio_attention_mask" else behind) for key in silent}
+        inputs = {
+            key: torch.nn.functional.pad(given[key], (0, short) if key == "audio_attention_mask" else behind)
+            for key in silent
+        }
     if form != "audio":
-        words = model.processor.tokenizer(SENTENCE * max(1, *(n or 0 for n in tokens)), return_tensors="pt", verbose=False)["input_ids"]
+        words = model.processor.tokenizer(
+            SENTENCE * max(1, *(n or 0 for n in tokens)), return_tensors="pt", verbose=False
+        )["input_ids"]
         length = torch.tensor([n or 0 for n in tokens])
         inputs["input_ids"] = words[:, : max(MIN_TOKENS, *length)].repeat(len(length), 1)
         inputs["attention_mask"] = (torch.arange(inputs["input_ids"].shape[1]) < length[:, None]).long()
     if form != "text":
         branch = model.model.audio_branch
         inputs["speaker_mean"] = torch.full((len(seconds), *branch.hidden_mean.shape), float("nan"))
-        inputs["speaker_mean"][1:2] = branch.hidden_mean + 0.1 * branch.hidden_std  # the second row is of a known speaker
+        inputs["speaker_mean"][1:2] = (
+            branch.hidden_mean + 0.1 * branch.hidden_std
+        )  # the second row is of a known speaker
     return inputs
 
 
@@ -346,7 +406,11 @@ def _difference(model: MultimodalEmotionClassifier, form: str, run: Any, long_te
     limit = model.model.text_branch.max_length
     # Of a family whose padding is heard, a clip of one frame is padded to two all the same, and its answer is another.
     least = max(0.025, _shortest(model, 1 if _batched(model, form) else 2) / model.processor.sampling_rate)
-    cases: list[tuple[list[float | None], list[int | None]]] = [([1.1], [7]), ([least], [2]), ([2.37], [min(limit, 61)])]
+    cases: list[tuple[list[float | None], list[int | None]]] = [
+        ([1.1], [7]),
+        ([least], [2]),
+        ([2.37], [min(limit, 61)]),
+    ]
     if form == "both":
         cases += [([0.9, None, 0.31, 1.7], [4, 9, None, 12]), ([None, None], [5, 3]), ([0.5, 0.4], [None, None])]
     else:
@@ -355,7 +419,11 @@ def _difference(model: MultimodalEmotionClassifier, form: str, run: Any, long_te
         cases += [([0.5, 0.7, 0.4], [limit + 1, 3, 2 * limit + 7])]
     worst = 0.0
     for seconds, tokens in cases:
-        rows = [([s], [n]) for s, n in zip(seconds, tokens, strict=True)] if not _batched(model, form) else [(seconds, tokens)]
+        rows = (
+            [([s], [n]) for s, n in zip(seconds, tokens, strict=True)]
+            if not _batched(model, form)
+            else [(seconds, tokens)]
+        )
         for batch in rows:
             inputs = _inputs(model, form, *batch)
             with torch.no_grad():
@@ -367,7 +435,9 @@ def _difference(model: MultimodalEmotionClassifier, form: str, run: Any, long_te
                     expected["hidden_mean"] = torch.stack(means).nan_to_num().numpy()  # of no frame at all: 0
             for name, value in run(inputs).items():
                 scale = 1.0 if name in ("logits", "dimensions") else max(1.0, float(np.abs(expected[name]).max()))
-                worst = float(np.maximum(worst, np.abs(value - expected[name]).max() / scale))  # unlike max(), it lets no NaN pass
+                worst = float(
+                    np.maximum(worst, np.abs(value - expected[name]).max() / scale)
+                )  # unlike max(), it lets no NaN pass
     return worst
 
 
@@ -375,7 +445,12 @@ def _check(model: MultimodalEmotionClassifier, form: str, run: Any, name: str, l
     difference = _difference(model, form, run, long_texts)
     if not difference <= TOLERANCE:
         remedy = "export with another version of torch or onnx, and report it"
-        raise InputError(f"export of {name}", expected=f"outputs within {TOLERANCE} of the model's", got=f"{difference:.2g}", remedy=remedy)
+        raise InputError(
+            f"export of {name}",
+            expected=f"outputs within {TOLERANCE} of the model's",
+            got=f"{difference:.2g}",
+            remedy=remedy,
+        )
 
 
 def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> None:
@@ -383,7 +458,9 @@ def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> N
 
     def translated() -> Any:
         program, shapes, outputs = _program(model, form, long_texts=True)
-        return torch.onnx.export(program, dynamo=True, input_names=list(shapes), output_names=outputs, dynamic_shapes=shapes, verbose=False)
+        return torch.onnx.export(
+            program, dynamo=True, input_names=list(shapes), output_names=outputs, dynamic_shapes=shapes, verbose=False
+        )
 
     with _quiet():
         try:
@@ -454,12 +531,16 @@ def _check_features(model: MultimodalEmotionClassifier, folder: Path) -> None:
     audio = [0.1 * generator.normal(size=size).astype(np.float32) for size in (12_345, 4000)]
     text = [SENTENCE * 3, "Ça va? I'd say so -- 42 times, ÜBER alles!"]
     context = [["Hello there."], None]
-    expected = dict(model.processor(audio=audio, text=text, context=context, sampling_rate=model.processor.sampling_rate))
+    expected = dict(
+        model.processor(audio=audio, text=text, context=context, sampling_rate=model.processor.sampling_rate)
+    )
     got = features(audio, text, context)
     for name, value in expected.items():
         if got[name].shape != tuple(value.shape) or float(np.abs(got[name] - value.numpy()).max()) > TOLERANCE:
             remedy = "export_torch keeps to PyTorch's own tokenizer and feature extractor"
-            raise InputError("export onnx", expected=f"the processor's {name} without transformers", got="others", remedy=remedy)
+            raise InputError(
+                "export onnx", expected=f"the processor's {name} without transformers", got="others", remedy=remedy
+            )
 
 
 README = """# Emotion recognition from speech and its transcript, as ONNX

@@ -55,7 +55,11 @@ def predictions_to_frame(predictions: Iterable[Any], *, index: Any = None) -> pd
 
     if isinstance(predictions, EmotionPrediction | InputError):
         raise TypeError(f"predictions: expected a list, got one {type(predictions).__name__}; give [it]")
-    rows = [_row(number, one) for number, given in enumerate(predictions) for one in (given if isinstance(given, list) else [given])]
+    rows = [
+        _row(number, one)
+        for number, given in enumerate(predictions)
+        for one in (given if isinstance(given, list) else [given])
+    ]
     labels = dict.fromkeys(name for row in rows for name in row if name.startswith("p_"))
     kinds = {}
     for name, kind in KINDS.items():
@@ -81,7 +85,9 @@ def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
     absent = [name for name in KINDS if name not in frame.columns]
     if absent:
         remedy = "give a table that predictions_to_frame made"
-        raise InputError("frame", expected="all columns of predictions", got=f"none called {', '.join(absent)}", remedy=remedy)
+        raise InputError(
+            "frame", expected="all columns of predictions", got=f"none called {', '.join(absent)}", remedy=remedy
+        )
     found: list[Any] = []
     last = None
     channels: set[Any] = set()  # of the recording that is being put together
@@ -107,10 +113,18 @@ def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
 
 def _row(number: int, given: Any) -> dict[str, Any]:
     if isinstance(given, InputError):
-        about = {"type": type(given).__name__, "what": given.what, "expected": given.expected, "got": given.got, "remedy": given.remedy}
+        about = {
+            "type": type(given).__name__,
+            "what": given.what,
+            "expected": given.expected,
+            "got": given.got,
+            "remedy": given.remedy,
+        }
         return {"input": number, "error": str(given), "details": json.dumps({"error": about}, ensure_ascii=False)}
     if not isinstance(given, EmotionPrediction):
-        raise TypeError(f"predictions: expected what predict gave for a list, got {type(given).__name__} at {number}; give it a list")
+        raise TypeError(
+            f"predictions: expected what predict gave for a list, got {type(given).__name__} at {number}; give it a list"
+        )
     row = {"input": number} | given.to_dict()
     nested = {name: row[name] for name in ("transcript", "notes", "conformal_labels") if row[name]}
     if given.label in NOTHING:
@@ -119,7 +133,11 @@ def _row(number: int, given: Any) -> dict[str, Any]:
     row |= {f"p_{label}": value for label, value in row.pop("probabilities").items()}
     for name, mark in (("modalities", "+"), ("conformal_labels", "|"), ("notes", "; ")):
         row[name] = None if row[name] is None else mark.join(row[name])
-    return row | {"text": words.get("text"), "language": words.get("language"), "details": json.dumps(nested, ensure_ascii=False)}
+    return row | {
+        "text": words.get("text"),
+        "language": words.get("language"),
+        "details": json.dumps(nested, ensure_ascii=False),
+    }
 
 
 def _prediction(row: dict[str, Any]) -> EmotionPrediction | InputError:
@@ -137,7 +155,11 @@ def _prediction(row: dict[str, Any]) -> EmotionPrediction | InputError:
     return EmotionPrediction(
         label=label,
         confidence=float(row["confidence"]),
-        probabilities={name.removeprefix("p_"): float(row[name]) for name in row if name.startswith("p_") and not missing(row[name])},
+        probabilities={
+            name.removeprefix("p_"): float(row[name])
+            for name in row
+            if name.startswith("p_") and not missing(row[name])
+        },
         transcript=None if words is None else Transcript.from_dict(words),
         modalities=tuple(row["modalities"].split("+")),
         label_set=row["label_set"],

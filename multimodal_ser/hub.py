@@ -79,7 +79,9 @@ def push(model: str | Path, repo_id: str, *, report: str | Path | None = None, *
     try:
         facts = None if report is None else facts_from_report(report)
     except ValueError as error:
-        raise InputError("--report", expected="a report that can be read", got=f"an error ({error})", remedy="check it") from error
+        raise InputError(
+            "--report", expected="a report that can be read", got=f"an error ({error})", remedy="check it"
+        ) from error
     card = folder / "README.md"
     beside = [folder / name for name in NAMES if (folder / name).is_file()]
     if card.is_file() and CARD_MARK not in card.read_text(encoding="utf-8", errors="replace"):
@@ -132,13 +134,22 @@ def pull(
     inside = subfolder.strip("/") + "/" if subfolder.strip("/") else ""
     names = [name for name in names if name.startswith(inside)]
     if not names:
-        raise HubError(repo_id, expected=f"a folder {subfolder!r}", got="none", remedy="look for its folders on its page")
+        raise HubError(
+            repo_id, expected=f"a folder {subfolder!r}", got="none", remedy="look for its folders on its page"
+        )
     wanted = [name for name in names if is_wanted(name, also)]
     left_out = sorted(set(names) - set(wanted) - {".gitattributes"})
     if not any(name.endswith(".safetensors") for name in wanted):
-        pickled = [name for name in left_out if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack"))]
+        pickled = [
+            name for name in left_out if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack"))
+        ]
         got = f"{', '.join(pickled[:3])}, which may run code when it is read" if pickled else "none"
-        raise HubError(repo_id, expected="weights as safetensors", got=got, remedy="ask its author to convert them (save_pretrained does)")
+        raise HubError(
+            repo_id,
+            expected="weights as safetensors",
+            got=got,
+            remedy="ask its author to convert them (save_pretrained does)",
+        )
     target = folder.resolve()
     staged = target.with_name(f".{target.name}.partial")
     try:
@@ -152,7 +163,10 @@ def pull(
         if isinstance(error, HubError):
             raise
         raise HubError(
-            "--output-dir", expected="a folder that can be written", got=f"{output_dir} ({error})", remedy="name another"
+            "--output-dir",
+            expected="a folder that can be written",
+            got=f"{output_dir} ({error})",
+            remedy="name another",
         ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -235,7 +249,9 @@ def _check(folder: Path, name: str) -> None:
     try:
         base = adapter_base(folder)
     except ValueError as error:
-        raise HubError(name, expected="an adapter that can be used", got=str(error), remedy="nothing was pulled") from error
+        raise HubError(
+            name, expected="an adapter that can be used", got=str(error), remedy="nothing was pulled"
+        ) from error
     if base is None or is_at_hand(base):
         _loaded(folder, name)
 
@@ -253,7 +269,9 @@ def _loaded(folder: Path, name: str) -> Any:
         told = " ".join(str(error).split()) or type(error).__name__
         got = told.replace(f"{folder}: ", "").replace(f"{name}: ", "").replace(str(folder), name)
         got = got if len(got) <= 500 else f"{got[:500]} ..."
-        raise HubError(name, expected="a checkpoint that loads", got=got, remedy="nothing was pushed or pulled") from error
+        raise HubError(
+            name, expected="a checkpoint that loads", got=got, remedy="nothing was pushed or pulled"
+        ) from error
     return classifier
 
 
@@ -267,4 +285,6 @@ def _telling(repo_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         reason = explain(error)
         if reason is None:
             raise
-        raise HubError(repo_id, expected="a repository of the Hub that can be used", got=reason[0], remedy=reason[1]) from error
+        raise HubError(
+            repo_id, expected="a repository of the Hub that can be used", got=reason[0], remedy=reason[1]
+        ) from error

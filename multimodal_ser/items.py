@@ -104,7 +104,9 @@ class Item:
         name = self.source or self.place
         return error.named(name if error.what == "input" else f"{name} ({error.what})")
 
-    def rows(self, sampling_rate: int | None, modalities: Modalities, channels: Channels, max_duration: float) -> Iterator[Row]:
+    def rows(
+        self, sampling_rate: int | None, modalities: Modalities, channels: Channels, max_duration: float
+    ) -> Iterator[Row]:
         """Its rows, one after the other. An error ends them and is kept: what is wrong with other inputs is no concern of this one."""
         try:
             if self.error is None:
@@ -116,13 +118,19 @@ class Item:
             self.error = self.named(error)
         self.complete = True
 
-    def _cut(self, sampling_rate: int | None, modalities: Modalities, channels: Channels, max_duration: float) -> Iterator[Row]:
+    def _cut(
+        self, sampling_rate: int | None, modalities: Modalities, channels: Channels, max_duration: float
+    ) -> Iterator[Row]:
         if self.audio is None and self.text is None:
-            raise InputError("input", expected="audio, text or both", got="neither", remedy="give a recording, or text=...")
+            raise InputError(
+                "input", expected="audio, text or both", got="neither", remedy="give a recording, or text=..."
+            )
         if self.audio is None and modalities in ("audio", "both"):
             wanted = f"a recording, for modalities={modalities!r}"
             raise InputError("audio", expected=wanted, got="none", remedy="give one, or modalities='auto'")
-        if self.audio is None or (modalities == "text" and self.text is not None):  # the words are there: nobody has to listen
+        if self.audio is None or (
+            modalities == "text" and self.text is not None
+        ):  # the words are there: nobody has to listen
             self.tracks[None] = Track()
             yield Row(self, None, None, 0.0, self.text)
             return
@@ -154,14 +162,20 @@ def column(values: Any) -> list[Any] | None:
         return values.tolist() if values.ndim == 1 and values.dtype.kind in "OUT" else None
     if isinstance(values, str | bytes | bytearray | memoryview | Mapping):
         return None
-    if isinstance(values, Sequence) or hasattr(values, "to_list"):  # the latter: pandas, polars; by position, whatever their index says
+    if isinstance(values, Sequence) or hasattr(
+        values, "to_list"
+    ):  # the latter: pandas, polars; by position, whatever their index says
         return list(values)
     return None
 
 
 def missing(value: Any) -> bool:
     """Whether this says that nothing is given: None, or what an empty cell of a table holds (NaN, pandas.NA)."""
-    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value))) or type(value).__name__ == "NAType"
+    return (
+        value is None
+        or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
+        or type(value).__name__ == "NAType"
+    )
 
 
 def _unpacked(given: Any) -> tuple[Any, Any, Any]:

@@ -105,14 +105,23 @@ class Features:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        pad, separator = _token(about.get("pad_token")), _token(about.get("sep_token")) or _token(about.get("eos_token"))
+        pad, separator = (
+            _token(about.get("pad_token")),
+            _token(about.get("sep_token")) or _token(about.get("eos_token")),
+        )
         filters = np.load(folder / MEL_FILTERS, allow_pickle=False) if (folder / MEL_FILTERS).is_file() else None
-        return cls(extractor, tokenizer, tokenizer.token_to_id(pad) or 0, separator, settings.get("trim_silence_db"), filters)
+        return cls(
+            extractor, tokenizer, tokenizer.token_to_id(pad) or 0, separator, settings.get("trim_silence_db"), filters
+        )
 
     @property
     def audio_name(self) -> str:
         """Of the audio's tensor."""
-        return "input_values" if self.extractor["feature_extractor_type"] == "Wav2Vec2FeatureExtractor" else "input_features"
+        return (
+            "input_values"
+            if self.extractor["feature_extractor_type"] == "Wav2Vec2FeatureExtractor"
+            else "input_features"
+        )
 
     @property
     def time_first(self) -> bool:
@@ -120,7 +129,10 @@ class Features:
         return self.extractor["feature_extractor_type"] == "SeamlessM4TFeatureExtractor"
 
     def __call__(
-        self, audio: Sequence[np.ndarray | None] | None, text: Sequence[str | None] | None, context: Sequence[Any] | None = None
+        self,
+        audio: Sequence[np.ndarray | None] | None,
+        text: Sequence[str | None] | None,
+        context: Sequence[Any] | None = None,
     ) -> dict[str, np.ndarray]:
         """Make a padded batch; a missing row becomes a mask of zeros, a modality that no row has is left out.
 
@@ -140,7 +152,9 @@ class Features:
             axis = 0 if self.time_first else given[0].ndim - 1
             longest = max(row.shape[axis] for row in given)
             values = np.stack([_fitted(np.zeros_like(given[0]) if row is None else row, axis, longest) for row in rows])
-            mask = (np.arange(longest) < np.array([0 if row is None else row.shape[axis] for row in rows])[:, None]).astype(np.int64)
+            mask = (
+                np.arange(longest) < np.array([0 if row is None else row.shape[axis] for row in rows])[:, None]
+            ).astype(np.int64)
             inputs |= {self.audio_name: values.astype(np.float32), "audio_attention_mask": mask}
         turns = context or [None] * len(text or ())
         texts = [self._with_context(row, before) for row, before in zip(text or (), turns, strict=True)]
@@ -187,10 +201,14 @@ class Features:
         """
         assert self.mel_filters is not None
         size, hop, fft, stride = 400, 160, 512, self.extractor.get("stride", 2)
-        waveform = _fitted(waveform, 0, max(len(waveform), size + hop))  # two frames at least, that they have a deviation
+        waveform = _fitted(
+            waveform, 0, max(len(waveform), size + hop)
+        )  # two frames at least, that they have a deviation
         frames = np.lib.stride_tricks.sliding_window_view(waveform * np.float32(2**15), size)[::hop].astype(np.float64)
         frames = frames - frames.mean(1, keepdims=True)
-        frames -= 0.97 * np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)  # the first sample of a frame has itself before it
+        frames -= 0.97 * np.concatenate(
+            [frames[:, :1], frames[:, :-1]], axis=1
+        )  # the first sample of a frame has itself before it
         power = np.square(np.abs(np.fft.rfft(frames * np.hanning(size) ** 0.85, fft, axis=1)))
         bands = np.log(np.maximum(power @ self.mel_filters, np.finfo(np.float32).eps)).astype(np.float32)
         bands = (bands - bands.mean(0)) / np.sqrt(bands.var(0, ddof=1) + 1e-7)
@@ -239,7 +257,9 @@ class OnnxGraph:
         threads: that one call may use; None: as onnxruntime chooses.
     """
 
-    def __init__(self, path: str | os.PathLike, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None):
+    def __init__(
+        self, path: str | os.PathLike, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None
+    ):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -272,20 +292,30 @@ class OnnxGraph:
         rows = len(next(iter(inputs.values())))
         inputs = self._filled(inputs, rows)
         # families in which padding changes results: each row at its own length; texts of many windows: nobody else pays for those
-        long = inputs["attention_mask"].sum(1) > self.text_window if "attention_mask" in inputs else np.zeros(rows, bool)
+        long = (
+            inputs["attention_mask"].sum(1) > self.text_window if "attention_mask" in inputs else np.zeros(rows, bool)
+        )
         alone, together = np.flatnonzero(long | (not self.batched)), np.flatnonzero(~long & self.batched)
         groups = [*alone[:, None], *([together] if len(together) else [])]
         if len(groups) == 1:
             return dict(zip(self.outputs, self.session.run(None, inputs), strict=True))
-        parts, places = [self.session.run(None, self._taken(inputs, group)) for group in groups], np.argsort(np.concatenate(groups))
+        parts, places = (
+            [self.session.run(None, self._taken(inputs, group)) for group in groups],
+            np.argsort(np.concatenate(groups)),
+        )
         return {name: np.concatenate([part[at] for part in parts])[places] for at, name in enumerate(self.outputs)}
 
     def _taken(self, inputs: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
         """Some rows of a batch, without padding that they do not need."""
         taken = {name: value[rows] for name, value in inputs.items()}
-        for mask, least, names in (("audio_attention_mask", self.min_length, AUDIO_INPUTS), ("attention_mask", MIN_TOKENS, TEXT_INPUTS)):
+        for mask, least, names in (
+            ("audio_attention_mask", self.min_length, AUDIO_INPUTS),
+            ("attention_mask", MIN_TOKENS, TEXT_INPUTS),
+        ):
             length = max(int(taken[mask].sum(1).max()), least) if mask in taken else 0
-            taken |= {name: _fitted(value, self.time_axes[name], length) for name, value in taken.items() if name in names}
+            taken |= {
+                name: _fitted(value, self.time_axes[name], length) for name, value in taken.items() if name in names
+            }
         return taken
 
     def _filled(self, inputs: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
@@ -297,7 +327,11 @@ class OnnxGraph:
             elif name in TEXT_INPUTS:
                 value = np.zeros((rows, MIN_TOKENS), np.int64) if value is None else value
                 if value.shape[1] > self.max_tokens:
-                    warnings.warn(f"a text has more than {self.max_tokens} tokens: the rest of it is not read", UserWarning, stacklevel=4)
+                    warnings.warn(
+                        f"a text has more than {self.max_tokens} tokens: the rest of it is not read",
+                        UserWarning,
+                        stacklevel=4,
+                    )
                 value = _fitted(value, 1, min(max(value.shape[1], MIN_TOKENS), self.max_tokens))
             else:
                 if value is None:
@@ -316,7 +350,9 @@ class _NoWhisper:
         from multimodal_ser.transcription import WhisperNotFoundError
 
         remedy = "pip install faster-whisper, give the text, or do without (whisper=None)"
-        raise WhisperNotFoundError("whisper", expected="the package faster-whisper", got="none installed", remedy=remedy)
+        raise WhisperNotFoundError(
+            "whisper", expected="the package faster-whisper", got="none installed", remedy=remedy
+        )
 
 
 class OnnxEmotionClassifier:
@@ -339,7 +375,14 @@ class OnnxEmotionClassifier:
     framework = "np"
     """What a speaker profile is read as."""
 
-    def __init__(self, graphs: dict[str, OnnxGraph], labels: Sequence[str], config: OnnxConfig, features: Features, whisper: Any = "auto"):
+    def __init__(
+        self,
+        graphs: dict[str, OnnxGraph],
+        labels: Sequence[str],
+        config: OnnxConfig,
+        features: Features,
+        whisper: Any = "auto",
+    ):
         self.graphs, self.labels, self.config, self.features = graphs, list(labels), config, features
         self._whisper, self._transcriber = whisper, None
 
@@ -373,7 +416,11 @@ class OnnxEmotionClassifier:
                 break
         else:
             here = "nothing there" if not folder.is_dir() else f"no {' nor '.join(names[bool(int8)].values())}"
-            source = f" --model {folder} --output-dir {folder}-onnx" if (folder / "config.json").is_file() else f" --output-dir {folder}"
+            source = (
+                f" --model {folder} --output-dir {folder}-onnx"
+                if (folder / "config.json").is_file()
+                else f" --output-dir {folder}"
+            )
             remedy = f"multimodal-ser export onnx{source}{' --int8' if int8 else ''}"
             raise InputError(str(folder), expected="a folder that export_onnx wrote", got=here, remedy=remedy)
         if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
@@ -382,11 +429,16 @@ class OnnxEmotionClassifier:
         trained = settings.get("trained_modalities")
         if "both" not in found and len(found) == 1:
             trained = list(found)  # what there is no graph for cannot be asked for
-        config = OnnxConfig(trained, settings.get("text_languages"), settings.get("conformal") or {}, settings.get("temperature") or {})
+        config = OnnxConfig(
+            trained, settings.get("text_languages"), settings.get("conformal") or {}, settings.get("temperature") or {}
+        )
         labels = [settings["id2label"][key] for key in sorted(settings["id2label"], key=int)]
         graphs = {form: OnnxGraph(path, providers, threads) for form, path in found.items()}
         if len({graph.weights for graph in graphs.values()}) > 1:
-            got, remedy = f"graphs of several: {', '.join(path.name for path in found.values())}", "export each to a folder of its own"
+            got, remedy = (
+                f"graphs of several: {', '.join(path.name for path in found.values())}",
+                "export each to a folder of its own",
+            )
             raise InputError(str(folder), expected="graphs of one model", got=got, remedy=remedy)
         return cls(graphs, labels, config, Features.from_pretrained(folder), whisper)
 
@@ -399,7 +451,11 @@ class OnnxEmotionClassifier:
             wanted = self._whisper
             if isinstance(wanted, str | Path):
                 installed = importlib.util.find_spec("faster_whisper") is not None
-                wanted = WhisperTranscriber(None if wanted == "auto" else wanted, backend="faster-whisper") if installed else _NoWhisper()
+                wanted = (
+                    WhisperTranscriber(None if wanted == "auto" else wanted, backend="faster-whisper")
+                    if installed
+                    else _NoWhisper()
+                )
             self._transcriber = wanted
         return self._transcriber
 
@@ -426,7 +482,12 @@ class OnnxEmotionClassifier:
         from multimodal_ser.speakers import SpeakerProfile
 
         if isinstance(audio, str | bytes | os.PathLike) or not isinstance(audio, Iterable):
-            raise InputError("enroll", expected="a list of recordings of one speaker", got=type(audio).__name__, remedy="give [recording]")
+            raise InputError(
+                "enroll",
+                expected="a list of recordings of one speaker",
+                got=type(audio).__name__,
+                remedy="give [recording]",
+            )
         graph, means = self._graph("audio"), []
         for recording in audio:
             windower = Windower()
@@ -434,7 +495,12 @@ class OnnxEmotionClassifier:
             for _, waveform in [*windows, *windower.finish()]:
                 means.append(graph(self.features([waveform], None))["hidden_mean"][0])
         if not means:
-            raise InputError("enroll", expected="at least one recording", got="none", remedy="eight of different moods are a good start")
+            raise InputError(
+                "enroll",
+                expected="at least one recording",
+                got="none",
+                remedy="eight of different moods are a good start",
+            )
         return SpeakerProfile(np.mean(means, axis=0), len(means), self.encoder_fingerprint)
 
     @property
@@ -442,7 +508,9 @@ class OnnxEmotionClassifier:
         """Which audio branch is in the graphs; speaker profiles of others do not fit."""
         return next(iter(self.graphs.values())).audio_encoder
 
-    def scores(self, rows: Sequence[tuple[np.ndarray | None, str | None, Any]], speaker_mean: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    def scores(
+        self, rows: Sequence[tuple[np.ndarray | None, str | None, Any]], speaker_mean: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (B, C) and logits (B, C) of B windows, each a waveform (S,), its text and the turns before it, or None."""
         kinds = {(row[0] is not None, row[1] is not None) for row in rows}
         if "both" not in self.graphs and len(kinds) > 1:  # a graph each
@@ -470,7 +538,9 @@ def _json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         remedy = "export it again with multimodal-ser export onnx"
-        raise InputError(str(path), expected="a file that export_onnx wrote", got=type(error).__name__, remedy=remedy) from error
+        raise InputError(
+            str(path), expected="a file that export_onnx wrote", got=type(error).__name__, remedy=remedy
+        ) from error
 
 
 def _token(token: Any) -> str:

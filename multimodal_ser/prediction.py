@@ -86,7 +86,11 @@ class EmotionPrediction:
 
     def __str__(self) -> str:
         """For people: "joy (0.83)", or "uncertain (joy 0.43)" where it abstains."""
-        return f"{UNCERTAIN} ({self.label} {self.confidence:.2f})" if self.abstained else f"{self.label} ({self.confidence:.2f})"
+        return (
+            f"{UNCERTAIN} ({self.label} {self.confidence:.2f})"
+            if self.abstained
+            else f"{self.label} ({self.confidence:.2f})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
@@ -237,7 +241,12 @@ class _Run:
                 raise InputError(name, expected=expected, got=repr(getattr(self, name)), remedy="choose one of them")
         for name, kind, expected, remedy in (
             ("batch_size", Integral, "a whole number from 1", "8 is a good start"),
-            ("max_duration", Real, "a positive number of seconds", "leave it out for the usual limit, or give math.inf for none"),
+            (
+                "max_duration",
+                Real,
+                "a positive number of seconds",
+                "leave it out for the usual limit, or give math.inf for none",
+            ),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, kind) or not float(value) > 0:
@@ -262,7 +271,10 @@ class _Run:
             expected, got = "a SpeakerProfile, or the file of one", type(self.speaker).__name__
             raise InputError("speaker", expected=expected, got=got, remedy="make one with classifier.enroll")
         if self.speaker.encoder != (fingerprint := encoder_fingerprint(self.model)):
-            expected, got = f"a profile that this audio branch made ({fingerprint})", f"one of another ({self.speaker.encoder})"
+            expected, got = (
+                f"a profile that this audio branch made ({fingerprint})",
+                f"one of another ({self.speaker.encoder})",
+            )
             raise InputError("speaker", expected=expected, got=got, remedy="enroll the speaker with this classifier")
 
     def outcomes(self, items: Iterable[Any], alone: bool) -> Iterator[Any]:
@@ -311,7 +323,9 @@ class _Run:
                 continue
             if row.item.error is None and (use_text or use_audio):
                 ready.append((row, use_audio, use_text))
-        ready.sort(key=lambda entry: (0 if entry[0].waveform is None else len(entry[0].waveform), len(entry[0].text or "")))
+        ready.sort(
+            key=lambda entry: (0 if entry[0].waveform is None else len(entry[0].waveform), len(entry[0].text or ""))
+        )
         for at in range(0, len(ready), self.batch_size):
             self._forward(ready[at : at + self.batch_size])
 
@@ -353,7 +367,10 @@ class _Run:
         return True
 
     def _forward(self, batch: list[tuple[Row, bool, bool]]) -> None:
-        rows = [(row.waveform if audio else None, row.text if text else None, row.item.context) for row, audio, text in batch]
+        rows = [
+            (row.waveform if audio else None, row.text if text else None, row.item.context)
+            for row, audio, text in batch
+        ]
         probabilities, logits = self._scored(rows, None if self.speaker is None else self.speaker.hidden_mean)
         for (row, use_audio, use_text), values, logit in zip(batch, probabilities, logits, strict=True):
             track = row.track
@@ -365,7 +382,9 @@ class _Run:
 
     def _scored(self, rows: list[tuple], speaker_mean: Any) -> tuple[np.ndarray, np.ndarray]:
         """(B, C) each: what is averaged over the windows of a recording, and the logits."""
-        scores = getattr(self.model, "scores", None) or functools.partial(_scores, self.model)  # without torch a model has its own
+        scores = getattr(self.model, "scores", None) or functools.partial(
+            _scores, self.model
+        )  # without torch a model has its own
         return scores(rows, speaker_mean)
 
     def _voiced(self, row: Row) -> bool:
@@ -377,7 +396,9 @@ class _Run:
 
     def _speech_time(self, row: Row) -> float:
         """How much a window counts: its seconds of speech; never quite nothing, so that a recording of silence has an answer."""
-        if row.waveform is None or (row.item.complete and row.track.windows == 1):  # there is nothing to weigh it against
+        if row.waveform is None or (
+            row.item.complete and row.track.windows == 1
+        ):  # there is nothing to weigh it against
             return 1.0
         if row.transcript is not None and row.transcript.speech_duration is not None:
             return max(row.transcript.speech_duration, 1e-3)
@@ -402,8 +423,17 @@ class _Run:
         nobody = item.text is None and self.model.transcriber is None
         got = "none, as no Whisper listens (whisper=None)" if nobody else "none: no words were recognised"
         got = "; ".join(dict.fromkeys(note for track in item.tracks.values() for note in track.notes)) or got
-        remedy = "give text=..., or modalities='auto'" if item.audio is not None else "give words that it reads, or a recording too"
-        return InputError("input", expected=f"words that the text branch reads, for modalities={self.modalities!r}", got=got, remedy=remedy)
+        remedy = (
+            "give text=..., or modalities='auto'"
+            if item.audio is not None
+            else "give words that it reads, or a recording too"
+        )
+        return InputError(
+            "input",
+            expected=f"words that the text branch reads, for modalities={self.modalities!r}",
+            got=got,
+            remedy=remedy,
+        )
 
     def _prediction(self, item: Item, channel: int | None, track: Track) -> EmotionPrediction:
         """Put the windows of one channel together."""
@@ -465,7 +495,11 @@ class _LogitRun(_Run):
         if isinstance(prediction, InputError):
             return prediction
         [track] = item.tracks.values()
-        return prediction, np.stack([logits for _, logits in track.logits]), np.array([weight for weight, _ in track.logits])
+        return (
+            prediction,
+            np.stack([logits for _, logits in track.logits]),
+            np.array([weight for weight, _ in track.logits]),
+        )
 
 
 def predict_logits(

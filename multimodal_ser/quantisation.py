@@ -49,15 +49,24 @@ def quantise(path: str | os.PathLike) -> Path:
         elif node.op_type == "Conv":
             uses |= {node.input[1]: "float16"}
     nodes = []
-    for stored in [each for each in model.graph.initializer if each.name in uses and each.data_type == onnx.TensorProto.FLOAT]:
+    for stored in [
+        each for each in model.graph.initializer if each.name in uses and each.data_type == onnx.TensorProto.FLOAT
+    ]:
         parts = _stored(numpy_helper.to_array(stored), uses[stored.name])
         if not parts:
             continue
-        name, cast = stored.name, {part: f"{stored.name}.{part}.float" for part in ("int8", "scale")} | {"float16": stored.name}
+        name, cast = (
+            stored.name,
+            {part: f"{stored.name}.{part}.float" for part in ("int8", "scale")} | {"float16": stored.name},
+        )
         model.graph.initializer.remove(stored)
-        model.graph.initializer.extend(numpy_helper.from_array(value, f"{name}.{part}") for part, value in parts.items())
+        model.graph.initializer.extend(
+            numpy_helper.from_array(value, f"{name}.{part}") for part, value in parts.items()
+        )
         nodes += [
-            helper.make_node("Cast", [f"{name}.{part}"], [cast[part]], to=onnx.TensorProto.FLOAT) for part in parts if part != "shape"
+            helper.make_node("Cast", [f"{name}.{part}"], [cast[part]], to=onnx.TensorProto.FLOAT)
+            for part in parts
+            if part != "shape"
         ]
         if "int8" in parts:
             nodes.append(helper.make_node("Mul", [cast["int8"], cast["scale"]], [f"{name}.blocks"]))
@@ -79,6 +88,8 @@ def _stored(weights: np.ndarray, kind: str) -> dict[str, np.ndarray]:
     if kind == "float16" or weights.shape[-1] % BLOCK:
         return {"float16": weights.astype(np.float16)}
     blocks = weights.reshape(-1, BLOCK)
-    scale = np.maximum(np.abs(blocks).max(1, keepdims=True) / 127, np.finfo(np.float16).smallest_subnormal).astype(np.float16)
+    scale = np.maximum(np.abs(blocks).max(1, keepdims=True) / 127, np.finfo(np.float16).smallest_subnormal).astype(
+        np.float16
+    )
     rounded = np.rint(blocks / scale.astype(np.float32)).clip(-127, 127).astype(np.int8)
     return {"int8": rounded, "scale": scale, "shape": np.array(weights.shape, np.int64)}

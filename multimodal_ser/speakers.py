@@ -73,7 +73,10 @@ class SpeakerProfile:
                 return cls(file.get_tensor("hidden_mean"), int(about["windows"]), about["encoder"])
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise InputError(
-                str(path), expected="a file that SpeakerProfile.save wrote", got=f"{type(error).__name__}: {error}", remedy="enroll again"
+                str(path),
+                expected="a file that SpeakerProfile.save wrote",
+                got=f"{type(error).__name__}: {error}",
+                remedy="enroll again",
             ) from error
 
 
@@ -91,7 +94,9 @@ def encoder_fingerprint(model: MultimodalEmotionClassifier) -> str:
     return digest.hexdigest()[:16]
 
 
-def enroll(model: MultimodalEmotionClassifier, audio: Iterable[Any], *, sampling_rate: int | None = None) -> SpeakerProfile:
+def enroll(
+    model: MultimodalEmotionClassifier, audio: Iterable[Any], *, sampling_rate: int | None = None
+) -> SpeakerProfile:
     """Listen to recordings of one speaker, unlabelled.
 
     Args:
@@ -105,7 +110,12 @@ def enroll(model: MultimodalEmotionClassifier, audio: Iterable[Any], *, sampling
     import torch
 
     if isinstance(audio, str | bytes | os.PathLike) or not isinstance(audio, Iterable):
-        raise InputError("enroll", expected="a list of recordings of one speaker", got=type(audio).__name__, remedy="give [recording]")
+        raise InputError(
+            "enroll",
+            expected="a list of recordings of one speaker",
+            got=type(audio).__name__,
+            remedy="give [recording]",
+        )
     means = []
     training = model.training
     model.eval()
@@ -122,5 +132,7 @@ def enroll(model: MultimodalEmotionClassifier, audio: Iterable[Any], *, sampling
     finally:
         model.train(training)
     if not means:
-        raise InputError("enroll", expected="at least one recording", got="none", remedy="eight of different moods are a good start")
+        raise InputError(
+            "enroll", expected="at least one recording", got="none", remedy="eight of different moods are a good start"
+        )
     return SpeakerProfile(torch.stack(means).mean(0).clone(), len(means), encoder_fingerprint(model))

@@ -39,7 +39,15 @@ WORDS = [
     "hello",
     "world",
 ]
-AUDIO_FAMILIES = ("wav2vec2", "wav2vec2-group", "hubert", "wavlm", "whisper_audio_encoder", "data2vec-audio", "wav2vec2-bert")
+AUDIO_FAMILIES = (
+    "wav2vec2",
+    "wav2vec2-group",
+    "hubert",
+    "wavlm",
+    "whisper_audio_encoder",
+    "data2vec-audio",
+    "wav2vec2-bert",
+)
 TEXT_FAMILIES = ("bert", "roberta", "distilbert", "xlm-roberta", "deberta-v2", "t5", "gpt2", "qwen2")
 DECODER_FAMILIES = ("gpt2", "qwen2")
 """Text families whose tokenizers add nothing around a text and know no padding."""
@@ -53,7 +61,10 @@ _TEXT = {**_ENCODER, "vocab_size": len(WORDS) + 5, "max_position_embeddings": 64
 
 
 def tiny_config(
-    audio: str = "wav2vec2", text: str = "bert", labels: tuple[str, ...] = ("anger", "happiness", "sadness"), **fields: Any
+    audio: str = "wav2vec2",
+    text: str = "bert",
+    labels: tuple[str, ...] = ("anger", "happiness", "sadness"),
+    **fields: Any,
 ) -> MultimodalEmotionConfig:
     """Configuration of a model of about 50,000 parameters, of true architecture.
 
@@ -78,7 +89,12 @@ def tiny_config(
             "num_mel_bins": 80,
         }  # fmt: skip
     elif audio == "wav2vec2-bert":
-        audio_config |= {"mask_time_length": 2, "layerdrop": 0.0, "left_max_position_embeddings": 8, "right_max_position_embeddings": 4}
+        audio_config |= {
+            "mask_time_length": 2,
+            "layerdrop": 0.0,
+            "left_max_position_embeddings": 8,
+            "right_max_position_embeddings": 4,
+        }
     elif audio == "data2vec-audio":
         audio_config |= {**_CONVOLUTIONS, "num_conv_pos_embeddings": 5, "conv_pos_kernel_size": 19}
     else:
@@ -104,8 +120,15 @@ def tiny_config(
     elif text in DECODER_FAMILIES:
         text_config |= {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": None, "num_attention_heads": 4}
         text_config |= {} if text == "gpt2" else {"num_key_value_heads": 2}
-    fields = {"fusion_hidden_size": 32, "fusion_intermediate_size": 64, "fusion_attention_heads": 2, "pooling_heads": 2} | fields
-    return MultimodalEmotionConfig(audio_config=audio_config, text_config=text_config, id2label=dict(enumerate(labels)), **fields)
+    fields = {
+        "fusion_hidden_size": 32,
+        "fusion_intermediate_size": 64,
+        "fusion_attention_heads": 2,
+        "pooling_heads": 2,
+    } | fields
+    return MultimodalEmotionConfig(
+        audio_config=audio_config, text_config=text_config, id2label=dict(enumerate(labels)), **fields
+    )
 
 
 def tiny_processor(audio: str = "wav2vec2", text: str = "bert") -> MultimodalEmotionProcessor:
@@ -125,8 +148,16 @@ def tiny_processor(audio: str = "wav2vec2", text: str = "bert") -> MultimodalEmo
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     names = {"unk_token": "[UNK]", "eos_token": "[SEP]"}
     if text not in DECODER_FAMILIES:
-        tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-        names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        names = {
+            "unk_token": "[UNK]",
+            "pad_token": "[PAD]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "mask_token": "[MASK]",
+        }
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
     extractor: Any = Wav2Vec2FeatureExtractor(return_attention_mask=True, do_normalize=True)
     if audio == "whisper_audio_encoder":
@@ -136,7 +167,9 @@ def tiny_processor(audio: str = "wav2vec2", text: str = "bert") -> MultimodalEmo
     return MultimodalEmotionProcessor(extractor, fast)
 
 
-def tiny_model(audio: str = "wav2vec2", text: str = "bert", *, seed: int = 0, **fields: Any) -> MultimodalEmotionClassifier:
+def tiny_model(
+    audio: str = "wav2vec2", text: str = "bert", *, seed: int = 0, **fields: Any
+) -> MultimodalEmotionClassifier:
     """A tiny classifier with random weights (the same for the same seed), its processor, no Whisper, in evaluation mode.
 
     Example:
@@ -158,7 +191,9 @@ def tiny_model(audio: str = "wav2vec2", text: str = "bert", *, seed: int = 0, **
     return model.eval()
 
 
-def synthetic_speech(duration: float, *, seed: int = 0, pitch: float = 140.0, sampling_rate: int = 16_000) -> np.ndarray:
+def synthetic_speech(
+    duration: float, *, seed: int = 0, pitch: float = 140.0, sampling_rate: int = 16_000
+) -> np.ndarray:
     """A voiced, syllable-paced signal: a glottal pulse train through three moving resonances. Not intelligible.
 
     Source and filter as in Fant 1960, "Acoustic Theory of Speech Production".

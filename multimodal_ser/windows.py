@@ -54,12 +54,16 @@ class Windower:
         """Add samples (S,); the windows that they complete."""
         self._rest = np.concatenate([self._rest, samples])
         while len(self._rest) > WHOLE * SAMPLING_RATE:
-            yield self._cut(quietest(self._rest, int((WINDOW - REACH) * SAMPLING_RATE), int((WINDOW + REACH) * SAMPLING_RATE)))
+            yield self._cut(
+                quietest(self._rest, int((WINDOW - REACH) * SAMPLING_RATE), int((WINDOW + REACH) * SAMPLING_RATE))
+            )
 
     def finish(self) -> Iterator[tuple[float, np.ndarray]]:
         """The windows that are left at the end."""
         if self._taken and len(self._rest) > (WINDOW + REACH) * SAMPLING_RATE:
             middle = len(self._rest) // 2
-            yield self._cut(quietest(self._rest, middle - int(REACH * SAMPLING_RATE), middle + int(REACH * SAMPLING_RATE)))
+            yield self._cut(
+                quietest(self._rest, middle - int(REACH * SAMPLING_RATE), middle + int(REACH * SAMPLING_RATE))
+            )
         if len(self._rest):
             yield self._cut(len(self._rest))

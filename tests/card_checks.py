@@ -52,7 +52,10 @@ def faults(metadata):
     def texts(name):
         values = metadata.get(name, [])
         values = [values] if isinstance(values, str) else values
-        check(isinstance(values, list) and all(isinstance(value, str) and value for value in values), f"{name}: {values!r}")
+        check(
+            isinstance(values, list) and all(isinstance(value, str) and value for value in values),
+            f"{name}: {values!r}",
+        )
         check(name not in metadata or values, f"{name}: empty")
         return values if isinstance(values, list) else []
 
@@ -63,7 +66,10 @@ def faults(metadata):
     check(metadata.get("pipeline_tag") in PIPELINE_TAGS, f"pipeline_tag {metadata.get('pipeline_tag')!r}")
     check("license" not in metadata or metadata["license"] in HUB_LICENSES, f"license {metadata.get('license')!r}")
     check((metadata.get("license") == "other") == ("license_name" in metadata), "license_name goes with license: other")
-    check(re.fullmatch(r"[a-z0-9.-]+", metadata.get("license_name", "x")), f"license_name {metadata.get('license_name')!r}")
+    check(
+        re.fullmatch(r"[a-z0-9.-]+", metadata.get("license_name", "x")),
+        f"license_name {metadata.get('license_name')!r}",
+    )
     check("license_link" not in metadata or metadata.get("license") == "other", "license_link goes with license: other")
     check(set(texts("language")) <= ISO_639_1, f"language {metadata.get('language')!r}")
     check(len(set(texts("tags"))) == len(texts("tags")) > 0, "tags")
@@ -71,17 +77,27 @@ def faults(metadata):
     for name in ("base_model", "datasets"):
         check(all(HUB_NAME.fullmatch(value) for value in texts(name)), f"{name}: {metadata.get(name)}")
     for model in metadata.get("model-index", []):
-        check(set(model) == {"name", "results"} and isinstance(model["name"], str) and model["name"], "model-index: name, results")
+        check(
+            set(model) == {"name", "results"} and isinstance(model["name"], str) and model["name"],
+            "model-index: name, results",
+        )
         for result in model["results"]:
             task, dataset = result["task"], result["dataset"]
             check(set(result) == {"task", "dataset", "metrics"}, f"model-index: {set(result)}")
             check(task["type"] in PIPELINE_TAGS and set(task) <= {"type", "name"}, f"task {task}")
-            check({"type", "name"} <= set(dataset) <= {"type", "name", "config", "split", "revision", "args"}, f"dataset {dataset}")
-            check(all(isinstance(dataset[name], str) and dataset[name] for name in ("type", "name")), f"dataset {dataset}")
+            check(
+                {"type", "name"} <= set(dataset) <= {"type", "name", "config", "split", "revision", "args"},
+                f"dataset {dataset}",
+            )
+            check(
+                all(isinstance(dataset[name], str) and dataset[name] for name in ("type", "name")), f"dataset {dataset}"
+            )
             check(isinstance(dataset.get("args", {}), dict), f"dataset args {dataset}")
             check(result["metrics"], "no metrics")
             for metric in result["metrics"]:
-                check({"type", "value"} <= set(metric) <= {"type", "value", "name", "config", "args"}, f"metric {metric}")
+                check(
+                    {"type", "value"} <= set(metric) <= {"type", "value", "name", "config", "args"}, f"metric {metric}"
+                )
                 check(metric["type"] in METRICS and metric["type"] in texts("metrics"), f"metric {metric['type']}")
                 check(isinstance(metric["value"], float) and 0 <= metric["value"] <= 1, f"value {metric['value']!r}")
                 check(isinstance(metric.get("args", {}), dict), f"metric args {metric}")
@@ -156,9 +172,17 @@ def only_what_is_known(card, folder, facts):
     config = json.loads((folder / "config.json").read_text())
     model = tiny_model()
     model.save_pretrained(folder / "blank")
-    always = numbers((folder / "blank" / "README.md").read_text()) | {"95", "-1"}  # the 95 % interval; a correlation of -1 to 1
-    known = {name: config.get(name) for name in ("temperature", "conformal", "fusion_layers", "text_languages", "weights_license")}
-    assert numbers(card.text) <= always | allowed(facts.to_dict()) | allowed(known), numbers(card.text) - always - allowed(facts.to_dict())
+    always = numbers((folder / "blank" / "README.md").read_text()) | {
+        "95",
+        "-1",
+    }  # the 95 % interval; a correlation of -1 to 1
+    known = {
+        name: config.get(name)
+        for name in ("temperature", "conformal", "fusion_layers", "text_languages", "weights_license")
+    }
+    assert numbers(card.text) <= always | allowed(facts.to_dict()) | allowed(known), (
+        numbers(card.text) - always - allowed(facts.to_dict())
+    )
 
 
 REPORT = {

@@ -34,7 +34,9 @@ class Blob:
     @property
     def pointer(self) -> bytes:
         """What git holds of a large file."""
-        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.content)}\n".encode()
+        return (
+            f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.content)}\n".encode()
+        )
 
     @property
     def tag(self) -> str:
@@ -67,10 +69,14 @@ class Repository:
     discussions: list[dict] = field(default_factory=list)
     listed_too: list[str] = field(default_factory=list)  # names that listings have besides, whatever they are
 
-    def commit(self, ref: str, files: dict[str, Blob], title: str, message: str = "", author: str = "somebody") -> Commit:
+    def commit(
+        self, ref: str, files: dict[str, Blob], title: str, message: str = "", author: str = "somebody"
+    ) -> Commit:
         """Put a new state on a ref."""
         parent = self.refs.get(ref)
-        state = json.dumps([self.id, ref, title, time.time_ns(), sorted((name, blob.oid) for name, blob in files.items())])
+        state = json.dumps(
+            [self.id, ref, title, time.time_ns(), sorted((name, blob.oid) for name, blob in files.items())]
+        )
         self.refs[ref] = Commit(hashlib.sha1(state.encode()).hexdigest(), files, title, message, parent, author)
         return self.refs[ref]
 
@@ -172,7 +178,11 @@ def metadata_errors(card: str) -> list[str] | None:
         for j, result in enumerate(model.get("results") or ()):
             at = f"model-index[{i}].results[{j}]"
             wanted = [("task", "type"), ("dataset", "name"), ("dataset", "type")]
-            errors += [f'"{at}.{part}.{name}" is required' for part, name in wanted if not (result.get(part) or {}).get(name)]
+            errors += [
+                f'"{at}.{part}.{name}" is required' for part, name in wanted if not (result.get(part) or {}).get(name)
+            ]
             for metric in result.get("metrics") or [{}]:
-                errors += [f'"{at}.metrics.{name}" is required' for name in ("type", "value") if metric.get(name) is None]
+                errors += [
+                    f'"{at}.metrics.{name}" is required' for name in ("type", "value") if metric.get(name) is None
+                ]
     return errors

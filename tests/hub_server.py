@@ -68,19 +68,30 @@ class HubServer:
 
     def environment(self, home: Path, token: str | None = None, **more: str) -> dict[str, str]:
         """The environment of a client process: this Hub, caches under `home`, no other way out."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))
+        }
         kept = {key: value for key, value in kept.items() if not key.lower().endswith("_proxy")}
-        ours = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        ours = {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
         ours |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         return kept | ours | ({} if token is None else {"HF_TOKEN": token}) | more
 
-    def put(self, repo_id: str, files: dict[str, bytes], kind: str = "models", ref: str = "refs/heads/main", **fields) -> Repository:
+    def put(
+        self, repo_id: str, files: dict[str, bytes], kind: str = "models", ref: str = "refs/heads/main", **fields
+    ) -> Repository:
         """Make a repository, or change one, without HTTP; `fields` as `Repository` has them."""
         with self.lock:
             repository = self.repositories.setdefault((kind, repo_id), Repository(repo_id, kind))
             for name, value in fields.items():
                 setattr(repository, name, value)
-            blobs = {name: Blob(content, is_large(name, content[:512], len(content))) for name, content in files.items()}
+            blobs = {
+                name: Blob(content, is_large(name, content[:512], len(content))) for name, content in files.items()
+            }
             self.stored |= {blob.sha256: blob.content for blob in blobs.values() if blob.large}
             before = repository.refs.get(ref) or repository.refs.get("refs/heads/main")
             repository.commit(ref, (before.files if before else {}) | blobs, "put")
@@ -88,7 +99,11 @@ class HubServer:
 
     def put_folder(self, repo_id: str, folder: Path, under: str = "", **options) -> Repository:
         """Make a repository of a folder's files."""
-        files = {under + path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        files = {
+            under + path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
         return self.put(repo_id, files, **options)
 
     def repository(self, repo_id: str, kind: str = "models") -> Repository:
@@ -131,7 +146,12 @@ class _Hub(Handler):
             role = "read" if self.token in self.hub.readers else "write"
             named = {"type": "user", "name": self.user, "fullname": self.user, "email": None, "isPro": False}
             orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in sorted(self.hub.organizations)]
-            return 200, {}, named | {"orgs": orgs, "auth": {"type": "access_token", "accessToken": {"role": role, "displayName": "t"}}}
+            return (
+                200,
+                {},
+                named
+                | {"orgs": orgs, "auth": {"type": "access_token", "accessToken": {"role": role, "displayName": "t"}}},
+            )
         if path == ["validate-yaml"]:
             return self._validate(json.loads(self.body))
         if path[0] == "repos":
@@ -180,7 +200,9 @@ class _Hub(Handler):
             raise Refusal(409, message="You already created this repo", url=url)
         private = asked.get("private", asked.get("visibility") == "private")
         repository = self.hub.repositories[kind, repo_id] = Repository(repo_id, kind, private=private)
-        repository.commit("refs/heads/main", {".gitattributes": Blob(ATTRIBUTES, False)}, "initial commit", author=self.user)
+        repository.commit(
+            "refs/heads/main", {".gitattributes": Blob(ATTRIBUTES, False)}, "initial commit", author=self.user
+        )
         return 200, {}, {"url": url, "name": repo_id, "id": repo_id}
 
     def _delete(self) -> tuple[int, dict, object]:
@@ -193,7 +215,9 @@ class _Hub(Handler):
     def _validate(self, asked: dict) -> tuple[int, dict, object]:
         errors = metadata_errors(asked["content"])
         if errors:
-            raise Refusal(400, message="Invalid metadata", errors=[{"message": message} for message in errors], warnings=[])
+            raise Refusal(
+                400, message="Invalid metadata", errors=[{"message": message} for message in errors], warnings=[]
+            )
         warnings = [{"message": "empty or missing yaml metadata in repo card"}] if errors is None else []
         return 200, {}, {"errors": [], "warnings": warnings}
 
@@ -201,8 +225,19 @@ class _Hub(Handler):
         commit = self._at(repository, revision)
         siblings = [{"rfilename": name} | ({"size": len(blob.content), "blobId": blob.oid} if "blobs" in self.query else {})
                     for name, blob in sorted(commit.files.items())]  # fmt: skip
-        said = {"_id": "0", "id": repository.id, "author": repository.id.split("/")[0], "sha": commit.oid, "lastModified": DATE}
-        said |= {"private": repository.private, "gated": "manual" if repository.gated else False, "disabled": False, "tags": []}
+        said = {
+            "_id": "0",
+            "id": repository.id,
+            "author": repository.id.split("/")[0],
+            "sha": commit.oid,
+            "lastModified": DATE,
+        }
+        said |= {
+            "private": repository.private,
+            "gated": "manual" if repository.gated else False,
+            "disabled": False,
+            "tags": [],
+        }
         return 200, {}, said | {"downloads": 0, "likes": 0, "createdAt": DATE, "siblings": siblings}
 
     def _revision(self, repository: Repository, revision: str) -> tuple[int, dict, object]:
@@ -265,7 +300,9 @@ class _Hub(Handler):
         for name in names:
             blob = commit.files.get(name)
             if blob is None and any(file.startswith(name + "/") for file in commit.files):
-                entries.append({"type": "directory", "path": name, "oid": hashlib.sha1(name.encode()).hexdigest(), "size": 0})
+                entries.append(
+                    {"type": "directory", "path": name, "oid": hashlib.sha1(name.encode()).hexdigest(), "size": 0}
+                )
             elif blob is not None:
                 entry = {"type": "file", "path": name, "oid": blob.oid, "size": len(blob.content)}
                 lfs = {"oid": blob.sha256, "size": len(blob.content), "pointerSize": len(blob.pointer)}
@@ -329,8 +366,14 @@ class _Hub(Handler):
             raise refusal
         if blob.large:
             headers |= {"X-Linked-Etag": f'"{blob.tag}"', "X-Linked-Size": str(len(blob.content))}
-            return 302, headers | {"Location": f"{self.hub.storage_url}/objects/{blob.sha256}", "ETag": f'"{blob.oid}"'}, b""
-        if redirect and not (repository.private or repository.gated):  # those are served at once, as no cache may have them
+            return (
+                302,
+                headers | {"Location": f"{self.hub.storage_url}/objects/{blob.sha256}", "ETag": f'"{blob.oid}"'},
+                b"",
+            )
+        if redirect and not (
+            repository.private or repository.gated
+        ):  # those are served at once, as no cache may have them
             place = f"/api/resolve-cache/{repository.kind}/{repository.id}/{commit.oid}/{quote(name)}?etag={quote(blob.tag)}"
             return 307, headers | {"Location": place}, b""
         status, more, content = self._piece(blob.content)
@@ -346,13 +389,17 @@ class _Hub(Handler):
             name, sample = safe(asked["path"]), base64.b64decode(asked["sample"])
             mode = "lfs" if is_large(name, sample, asked["size"]) else "regular"
             there = commit.files.get(name)
-            files.append({"path": name, "uploadMode": mode, "shouldIgnore": False} | ({"oid": there.tag} if there else {}))
+            files.append(
+                {"path": name, "uploadMode": mode, "shouldIgnore": False} | ({"oid": there.tag} if there else {})
+            )
         return 200, {}, {"files": files}
 
     def _large(self, repository: Repository, what: str) -> tuple[int, dict, object]:
         self._writes(repository.id, proposal=True)
         asked = json.loads(self.body)
-        if what == "batch" and not (asked["operation"] == "upload" and "basic" in asked["transfers"] and asked["hash_algo"] == "sha256"):
+        if what == "batch" and not (
+            asked["operation"] == "upload" and "basic" in asked["transfers"] and asked["hash_algo"] == "sha256"
+        ):
             raise Refusal(422, message="no such transfer")
         base = f"{self.hub.url}/{'' if repository.kind == 'models' else repository.kind + '/'}{repository.id}.git/info/lfs/objects"
         if what == "verify":
@@ -387,7 +434,11 @@ class _Hub(Handler):
         if proposal and ref != "refs/heads/main":
             raise Refusal(400, message="A pull request can only be opened against main")
         lines = [json.loads(line) for line in self.body.splitlines() if line.strip()]
-        if self.headers["Content-Type"] != "application/x-ndjson" or lines[0]["key"] != "header" or not lines[0]["value"].get("summary"):
+        if (
+            self.headers["Content-Type"] != "application/x-ndjson"
+            or lines[0]["key"] != "header"
+            or not lines[0]["value"].get("summary")
+        ):
             raise Refusal(400, message="expected lines of JSON, the first of them a header with a summary")
         header = lines[0]["value"]
         if not parent.oid.startswith(header.get("parentCommit", "")) and not proposal:
@@ -397,15 +448,23 @@ class _Hub(Handler):
             value = line["value"]
             name = safe(value["path"])
             if line["key"] == "file":
-                content = base64.b64decode(value["content"]) if value.get("encoding") == "base64" else value["content"].encode()
+                content = (
+                    base64.b64decode(value["content"])
+                    if value.get("encoding") == "base64"
+                    else value["content"].encode()
+                )
                 if content and is_large(name, content[:512], len(content)):
-                    raise Refusal(400, message=f"Your push was rejected because it contains binary files. Offending files: {name}")
+                    raise Refusal(
+                        400, message=f"Your push was rejected because it contains binary files. Offending files: {name}"
+                    )
                 if name == "README.md" and (errors := metadata_errors(content.decode())):
                     raise Refusal(400, message=f"Invalid metadata in README.md: {errors[0]}")
                 files[name] = Blob(content, False)
             elif line["key"] == "lfsFile":
                 there = self.hub.stored.get(value["oid"])
-                if value["algo"] != "sha256" or there is None or len(there) != value.get("size", len(there)):  # copies say no size
+                if (
+                    value["algo"] != "sha256" or there is None or len(there) != value.get("size", len(there))
+                ):  # copies say no size
                     raise Refusal(400, message=f"LFS object {value['oid']} of {name} was not uploaded")
                 files[name] = Blob(self.hub.stored[value["oid"]], True)
             elif line["key"] == "deletedFile":
@@ -421,9 +480,16 @@ class _Hub(Handler):
             number = len(repository.discussions) + 1
             ref = f"refs/pr/{number}"
             repository.refs[ref] = parent
-            described = {"num": number, "title": header["summary"], "status": "open", "isPullRequest": True, "createdAt": DATE}
+            described = {
+                "num": number,
+                "title": header["summary"],
+                "status": "open",
+                "isPullRequest": True,
+                "createdAt": DATE,
+            }
             repository.discussions.append(
-                described | {"author": {"name": self.user}, "repo": {"name": repository.id, "type": repository.kind[:-1]}}
+                described
+                | {"author": {"name": self.user}, "repo": {"name": repository.id, "type": repository.kind[:-1]}}
             )
             said["pullRequestUrl"] = f"{base}/discussions/{number}"
         commit = repository.commit(ref, files, header["summary"], header.get("description", ""), self.user)

@@ -14,7 +14,14 @@ import soundfile as sf
 import torch
 
 from multimodal_ser import AudioError
-from multimodal_ser.audio import MIN_DURATION, SAMPLING_RATE, AudioNotFoundError, audio_duration, load_audio, stream_audio
+from multimodal_ser.audio import (
+    MIN_DURATION,
+    SAMPLING_RATE,
+    AudioNotFoundError,
+    audio_duration,
+    load_audio,
+    stream_audio,
+)
 from multimodal_ser.containers import View, look, matroska_duration
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech
@@ -41,9 +48,13 @@ def encode(path, container, codec, rate=44100, samples=STEREO, layout="stereo", 
         if quality is not None:  # variable bitrate
             stream.codec_context.flags |= 2
             stream.codec_context.global_quality = quality * 118
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T.astype(np.float32)), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples.T.astype(np.float32)), format="fltp", layout="stereo"
+        )
         frame.sample_rate = 44100
-        resampler = av.AudioResampler(format=stream.format.name, layout=layout, rate=rate, frame_size=stream.frame_size or None)
+        resampler = av.AudioResampler(
+            format=stream.format.name, layout=layout, rate=rate, frame_size=stream.frame_size or None
+        )
         for piece in [*resampler.resample(frame), *resampler.resample(None)]:
             out.mux(stream.encode(piece))
         out.mux(stream.encode(None))
@@ -74,7 +85,23 @@ def write(path, kind):
     return path
 
 
-KINDS = ["wav", "wav24", "wavfloat", "wav8", "mulaw", "flac", "ogg", "opus", "mp3", "mp3cbr", "mp3vbr", "av-mp3", "m4a", "mp4", "webm"]
+KINDS = [
+    "wav",
+    "wav24",
+    "wavfloat",
+    "wav8",
+    "mulaw",
+    "flac",
+    "ogg",
+    "opus",
+    "mp3",
+    "mp3cbr",
+    "mp3vbr",
+    "av-mp3",
+    "m4a",
+    "mp4",
+    "webm",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -328,7 +355,18 @@ def test_the_limit_can_be_raised(tmp_path):
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW"])
 @pytest.mark.parametrize(
-    "sizes", [(-1, -1), (0, 0), (36, 0), (-1, 0), (None, -1), (None, -93), (0x7FFFF024, 0x7FFFF000), (None, "2 more"), (None, "44 more")]
+    "sizes",
+    [
+        (-1, -1),
+        (0, 0),
+        (36, 0),
+        (-1, 0),
+        (None, -1),
+        (None, -93),
+        (0x7FFFF024, 0x7FFFF000),
+        (None, "2 more"),
+        (None, "44 more"),
+    ],
 )
 def test_a_wav_from_a_pipe_or_a_careless_writer_is_read(tmp_path, sizes, subtype):
     """A program that cannot seek back leaves stand-ins for the sizes."""
@@ -355,7 +393,11 @@ def test_what_came_through_a_pipe_is_read(kind):
         "wav": ("wav", "libmp3lame"), "opus": ("ogg", "libopus"),
     }[kind]  # fmt: skip
     content = piped(
-        container, codec, samples=samples, rate=48000 if kind == "opus" else 44100, quality=5 if kind in ("mp3", "wav") else None
+        container,
+        codec,
+        samples=samples,
+        rate=48000 if kind == "opus" else 44100,
+        quality=5 if kind in ("mp3", "wav") else None,
     )
     assert len(load_audio(content, max_duration=22)) / SAMPLING_RATE == pytest.approx(21, abs=0.1)
     assert audio_duration(content) == pytest.approx(21, abs=0.1)
@@ -395,7 +437,9 @@ def test_recordings_strung_together_are_read_to_the_last(tmp_path):
         assert both.shape[1] / SAMPLING_RATE == pytest.approx(seconds, abs=0.06)
         assert audio_duration(content) == pytest.approx(seconds, abs=0.06)
         assert np.abs(both[:, -SAMPLING_RATE // 2 :]).max() > 0.1
-    np.testing.assert_allclose(load_audio(ogg + mono.getvalue())[:SAMPLING_RATE], load_audio(ogg)[:SAMPLING_RATE], atol=1e-6)
+    np.testing.assert_allclose(
+        load_audio(ogg + mono.getvalue())[:SAMPLING_RATE], load_audio(ogg)[:SAMPLING_RATE], atol=1e-6
+    )
 
 
 def test_streams_that_turn_from_mono_to_stereo():
@@ -468,12 +512,21 @@ def test_an_array_is_streamed_in_linear_time():
     """Two hours in blocks of a frame's length: copying the rest for each block would take minutes."""
     start = time.perf_counter()
     assert (
-        sum(1 for _ in stream_audio(np.zeros(2 * 3600 * SAMPLING_RATE, np.float32), SAMPLING_RATE, block_duration=10 * MIN_DURATION))
+        sum(
+            1
+            for _ in stream_audio(
+                np.zeros(2 * 3600 * SAMPLING_RATE, np.float32), SAMPLING_RATE, block_duration=10 * MIN_DURATION
+            )
+        )
         == 28800
     )
     assert time.perf_counter() - start < 20
 
 
 def test_real_recordings(data):
-    for name, seconds in (("jfk.flac", 11.0), ("emodb/audio/03a01Fa.flac", 1.898), ("nemo/audio/EB0_anger_1.ogg", 1.985)):
+    for name, seconds in (
+        ("jfk.flac", 11.0),
+        ("emodb/audio/03a01Fa.flac", 1.898),
+        ("nemo/audio/EB0_anger_1.ogg", 1.985),
+    ):
         assert len(load_audio(data / name)) / SAMPLING_RATE == pytest.approx(seconds, abs=0.01)

@@ -71,7 +71,11 @@ def test_same_arguments_same_bits_in_any_order_and_others_differ(name):
     speech = synthetic_speech(1.0)
     before = speech.copy()
     options = {"factors": [0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2]} if name == "speed" else {}
-    one, other, seeded = always(name, **options), always(name, **options), Augmenter({name: {"probability": 1, **options}}, seed=1)
+    one, other, seeded = (
+        always(name, **options),
+        always(name, **options),
+        Augmenter({name: {"probability": 1, **options}}, seed=1),
+    )
     asked = [(draw, clip) for draw in (0, 1, 2) for clip in ("a", "b")]
     first = {key: one.waveform(speech, draw=key[0], clip=key[1]) for key in asked}
     again = {key: other.waveform(speech, draw=key[0], clip=key[1]) for key in reversed(asked)}
@@ -94,7 +98,9 @@ def test_an_augmentation_draws_the_same_whichever_others_are_on():
 
 def test_what_is_drawn_stays_what_it_was_in_earlier_versions():
     augmenter = Augmenter(["speed"], seed=7)
-    lengths = [len(augmenter.waveform(np.ones(9900, np.float32), draw=draw, clip="ravdess/03-01-05.wav")) for draw in range(10)]
+    lengths = [
+        len(augmenter.waveform(np.ones(9900, np.float32), draw=draw, clip="ravdess/03-01-05.wav")) for draw in range(10)
+    ]
     assert lengths == [11000, 9900, 11000, 9900, 9900, 9000, 11000, 11000, 9000, 9000]
 
 
@@ -235,7 +241,9 @@ def test_replay_limits_the_band_keeps_time_and_sounds_alike(codec):
     out = heard("replay", speech, low=300, high=2500, codecs=[codec])
     assert len(out) == len(speech)
     assert energy_above(out, 4500) < 0.05 * energy_above(speech, 4500)
-    limited = Augmenter({"replay": {"probability": 1, "low": 300, "high": 2500, "codecs": ["mulaw"]}}).waveform(speech, draw=1, clip="a")
+    limited = Augmenter({"replay": {"probability": 1, "low": 300, "high": 2500, "codecs": ["mulaw"]}}).waveform(
+        speech, draw=1, clip="a"
+    )
     assert abs(lag(out, limited)) <= 3
     assert np.corrcoef(out, limited)[0, 1] > 0.65  # speech codecs keep the sound, not the wave
     assert codec == "mulaw" or not np.array_equal(out, limited)
@@ -277,7 +285,9 @@ def test_time_masks_are_as_long_as_asked_and_no_longer_than_their_share():
     ones = np.full(RATE, 0.5, np.float32)
     assert (heard("time_mask", ones, masks=1, duration=0.05) == 0).sum() == 800
     assert (heard("time_mask", ones, masks=1, duration=2, max_share=0.25) == 0).sum() == 4000
-    silent = [int((heard("time_mask", ones, draw=draw, masks=2, duration=[0.01, 0.02]) == 0).sum()) for draw in range(40)]
+    silent = [
+        int((heard("time_mask", ones, draw=draw, masks=2, duration=[0.01, 0.02]) == 0).sum()) for draw in range(40)
+    ]
     assert 160 <= min(silent) < max(silent) <= 640
     assert set(np.unique(heard("time_mask", ones))) <= {np.float32(0), np.float32(0.5)}
 
@@ -289,7 +299,9 @@ def test_effects_come_in_the_documented_order():
     both = Augmenter({"time_mask": {"probability": 1}, "noise": {"probability": 1}}).waveform(ones, draw=1, clip="a")
     assert (both == 0).sum() >= 800  # what is masked has no noise in it
     cut = Augmenter({"clipping": {"probability": 1, "share": 0.5}, "gain": {"probability": 1, "gain": 3}})
-    assert np.abs(cut.waveform(synthetic_speech(0.5), draw=1, clip="a")).max() == pytest.approx(0.25 * 10 ** (3 / 20), rel=1e-5)
+    assert np.abs(cut.waveform(synthetic_speech(0.5), draw=1, clip="a")).max() == pytest.approx(
+        0.25 * 10 ** (3 / 20), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", WAVEFORM)
@@ -341,12 +353,18 @@ def test_what_is_no_waveform_is_refused_by_name(bad):
 def test_spec_augment_masks_the_right_amount_with_the_mean():
     features = torch.randn(80, 300, generator=torch.Generator().manual_seed(0))
     before = features.clone()
-    frames = always("spec_augment", time_masks=1, time_width=30, frequency_masks=0).spectrogram(features, draw=1, clip="a")
+    frames = always("spec_augment", time_masks=1, time_width=30, frequency_masks=0).spectrogram(
+        features, draw=1, clip="a"
+    )
     assert int((frames != features).all(0).sum()) == 30 and int((frames != features).sum()) == 30 * 80
     assert torch.unique(frames[frames != features]).tolist() == pytest.approx([float(features.mean())])
-    bands = always("spec_augment", time_masks=0, frequency_masks=1, frequency_width=10).spectrogram(features, draw=1, clip="a")
+    bands = always("spec_augment", time_masks=0, frequency_masks=1, frequency_width=10).spectrogram(
+        features, draw=1, clip="a"
+    )
     assert int((bands != features).all(1).sum()) == 10 and int((bands != features).sum()) == 10 * 300
-    share = always("spec_augment", time_masks=1, time_width=1000, frequency_masks=0, max_share=0.1).spectrogram(features, draw=1, clip="a")
+    share = always("spec_augment", time_masks=1, time_width=1000, frequency_masks=0, max_share=0.1).spectrogram(
+        features, draw=1, clip="a"
+    )
     assert int((share != features).all(0).sum()) == 30
     assert torch.equal(features, before)
 
@@ -366,9 +384,19 @@ def test_what_is_off_changes_nothing():
     assert np.array_equal(augmenter.waveform(speech, draw=1, clip="a"), speech)
     assert augmenter.spectrogram(features, draw=1, clip="a") is features
     assert augmenter.text("as it was", draw=1, clip="a") == "as it was"
-    assert (augmenter.waveform_names, augmenter.has_waveform, augmenter.has_text, augmenter.has_features) == ((), False, False, False)
+    assert (augmenter.waveform_names, augmenter.has_waveform, augmenter.has_text, augmenter.has_features) == (
+        (),
+        False,
+        False,
+        False,
+    )
     kinds = Augmenter(["noise", "words", "spec_augment"])
-    assert (kinds.waveform_names, kinds.has_waveform, kinds.has_text, kinds.has_features) == (("noise",), True, True, True)
+    assert (kinds.waveform_names, kinds.has_waveform, kinds.has_text, kinds.has_features) == (
+        ("noise",),
+        True,
+        True,
+        True,
+    )
 
 
 # words
@@ -422,11 +450,15 @@ def test_shares_are_the_shares_of_words():
 
 
 def test_misheard_words_sound_or_look_alike():
-    out = {misrecognised("talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1) for seed in range(200)}
+    out = {
+        misrecognised("talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1)
+        for seed in range(200)
+    }
     firsts = {line.split()[0] for line in out}
     assert "walking" in firsts and firsts & {"dalking", "talging", "telking", "tarking", "talkimg"}
     assert "Walking" in {
-        misrecognised("Talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1).split()[0] for seed in range(50)
+        misrecognised("Talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1).split()[0]
+        for seed in range(50)
     }
 
 
@@ -454,8 +486,15 @@ def test_wrong_options_are_refused_with_the_remedy(given, message):
 
 
 def test_defaults_are_options_that_it_would_take():
-    explicit = {name: {option: list(v) if isinstance(v, tuple) else v for option, v in o.items()} for name, o in AUGMENTATIONS.items()}
-    assert Augmenter(explicit).options == Augmenter(dict.fromkeys(AUGMENTATIONS)).options == Augmenter(list(AUGMENTATIONS)).options
+    explicit = {
+        name: {option: list(v) if isinstance(v, tuple) else v for option, v in o.items()}
+        for name, o in AUGMENTATIONS.items()
+    }
+    assert (
+        Augmenter(explicit).options
+        == Augmenter(dict.fromkeys(AUGMENTATIONS)).options
+        == Augmenter(list(AUGMENTATIONS)).options
+    )
     assert Augmenter("noise").options == Augmenter({"noise": {}}).options
     assert Augmenter({"gain": {"gain": 3}}).options["gain"]["gain"] == [3.0, 3.0]
 
@@ -475,7 +514,11 @@ def test_an_unreadable_file_is_left_out_by_name_and_the_others_are_used(folder):
     with pytest.warns(UserWarning, match="Left out") as caught:
         outs = outs_of()
     names = [str(warning.message) for warning in caught]
-    assert len(names) == 2 and any("a_broken.wav" in name for name in names) and any("b_silent.wav" in name for name in names)
+    assert (
+        len(names) == 2
+        and any("a_broken.wav" in name for name in names)
+        and any("b_silent.wav" in name for name in names)
+    )
     assert len({out.tobytes() for out in outs}) == 20
 
 
@@ -560,7 +603,9 @@ def test_listening_examples_are_written(tmp_path, folder):
         assert soundfile.info(path).subtype == "PCM_16" and soundfile.info(path).samplerate == RATE
         out = load_audio(path)
         assert len(out) != len(original) or not np.array_equal(out, original), path.name
-    some = write_listening_examples(tmp_path / "call.wav", tmp_path / "two", {"gain": {"probability": 0}, "words": {}}, count=2, seed=5)
+    some = write_listening_examples(
+        tmp_path / "call.wav", tmp_path / "two", {"gain": {"probability": 0}, "words": {}}, count=2, seed=5
+    )
     assert [path.name for path in some] == ["original.wav", "gain-1.wav", "gain-2.wav"]
     assert not np.array_equal(load_audio(some[1]), load_audio(some[2]))
     again = write_listening_examples(tmp_path / "call.wav", tmp_path / "two", {"gain": {}}, count=2, seed=5)

@@ -116,7 +116,13 @@ TEXT = {
 }  # fmt: skip
 BACKBONES = [("audio", name) for name in AUDIO] + [("text", name) for name in TEXT]
 LABELS = ["anger", "happiness", "sadness"]
-SMALL = {"fusion_hidden_size": 32, "fusion_attention_heads": 2, "pooling_heads": 2, "fusion_intermediate_size": 64, "whisper": None}
+SMALL = {
+    "fusion_hidden_size": 32,
+    "fusion_attention_heads": 2,
+    "pooling_heads": 2,
+    "fusion_intermediate_size": 64,
+    "whisper": None,
+}
 CLIPS = [
     synthetic_speech(0.4, seed=1),
     synthetic_speech(2.31, seed=2),
@@ -182,7 +188,9 @@ def loaded(tmp_path_factory):
             strong(other).save_pretrained(root / ("text" if branch == "audio" else "audio"))
             extractor.save_pretrained(root / "audio")
             tokenizer.save_pretrained(root / "text")
-            model = MultimodalEmotionClassifier.from_pretrained_backbones(root / "audio", root / "text", LABELS, **SMALL)
+            model = MultimodalEmotionClassifier.from_pretrained_backbones(
+                root / "audio", root / "text", LABELS, **SMALL
+            )
             assert model.processor.tokenizer(TEXTS[1]).input_ids == tokenizer(TEXTS[1]).input_ids
             assert type(model.processor.feature_extractor) is type(extractor)
             with torch.no_grad():
@@ -211,7 +219,9 @@ def test_company_and_padding_change_nothing(loaded, branch, name):
     together = logits_of(model, batch)
     assert (together - together.roll(1, 0)).abs().amax(1).min() > 1e-3  # no row is like the next
     for row, (clip, text) in enumerate(zip(CLIPS, TEXTS, strict=True)):
-        torch.testing.assert_close(logits_of(model, batch_of(model, [clip], [text]))[0], together[row], atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            logits_of(model, batch_of(model, [clip], [text]))[0], together[row], atol=1e-4, rtol=0
+        )
     sound = model.processor.model_input_names[0]
     audio, true = batch[sound].clone(), batch["audio_attention_mask"].bool()
     audio.movedim(1 + model.processor.time_axis if model.processor.time_axis == 0 else -1, 1)[~true] = 3.0
@@ -228,7 +238,10 @@ def test_the_branch_sums_the_states_of_the_model_that_was_given(loaded, branch, 
         if branch == "text":
             encoder = written.get_encoder() if "t5" in name else written.base_model
             states = encoder.eval()(input_ids=batch["input_ids"], output_hidden_states=True).hidden_states
-            got, expected = model.model.get_text_features(batch["input_ids"], batch["attention_mask"]), torch.stack(states).mean(0)
+            got, expected = (
+                model.model.get_text_features(batch["input_ids"], batch["attention_mask"]),
+                torch.stack(states).mean(0),
+            )
         else:
             sound = model.processor.model_input_names[0]
             got, mask = model.model.get_audio_features(batch[sound], batch["audio_attention_mask"])
@@ -288,7 +301,9 @@ def test_in_half_precision_it_says_the_same(loaded, branch, name):
     for dtype, far in ((torch.bfloat16, 0.06), (torch.float16, 0.01)):
         half = copy.deepcopy(model).to(dtype)
         together = logits_of(half, batch_of(model)).float()
-        alone = torch.cat([logits_of(half, batch_of(model, [clip], [text])).float() for clip, text in zip(CLIPS, TEXTS, strict=True)])
+        alone = torch.cat(
+            [logits_of(half, batch_of(model, [clip], [text])).float() for clip, text in zip(CLIPS, TEXTS, strict=True)]
+        )
         for got in (together, alone):
             assert (got - expected).abs().max() < far * expected.abs().max()
 
@@ -300,12 +315,17 @@ def test_adapters_in_the_encoder_learn_and_merge(loaded, branch, name):
     from multimodal_ser.training.parameters import add_adapters, merged
 
     model = copy.deepcopy(loaded(branch, name)[0])
-    add_adapters(model, TrainingArguments(data=["x"], output_dir="x", lora_rank=2, lora_branches=branch, freeze=["audio", "text"]))
+    add_adapters(
+        model,
+        TrainingArguments(data=["x"], output_dir="x", lora_rank=2, lora_branches=branch, freeze=["audio", "text"]),
+    )
     batch = batch_of(model, CLIPS[:4], TEXTS[:4])
     before = logits_of(model, batch)
     model.train()(**batch, labels=torch.tensor([0, 1, 2, 0])).loss.backward()
     adapters = [weight for key, weight in model.named_parameters() if ".lora_" in key]
-    assert len(adapters) >= 4 and all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in adapters)
+    assert len(adapters) >= 4 and all(
+        weight.grad is not None and torch.isfinite(weight.grad).all() for weight in adapters
+    )
     with torch.no_grad():
         for weight in adapters:
             weight.normal_(std=0.3)
@@ -318,7 +338,9 @@ def test_adapters_in_the_encoder_learn_and_merge(loaded, branch, name):
 def test_padding_may_stand_before_a_text(loaded, name):
     """As tokenizers of decoders put it; a text without words and long ones too."""
     model, _ = loaded("text", name)
-    batch = batch_of(model, [None] * 3, ["hello you", None, "we are talking by the door " * (130 if name in ("bert", "t5") else 3)])
+    batch = batch_of(
+        model, [None] * 3, ["hello you", None, "we are talking by the door " * (130 if name in ("bert", "t5") else 3)]
+    )
     ids, mask = batch["input_ids"], batch["attention_mask"]
     order = torch.arange(mask.shape[1])
     place = (order + mask.sum(1, keepdim=True)) % mask.shape[1]
@@ -331,7 +353,8 @@ def test_padding_before_a_clip_is_refused(loaded):
     model, _ = loaded("audio", "wav2vec2-base")
     batch = batch_of(model, CLIPS[:2], [None, None])
     with pytest.raises(
-        ValueError, match="audio_attention_mask: expected padding behind the audio, got padding before it; set padding_side"
+        ValueError,
+        match="audio_attention_mask: expected padding behind the audio, got padding before it; set padding_side",
     ):
         logits_of(model, {name: tensor.flip(-1) for name, tensor in batch.items()})
 
@@ -357,7 +380,9 @@ def test_encoders_that_are_stored_as_pickles_are_read_and_nothing_in_them_is_run
         torch.save(weights, folder / "pytorch_model.bin")
     model.processor.feature_extractor.save_pretrained(tmp_path / "audio")
     model.processor.tokenizer.save_pretrained(tmp_path / "text")
-    again = MultimodalEmotionClassifier.from_pretrained_backbones(tmp_path / "audio", tmp_path / "text", LABELS, **SMALL)
+    again = MultimodalEmotionClassifier.from_pretrained_backbones(
+        tmp_path / "audio", tmp_path / "text", LABELS, **SMALL
+    )
     for got, expected, digits in ((again.model.audio_branch, audio, 0), (again.model.text_branch, text, 1e-3)):
         for name, weight in got.encoder.state_dict().items():
             assert weight.dtype == torch.float32
@@ -396,7 +421,8 @@ def test_a_tokenizer_that_is_a_sentencepiece_model_alone(tmp_path):
         assert tokens == ["[CLS]", *("\u2581" + word for word in ("i", "am", "so", "happy")), "[SEP]"]
     else:
         with pytest.raises(
-            ValueError, match=r"got a SentencePiece model alone; pip install sentencepiece protobuf, or give a tokenizer\.json"
+            ValueError,
+            match=r"got a SentencePiece model alone; pip install sentencepiece protobuf, or give a tokenizer\.json",
         ):
             MultimodalEmotionProcessor.from_backbones(str(tmp_path), str(tmp_path))
 
@@ -426,12 +452,34 @@ WITHOUT = {
     "umt5": TEXT["t5"][2],
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
 }
-KEYS_SHARED = ("mistral", "gemma", "gemma2", "gemma3_text", "phi3", "smollm3", "olmo2", "granite", "eurobert", "llama", "qwen2", "qwen3")
+KEYS_SHARED = (
+    "mistral",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "phi3",
+    "smollm3",
+    "olmo2",
+    "granite",
+    "eurobert",
+    "llama",
+    "qwen2",
+    "qwen3",
+)
 
 
 def text_fields(family):
     shared = {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 8} if family in KEYS_SHARED else {}
-    offset = family in ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "xmod", "esm")
+    offset = family in (
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "mpnet",
+        "data2vec-text",
+        "xmod",
+        "esm",
+    )
     common = {**ENCODER, "max_position_embeddings": 66 if offset else 64, **shared}
     common = {key: value for key, value in common.items() if family != "distilbert" or key not in ENCODER}
     tokens = {"vocab_size": 31, "pad_token_id": 1 if offset else 0, "bos_token_id": 2, "eos_token_id": 3}
@@ -459,7 +507,9 @@ def test_company_changes_nothing_in_any_family_of_texts(family):
         batch = tiny_processor()(text=texts)
         together = branch.encode(batch["input_ids"], batch["attention_mask"])
         for row, text in enumerate(texts[:3]):
-            alone = branch.encode(**dict(zip(("input_ids", "mask"), tiny_processor()(text=[text]).values(), strict=True)))
+            alone = branch.encode(
+                **dict(zip(("input_ids", "mask"), tiny_processor()(text=[text]).values(), strict=True))
+            )
             torch.testing.assert_close(together[row, : alone.shape[1]], alone[0], atol=1e-4, rtol=1e-4)
 
 
@@ -504,14 +554,21 @@ def frames_first():
 def test_frames_come_first_where_the_extractor_gives_them_so(frames_first, tmp_path):
     processor = frames_first.processor
     batch = processor(audio=[CLIPS[0], None, CLIPS[1], np.zeros(50, np.float32)], sampling_rate=16000)
-    assert batch["input_features"].shape == (4, 114, 160) and batch["audio_attention_mask"].sum(1).tolist() == [19, 0, 114, 1]
+    assert batch["input_features"].shape == (4, 114, 160) and batch["audio_attention_mask"].sum(1).tolist() == [
+        19,
+        0,
+        114,
+        1,
+    ]
     assert torch.isfinite(batch["input_features"]).all()
     theirs = SeamlessM4TFeatureExtractor()([CLIPS[0], CLIPS[1]], sampling_rate=16000, return_tensors="pt")
     torch.testing.assert_close(batch["input_features"][0, :19], theirs["input_features"][0, :19])
     assert theirs["attention_mask"].sum(1).tolist() == [19, 114]
     processor.save_pretrained(tmp_path)
     again = MultimodalEmotionProcessor.from_pretrained(tmp_path)
-    assert again.time_axis == 0 and tiny_processor("whisper_audio_encoder").time_axis == tiny_processor().time_axis == -1
+    assert (
+        again.time_axis == 0 and tiny_processor("whisper_audio_encoder").time_axis == tiny_processor().time_axis == -1
+    )
     assert torch.equal(again(audio=[CLIPS[0]], sampling_rate=16000)["input_features"], batch["input_features"][:1, :19])
     with torch.no_grad():  # as transformers' own pipelines call a model
         own = frames_first(input_features=theirs["input_features"], attention_mask=theirs["attention_mask"]).logits
@@ -557,7 +614,9 @@ def test_frames_first_in_training(tmp_path, kept):
     trained = MultimodalEmotionClassifier.from_pretrained(tmp_path / "run" / "best", whisper=None)
     assert set(trained.predict(CLIPS[0], sampling_rate=16000).probabilities) == {"calm", "urgent"}
     before = started.model.audio_branch.encoder.state_dict()
-    same = all(torch.equal(value, before[key]) for key, value in trained.model.audio_branch.encoder.state_dict().items())
+    same = all(
+        torch.equal(value, before[key]) for key, value in trained.model.audio_branch.encoder.state_dict().items()
+    )
     assert same is kept
 
 
@@ -578,5 +637,8 @@ def test_frames_first_teach_and_learn(frames_first):
 
 
 def test_the_table_holds_every_batched_family():
-    covered = {model_type for _, model_type, *_ in AUDIO.values()} | {"unispeech", "unispeech-sat"}  # those: test_loading
+    covered = {model_type for _, model_type, *_ in AUDIO.values()} | {
+        "unispeech",
+        "unispeech-sat",
+    }  # those: test_loading
     assert {family.replace("whisper_audio_encoder", "whisper") for family in BATCHED_FAMILIES} == covered

@@ -13,7 +13,14 @@ import torch
 from multimodal_ser.corpora import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import baseline_features, baselines
-from multimodal_ser.evaluation.baseline_features import COLUMNS, FeatureReader, descriptors, sequence, spoken, statistics
+from multimodal_ser.evaluation.baseline_features import (
+    COLUMNS,
+    FeatureReader,
+    descriptors,
+    sequence,
+    spoken,
+    statistics,
+)
 from multimodal_ser.evaluation.baseline_lexicon import STEMS, emotion_counts
 from multimodal_ser.evaluation.baseline_networks import Recipe, SequenceClassifier, WordTokenizer
 from multimodal_ser.evaluation.baselines import BASELINES, class_of, make_baseline
@@ -25,11 +32,34 @@ LABELS = ("anger", "happiness", "neutral", "sadness")
 PITCHES = {"anger": 190.0, "happiness": 300.0, "neutral": 130.0, "sadness": 90.0}
 AUDIO = [name for name, kind in BASELINES.items() if kind.modality == "audio"]
 TEXT = [name for name, kind in BASELINES.items() if kind.modality == "text"]
-NEEDED = {"mfcc-svm": ("sklearn",), "mfcc-logreg": ("sklearn",), "egemaps-svm": ("sklearn", "opensmile"), "tfidf-logreg": ("sklearn",)}
+NEEDED = {
+    "mfcc-svm": ("sklearn",),
+    "mfcc-logreg": ("sklearn",),
+    "egemaps-svm": ("sklearn", "opensmile"),
+    "tfidf-logreg": ("sklearn",),
+}
 PHRASES = {
-    "anger": ["I hate this stupid thing", "you make me furious", "stop it, I am angry", "how dare you insult me", "this is outrageous"],
-    "happiness": ["I am so happy today", "what a wonderful gift", "thank you, I love it", "great, we won", "that was fun"],
-    "neutral": ["the door is open", "the train leaves at nine", "put it on the table", "he has two sisters", "it is on the left"],
+    "anger": [
+        "I hate this stupid thing",
+        "you make me furious",
+        "stop it, I am angry",
+        "how dare you insult me",
+        "this is outrageous",
+    ],
+    "happiness": [
+        "I am so happy today",
+        "what a wonderful gift",
+        "thank you, I love it",
+        "great, we won",
+        "that was fun",
+    ],
+    "neutral": [
+        "the door is open",
+        "the train leaves at nine",
+        "put it on the table",
+        "he has two sisters",
+        "it is on the left",
+    ],
     "sadness": ["I miss her so much", "he died last year", "I feel so lonely", "we lost everything", "it makes me cry"],
 }
 CHINESE = {
@@ -103,7 +133,8 @@ def test_noise_and_silence_have_no_pitch_and_no_formants():
 @pytest.mark.parametrize("formants", [(700.0, 1200.0, 2600.0), (300.0, 2300.0, 3000.0), (500.0, 1500.0, 2500.0)])
 def test_formants_are_those_of_the_signal(formants):
     found = np.nanmedian(
-        descriptors(signal(0.5, f0=100.0, formants=formants))[:, [COLUMNS.index(f"formant_{i}") for i in (1, 2, 3)]], axis=0
+        descriptors(signal(0.5, f0=100.0, formants=formants))[:, [COLUMNS.index(f"formant_{i}") for i in (1, 2, 3)]],
+        axis=0,
     )
     assert found == pytest.approx(formants, abs=60)
 
@@ -128,7 +159,12 @@ def test_mfcc_are_those_of_torchaudio():
 
 @pytest.mark.parametrize("samples", [400, 401, 640, 16000, 12345])
 def test_every_signal_gets_finite_frames_and_a_vector(samples):
-    for wave in (np.zeros(samples), np.ones(samples), np.random.default_rng(1).normal(0, 0.2, samples), np.eye(1, samples)[0]):
+    for wave in (
+        np.zeros(samples),
+        np.ones(samples),
+        np.random.default_rng(1).normal(0, 0.2, samples),
+        np.eye(1, samples)[0],
+    ):
         frames = descriptors(wave.astype(np.float32))
         assert frames.shape == (1 + samples // 160, len(COLUMNS)) and frames.dtype == np.float32
         assert np.isfinite(frames[:, : COLUMNS.index("pitch")]).all() and not np.isinf(frames).any()
@@ -221,7 +257,9 @@ def test_what_fills_up_a_sequence_changes_nothing():
 
 def test_a_network_learns_order_and_is_repeatable_and_draws_from_nobody_elses_numbers():
     generator = np.random.default_rng(0)
-    up = [np.cumsum(np.abs(generator.normal(1, 0.3, (n, 1))), 0).astype(np.float32) for n in generator.integers(6, 15, 40)]
+    up = [
+        np.cumsum(np.abs(generator.normal(1, 0.3, (n, 1))), 0).astype(np.float32) for n in generator.integers(6, 15, 40)
+    ]
     sequences = [s if i % 2 else s[::-1].copy() for i, s in enumerate(up)]  # the same values, the other way round
     classes = np.arange(40) % 2
     torch.manual_seed(7)
@@ -303,7 +341,16 @@ def test_the_lexicon_says_neutral_or_the_prior_where_no_word_occurs():
 
 
 def test_the_names_are_those_that_reports_know():
-    expected = ["majority", "mfcc-svm", "mfcc-logreg", "mfcc-lstm", "egemaps-svm", "tfidf-logreg", "text-lstm", "lexicon"]
+    expected = [
+        "majority",
+        "mfcc-svm",
+        "mfcc-logreg",
+        "mfcc-lstm",
+        "egemaps-svm",
+        "tfidf-logreg",
+        "text-lstm",
+        "lexicon",
+    ]
     assert list(BASELINES) == expected
     assert all(kind.modality in ("audio", "text", "any") and kind.title for kind in BASELINES.values())
     with pytest.raises(InputError, match="did you mean 'mfcc-svm'"):
@@ -366,7 +413,9 @@ def test_a_row_without_words_gets_the_prior(name, caplog):
 @pytest.mark.parametrize("phrases", [PHRASES, CHINESE], ids=["english", "chinese"])
 def test_texts_are_learned_in_scripts_with_and_without_spaces(name, phrases, monkeypatch):
     needs(name)
-    monkeypatch.setattr(baselines, "WORDS", Recipe(hidden=24, embedding=24, epochs=40, batch_size=4, learning_rate=1e-2))
+    monkeypatch.setattr(
+        baselines, "WORDS", Recipe(hidden=24, embedding=24, epochs=40, batch_size=4, learning_rate=1e-2)
+    )
     labels = list(phrases)
     rows = [ManifestRow(text=text, emotion=emotion) for emotion, texts in phrases.items() for text in texts]
     probabilities = make_baseline(name, labels).fit(rows).predict_proba(rows)
@@ -424,11 +473,15 @@ def test_rows_of_no_class_are_not_learned_from():
         make_baseline("majority", ["anger"]).predict_proba(rows)
 
 
-@pytest.mark.parametrize(("name", "package", "extra"), [("egemaps-svm", "opensmile", "opensmile"), ("mfcc-svm", "sklearn", "evaluate")])
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("egemaps-svm", "opensmile", "opensmile"), ("mfcc-svm", "sklearn", "evaluate")]
+)
 def test_a_package_that_is_missing_is_named_with_its_extra(name, package, extra, monkeypatch):
     find = baselines.importlib.util.find_spec
     monkeypatch.setattr(baselines.importlib.util, "find_spec", lambda asked: None if asked == package else find(asked))
-    with pytest.raises(InputError, match=rf"{name}: expected the package {package}, got none; pip install multimodal-ser\[{extra}\]"):
+    with pytest.raises(
+        InputError, match=rf"{name}: expected the package {package}, got none; pip install multimodal-ser\[{extra}\]"
+    ):
         make_baseline(name, LABELS)
 
 
@@ -438,7 +491,11 @@ def test_openings_of_the_example_of_leaks(tmp_path, monkeypatch, capsys):
     for actor in ("01", "02", "03", "15", "16", "18"):
         for i, (emotion, pitch) in enumerate(PITCHES.items()):
             for take in range(2):
-                sf.write(tmp_path / f"{actor}{i}{take}.wav", synthetic_speech(0.4, seed=int(actor) + take, pitch=pitch), 16000)
+                sf.write(
+                    tmp_path / f"{actor}{i}{take}.wav",
+                    synthetic_speech(0.4, seed=int(actor) + take, pitch=pitch),
+                    16000,
+                )
                 lines.append(f"{actor}{i}{take}.wav,{emotion},ravdess_{actor}")
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
     monkeypatch.setattr(sys, "argv", ["leaks.py", str(tmp_path), "--cache-dir", str(tmp_path / "cache")])
@@ -446,7 +503,9 @@ def test_openings_of_the_example_of_leaks(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("fold 5, random: UA ") and "16 clips learned, 32 tested" in printed[0]
     assert printed[1].endswith("(16 clips learned, 32 tested, 0 voices in both)")
-    assert printed[2].startswith("mfcc-lstm, random split: UA") and printed[3].startswith("mfcc-lstm, speaker-disjoint split: UA")
+    assert printed[2].startswith("mfcc-lstm, random split: UA") and printed[3].startswith(
+        "mfcc-lstm, speaker-disjoint split: UA"
+    )
 
 
 # Real recordings

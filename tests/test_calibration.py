@@ -63,7 +63,9 @@ def test_it_is_the_minimum_that_another_optimiser_finds():
     logits, references = drawn(300, 1.7, seed=3)
     found = fit_temperature(logits, references)
     inverse = torch.ones(1, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([inverse], max_iter=200, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(
+        [inverse], max_iter=200, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         optimiser.zero_grad()
@@ -221,7 +223,8 @@ def test_the_report_is_about_what_is_predicted(clips):
     assert entry["nll"] == pytest.approx({"before": before[1], "after": after[1]}, abs=1e-5)
     assert entry["ece"] == pytest.approx({"before": before[2], "after": after[2]}, abs=1e-5)
     covered = [
-        row.emotion in answer.conformal_labels for row, answer in zip(clips, model.predict([str(r.path) for r in clips]), strict=True)
+        row.emotion in answer.conformal_labels
+        for row, answer in zip(clips, model.predict([str(r.path) for r in clips]), strict=True)
     ]
     assert len(covered) == 32
 
@@ -240,7 +243,11 @@ def test_only_what_was_asked_for_changes(clips):
 def test_a_few_sentences_do_not_calibrate_text_unasked(clips):
     model = tiny_model()
     report = calibrate(model, clips)
-    assert not report["cases"]["text"]["calibrated"] and model.config.temperature["text"] == 1.0 and "text" not in model.config.conformal
+    assert (
+        not report["cases"]["text"]["calibrated"]
+        and model.config.temperature["text"] == 1.0
+        and "text" not in model.config.conformal
+    )
     assert any("different texts" in note for note in report["cases"]["text"]["notes"])
     assert report["cases"]["both"]["calibrated"] and "both" in model.config.conformal
     model.config.trained_modalities = ["audio"]
@@ -253,7 +260,9 @@ def test_whisper_hears_each_clip_once(clips):
     silent = [ManifestRow(path=row.path, emotion=row.emotion) for row in clips]
     report = calibrate(model, silent, modalities=["both", "audio", "text"])
     assert model.transcriber.heard == 32 and all(entry["rows"] == 32 for entry in report["cases"].values())
-    assert report["cases"]["both"]["unseen_speakers"] is None and any("speakers" in note for note in report["cases"]["both"]["notes"])
+    assert report["cases"]["both"]["unseen_speakers"] is None and any(
+        "speakers" in note for note in report["cases"]["both"]["notes"]
+    )
 
 
 def test_rows_that_a_case_does_not_apply_to_are_counted(clips):
@@ -273,7 +282,9 @@ def test_rows_that_a_case_does_not_apply_to_are_counted(clips):
     report = calibrate(model, rows, modalities=["both", "audio", "text"])
     counts = {case: (entry["rows"], sum(entry["left_out"].values())) for case, entry in report["cases"].items()}
     assert counts == {"both": (33, 3), "audio": (35, 1), "text": (34, 2)}
-    assert report["left_out"] == {"no emotion was annotated": 1} and report["rows"] == 36 and model.transcriber.heard == 0
+    assert (
+        report["left_out"] == {"no emotion was annotated": 1} and report["rows"] == 36 and model.transcriber.heard == 0
+    )
 
 
 def test_bad_rows_cost_themselves_alone_and_are_named(clips, tmp_path):
@@ -290,9 +301,13 @@ def test_bad_rows_cost_themselves_alone_and_are_named(clips, tmp_path):
     plain = calibrate(model, clips, modalities=["audio"])["cases"]["audio"]
     mixed = calibrate(model, [*bad[:3], *clips[:10], *bad[3:], *clips[10:]], modalities=["audio"])
     entry = mixed["cases"]["audio"]
-    assert entry["temperature"]["after"] == pytest.approx(plain["temperature"]["after"], abs=1e-4) and entry["rows"] == 32
+    assert (
+        entry["temperature"]["after"] == pytest.approx(plain["temperature"]["after"], abs=1e-4) and entry["rows"] == 32
+    )
     assert [len(entry["failed"]), len(mixed["failed"])] == [3, 2]
-    for line, name in zip(entry["failed"], ("broken.wav (m.csv, line 90)", "absent.wav[0.100-0.300]", "0.wav[30.000-]"), strict=True):
+    for line, name in zip(
+        entry["failed"], ("broken.wav (m.csv, line 90)", "absent.wav[0.100-0.300]", "0.wav[30.000-]"), strict=True
+    ):
         assert name in line and "expected" in line
     assert "schadenfreude" in mixed["failed"][0] and "boredom" in mixed["failed"][1]
 
@@ -305,23 +320,36 @@ def test_a_part_that_is_not_there_is_told_with_the_length_of_its_recording(clips
     ]
     found = calibrate(tiny_model(), [*bad, *clips], modalities=["audio"])["cases"]["audio"]
     assert [line.split(":")[0] for line in found["failed"]] == ["m.csv, line 40, start", "m.csv, line 41, end"]
-    assert all("at least 25 ms of the recording, which lasts 0.400 s" in line for line in found["failed"]) and found["rows"] == 32
+    assert (
+        all("at least 25 ms of the recording, which lasts 0.400 s" in line for line in found["failed"])
+        and found["rows"] == 32
+    )
 
 
 def test_too_few_rows_change_nothing(clips):
     model = tiny_model()
     for rows in (clips[:1], clips[:29]):
-        with pytest.raises(InputError, match=f"rows: expected 30 labelled rows, to fit a temperature on, got {len(rows)}; "):
+        with pytest.raises(
+            InputError, match=f"rows: expected 30 labelled rows, to fit a temperature on, got {len(rows)}; "
+        ):
             calibrate(model, rows, modalities=["audio"])
     assert model.config.temperature["audio"] == 1.0 and model.config.conformal == {}
     texts = [ManifestRow(text=f"so happy {at}", emotion="anger") for at in range(29)]
     report = calibrate(model, [*clips, *texts[:1]], modalities=["audio", "text"])
-    assert report["cases"]["audio"]["calibrated"] and report["cases"]["text"]["calibrated"]  # these clips have words too
+    assert (
+        report["cases"]["audio"]["calibrated"] and report["cases"]["text"]["calibrated"]
+    )  # these clips have words too
     silent = [ManifestRow(path=row.path, emotion=row.emotion) for row in clips]
     model = tiny_model()
     report = calibrate(model, [*silent, *texts[:1]], modalities=["audio", "text"])
-    assert report["cases"]["text"]["notes"] == ["1 row is too few to calibrate on: left as it was; give 30, better 100 and more"]
-    assert not report["cases"]["text"]["calibrated"] and model.config.temperature["text"] == 1.0 and "text" not in model.config.conformal
+    assert report["cases"]["text"]["notes"] == [
+        "1 row is too few to calibrate on: left as it was; give 30, better 100 and more"
+    ]
+    assert (
+        not report["cases"]["text"]["calibrated"]
+        and model.config.temperature["text"] == 1.0
+        and "text" not in model.config.conformal
+    )
     assert model.config.conformal["audio"] and "text: 1 row\n" in describe(report)
 
 
@@ -329,7 +357,10 @@ def test_classes_that_no_row_has_are_told(clips):
     two = [row for row in clips if row.emotion != "sadness"] * 2
     notes = calibrate(tiny_model(), two, modalities=["audio"])["cases"]["audio"]["notes"]
     assert "no row is of sadness: how sure the model may be there was not measured" in notes
-    assert not any("no row is of" in note for note in calibrate(tiny_model(), clips, modalities=["audio"])["cases"]["audio"]["notes"])
+    assert not any(
+        "no row is of" in note
+        for note in calibrate(tiny_model(), clips, modalities=["audio"])["cases"]["audio"]["notes"]
+    )
 
 
 def test_a_calibration_that_makes_it_worse_says_so():
@@ -341,7 +372,9 @@ def test_a_calibration_that_makes_it_worse_says_so():
     def report(logits, references, before):
         rows = [ManifestRow(text=str(at), speaker=f"s{at % 3}") for at in range(len(logits))]
         windows = Windows([row[None] for row in logits], [np.ones(1)] * len(logits), np.eye(4, dtype=bool)[references])
-        return _Fit(Merging.of(list("abcd"), None), 0.9, "aps", False, None).report(Collected(rows, windows, [], {}, []), before)
+        return _Fit(Merging.of(list("abcd"), None), 0.9, "aps", False, None).report(
+            Collected(rows, windows, [], {}, []), before
+        )
 
     logits, references = drawn(300, 1.0, seed=11)
     better, worse = report(logits, references, 6.0), report(3 * logits, references, 3.0)
@@ -354,7 +387,9 @@ def test_a_calibration_that_makes_it_worse_says_so():
         assert 0 <= low <= entry["unseen_speakers"]["ece"] <= high
     sharp = np.where(np.arange(300)[:, None] % 3 == 0, 0.05 * logits, 4 * logits)
     entry = report(sharp, references, fit_temperature(sharp, references) * 0.999)
-    assert entry["unseen_speakers"]["ece"] > entry["unseen_speakers"]["ece_before"] and any("keep that model" in n for n in entry["notes"])
+    assert entry["unseen_speakers"]["ece"] > entry["unseen_speakers"]["ece_before"] and any(
+        "keep that model" in n for n in entry["notes"]
+    )
 
 
 def test_an_error_leaves_the_configuration_as_it_was(clips):
@@ -381,7 +416,10 @@ def test_an_error_leaves_the_configuration_as_it_was(clips):
 
 def test_a_label_set_is_what_is_made_right(clips):
     model = tiny_model(labels=("anger", "neutral", "calm"))
-    rows = [ManifestRow(path=row.path, emotion=("anger", "neutral", "calm")[at % 3], speaker=row.speaker) for at, row in enumerate(clips)]
+    rows = [
+        ManifestRow(path=row.path, emotion=("anger", "neutral", "calm")[at % 3], speaker=row.speaker)
+        for at, row in enumerate(clips)
+    ]
     entry = calibrate(model, rows, modalities=["audio"], label_set="ekman")["cases"]["audio"]
     assert model.config.conformal["audio"]["label_set"] == "ekman"
     answers = model.predict([str(row.path) for row in rows], label_set="ekman", modalities="audio")
@@ -409,7 +447,11 @@ def test_long_recordings_are_calibrated_as_they_are_predicted(tmp_path):
     nll = -np.mean([math.log(answer.probabilities[row.emotion]) for answer, row in zip(answers, rows, strict=True)])
     assert entry["nll"]["after"] == pytest.approx(nll, abs=1e-5)
     [(prediction, logits, weights)] = predict_logits(model, [str(rows[0].path)])
-    assert isinstance(prediction, EmotionPrediction) and logits.shape == (prediction.windows, 3) and weights.shape == (prediction.windows,)
+    assert (
+        isinstance(prediction, EmotionPrediction)
+        and logits.shape == (prediction.windows, 3)
+        and weights.shape == (prediction.windows,)
+    )
     together = Windows([logits], [weights], np.array([[True, False, False]])).probabilities(1.0)[0]
     assert together == pytest.approx(list(prediction.probabilities.values()), abs=1e-5)
 
@@ -425,7 +467,9 @@ def test_parts_of_a_recording_are_what_is_heard(clips):
     part = ManifestRow(path=clips[5].path, emotion="anger", start=0.1, end=0.4)
     entry = calibrate(model, 30 * [part], modalities=["audio"])["cases"]["audio"]
     model.config.temperature = dict.fromkeys(("both", "audio", "text"), 1.0)
-    assert entry["nll"]["before"] == pytest.approx(-math.log(model.predict(waveform, sampling_rate=16000).probabilities["anger"]), abs=1e-4)
+    assert entry["nll"]["before"] == pytest.approx(
+        -math.log(model.predict(waveform, sampling_rate=16000).probabilities["anger"]), abs=1e-4
+    )
 
 
 def test_unseen_speakers_are_measured_on_what_others_fitted():
@@ -443,7 +487,10 @@ def test_unseen_speakers_are_measured_on_what_others_fitted():
     found = Collected(rows, windows, [], {}, [])
     entry = _Fit(Merging.of(list("abcd"), None), 0.8, "lac", False, None).report(found, 1.0)
     assert entry["conformal"]["covered"] >= 0.8
-    assert entry["unseen_speakers"]["worst_covered"]["speaker"] == "s0" and entry["unseen_speakers"]["worst_covered"]["covered"] < 0.5
+    assert (
+        entry["unseen_speakers"]["worst_covered"]["speaker"] == "s0"
+        and entry["unseen_speakers"]["worst_covered"]["covered"] < 0.5
+    )
     low, high = entry["unseen_speakers"]["covered_interval"]
     assert low <= entry["unseen_speakers"]["covered"] <= high
 
@@ -456,13 +503,17 @@ def test_a_manifest_in_a_calibrated_model_out(clips, tmp_path):
     lines = ["path,emotion,speaker,split", "gone.wav,anger,s0,dev"]
     lines += [f"{row.path},{row.emotion},{row.speaker},{'dev' if at < 30 else 'test'}" for at, row in enumerate(clips)]
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
-    report = calibrate_manifest(tmp_path / "manifest.csv", tmp_path / "out", model=tmp_path / "model", whisper=None, modalities=["audio"])
+    report = calibrate_manifest(
+        tmp_path / "manifest.csv", tmp_path / "out", model=tmp_path / "model", whisper=None, modalities=["audio"]
+    )
     assert report["split"] == "validation" and report["rows"] == 30 and "gone.wav" in report["failed"][0]
     assert json.loads((tmp_path / "out" / "calibration.json").read_text()) == report
     calibrated = MultimodalEmotionClassifier.from_pretrained(tmp_path / "out", whisper=None)
     assert calibrated.config.temperature["audio"] == report["cases"]["audio"]["temperature"]["after"] != 1.0
     assert calibrated.predict(str(clips[0].path)).conformal_labels
-    everything = calibrate_manifest(tmp_path / "manifest.csv", tmp_path / "all", model=calibrated, split="all", modalities=["audio"])
+    everything = calibrate_manifest(
+        tmp_path / "manifest.csv", tmp_path / "all", model=calibrated, split="all", modalities=["audio"]
+    )
     assert everything["rows"] == 32
     with pytest.raises(InputError, match="split"):
         calibrate_manifest(tmp_path / "manifest.csv", tmp_path / "none", model=calibrated, split="train")
@@ -474,7 +525,10 @@ def test_a_manifest_in_a_calibrated_model_out(clips, tmp_path):
 def test_real_speakers_are_covered(data):
     """The shipped model on four actors that it was not trained on: two calibrate, the other two are better off."""
     manifest = read_manifest(data / "ravdess" / "manifest.csv")
-    actors = {name: [row for row in manifest.rows if row.speaker == f"ravdess_{name}"][::2] for name in ("02", "15", "16", "18")}
+    actors = {
+        name: [row for row in manifest.rows if row.speaker == f"ravdess_{name}"][::2]
+        for name in ("02", "15", "16", "18")
+    }
     model = MultimodalEmotionClassifier.from_pretrained(whisper=None)
     report = calibrate(model, actors["02"] + actors["15"], modalities=["audio"])["cases"]["audio"]
     assert not report["failed"] and report["nll"]["after"] <= report["nll"]["before"]

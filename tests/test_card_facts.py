@@ -46,12 +46,19 @@ def test_facts_survive_json_and_saving_and_loading(tmp_path):
     twice = MultimodalEmotionClassifier.from_pretrained(tmp_path / "b", whisper=None)
     twice.save_pretrained(tmp_path / "c")
     for name in (FACTS_NAME, "README.md"):
-        assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+        assert (
+            (tmp_path / "c" / name).read_bytes()
+            == (tmp_path / "b" / name).read_bytes()
+            == (tmp_path / "a" / name).read_bytes()
+        )
     card = loaded(tmp_path / "c")
     assert card.data.language == ["de"] and card.data.datasets == ["emodb"] and card.data.base_model == ["me/old"]
     data = section(card, "Training data")
     assert "| my calls | training | 20 | 20 | 0 | 15.0 min | 3 | de | CC BY 4.0 |" in data and "> Secret | data" in data
-    assert "| other &lt;b>\\| # x | training | unknown | unknown | unknown | unknown | unknown | unknown | unknown |" in data
+    assert (
+        "| other &lt;b>\\| # x | training | unknown | unknown | unknown | unknown | unknown | unknown | unknown |"
+        in data
+    )
     assert section(card, "Training procedure").splitlines() == [
         "- epochs: 15",
         "- learning rate: 0.002",
@@ -71,9 +78,9 @@ def test_other_weights_start_from_what_was_known_and_claim_nothing_of_it(tmp_pat
     card = loaded(tmp_path / "second")
     name = f"{tmp_path.name}/first"
     assert f"The weights started from {name}." in section(card, "Training details")
-    assert f"Before that, {name} was trained on:\n\n| data" in section(card, "Training data") and "| my calls | training | 20 |" in section(
+    assert f"Before that, {name} was trained on:\n\n| data" in section(
         card, "Training data"
-    )
+    ) and "| my calls | training | 20 |" in section(card, "Training data")
     assert section(card, "Evaluation") == "Not measured, as far as is recorded." and card.data.eval_results is None
     half = MultimodalEmotionClassifier.from_pretrained(tmp_path / "first", whisper=None).half()  # not what was measured
     half.save_pretrained(tmp_path / "half")
@@ -86,7 +93,9 @@ def test_other_weights_start_from_what_was_known_and_claim_nothing_of_it(tmp_pat
 def test_a_folder_that_tells_nothing_is_not_named(tmp_path):
     tiny_model().save_pretrained(tmp_path / "somebody")
     changed = MultimodalEmotionClassifier.from_pretrained(tmp_path / "somebody", whisper=None)
-    assert facts_of(changed) == CardFacts(temperature=dict.fromkeys(("both", "audio", "text"), 1.0), weights=weights_digest(changed))
+    assert facts_of(changed) == CardFacts(
+        temperature=dict.fromkeys(("both", "audio", "text"), 1.0), weights=weights_digest(changed)
+    )
     changed.classifier.bias.data += 1
     assert facts_of(changed) is None and facts_of(tiny_model()) is None and source_of(tiny_model()) is None
 
@@ -112,7 +121,9 @@ def test_a_branch_that_is_taken_out_takes_its_licence_along(tmp_path):
     tiny_model().model.text_branch.encoder.save_pretrained(tmp_path / "free")
 
     def licence(audio, text, **fields):
-        model = MultimodalEmotionClassifier.from_pretrained_backbones(audio, text, ["a", "b"], processor=start.processor, **fields)
+        model = MultimodalEmotionClassifier.from_pretrained_backbones(
+            audio, text, ["a", "b"], processor=start.processor, **fields
+        )
         model.save_pretrained(tmp_path / "made")
         return loaded(tmp_path / "made").data.to_dict().get("license_name", loaded(tmp_path / "made").data.license)
 
@@ -120,7 +131,9 @@ def test_a_branch_that_is_taken_out_takes_its_licence_along(tmp_path):
     assert licence(start.model.audio_branch.encoder, tmp_path / "free") == "cc-by-nc-sa-4.0"
     assert licence(tmp_path / "audio", tmp_path / "text") == "cc-by-nc-sa-4.0-and-mit"
     assert licence(tiny_model().model.audio_branch.encoder, tmp_path / "free") is None  # other backbones owe nothing
-    assert licence(tmp_path / "audio", tmp_path / "free", weights_license="apache-2.0") == "apache-2.0"  # whoever says so
+    assert (
+        licence(tmp_path / "audio", tmp_path / "free", weights_license="apache-2.0") == "apache-2.0"
+    )  # whoever says so
 
 
 def test_facts_of_another_model_are_taken_away(tmp_path):
@@ -144,9 +157,9 @@ def test_facts_that_are_none_are_told_and_do_not_stand_in_the_way(tmp_path, cont
 
 
 def test_names_that_this_version_does_not_know_are_left_out():
-    assert CardFacts.from_dict({"procedure": {"epochs": 3}, "colour": "red", "training_data": [{"name": "x", "smell": 1}]}) == CardFacts(
-        procedure={"epochs": 3}, training_data=[DataPart("x")]
-    )
+    assert CardFacts.from_dict(
+        {"procedure": {"epochs": 3}, "colour": "red", "training_data": [{"name": "x", "smell": 1}]}
+    ) == CardFacts(procedure={"epochs": 3}, training_data=[DataPart("x")])
 
 
 def test_a_card_that_somebody_wrote_is_left_alone(tmp_path):
@@ -174,7 +187,9 @@ def test_a_run_tells_its_card_what_it_was(tmp_path):
 
     rows = []
     for number in range(16):
-        soundfile.write(tmp_path / f"{number}.wav", synthetic_speech(0.4, seed=number, pitch=110 + 60 * (number % 2)), 16_000)
+        soundfile.write(
+            tmp_path / f"{number}.wav", synthetic_speech(0.4, seed=number, pitch=110 + 60 * (number % 2)), 16_000
+        )
         rows.append({"path": f"{number}.wav", "emotion": ("happy", "sad")[number % 2], "speaker": ("Ann", "Bo", "Cy", "Dee")[number // 4], "language": "German", "corpus": "emodb" if number < 12 else ""})  # fmt: skip
     with open(tmp_path / "secrets.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -218,12 +233,18 @@ def test_a_run_tells_its_card_what_it_was(tmp_path):
         assert said in procedure, said
     assert "CC BY 4.0" in section(card, "Training data") and "EmoDB" in section(card, "Citation")
     validation = section(card, "Results on the validation rows of the run")
-    assert f"{100 * result.validation['ua']:.1f}" in validation and f"epoch that was kept: {result.best_epoch}" in procedure
+    assert (
+        f"{100 * result.validation['ua']:.1f}" in validation
+        and f"epoch that was kept: {result.best_epoch}" in procedure
+    )
     assert (
         "the epoch was chosen on these rows: their figures are too good" in validation
         and "Not measured: words alone, recording and words." in validation
     )
-    assert f"{100 * result.test['ua']:.1f}" in section(card, "Results on the test rows of the run") and card.data.eval_results is None
+    assert (
+        f"{100 * result.test['ua']:.1f}" in section(card, "Results on the test rows of the run")
+        and card.data.eval_results is None
+    )
     assert "- device: cpu" in section(card, "Environmental impact") and re.search(
         r"- time: \d+\.\d (s|min)", section(card, "Environmental impact")
     )
@@ -234,4 +255,8 @@ def test_a_run_tells_its_card_what_it_was(tmp_path):
     model = MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None)
     save_model_card(model, result.model, facts_from_report(REPORT))  # what push does
     both = loaded(result.model)
-    assert section(both, "Results on ravdess") and section(both, "Results on the test rows of the run") and both.data.eval_results
+    assert (
+        section(both, "Results on ravdess")
+        and section(both, "Results on the test rows of the run")
+        and both.data.eval_results
+    )

@@ -41,14 +41,18 @@ class Played:
         self.multilingual = weights.name != "base.en"
 
     def transcribe(self, waveforms, language, word_timestamps):
-        return [Heard("hello world", language or "en", 0.9, -0.1, 0.0, () if word_timestamps else None)] * len(waveforms)
+        return [Heard("hello world", language or "en", 0.9, -0.1, 0.0, () if word_timestamps else None)] * len(
+            waveforms
+        )
 
 
 @pytest.fixture
 def played(monkeypatch):
     monkeypatch.setattr(transcriber, "BACKENDS", {"faster-whisper": Played})
     monkeypatch.setattr(
-        transcriber, "find_whisper", lambda model, backend: WhisperWeights(model or "base", "/nowhere", "ctranslate2", "test")
+        transcriber,
+        "find_whisper",
+        lambda model, backend: WhisperWeights(model or "base", "/nowhere", "ctranslate2", "test"),
     )
     monkeypatch.setattr(transcriber, "speech_duration", len)  # every clip is speech
 
@@ -66,7 +70,11 @@ def test_every_format_says_the_same(capsys, model, clips, monkeypatch):
     rows = json.loads(out)
     assert [row["source"] for row in rows] == clips
     assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
-    assert {label for row in rows for label in row["probabilities"]} == {"anger", "happiness", "neutral"}  # joy's place in ekman
+    assert {label for row in rows for label in row["probabilities"]} == {
+        "anger",
+        "happiness",
+        "neutral",
+    }  # joy's place in ekman
     lines = run(capsys, *options, "--format", "jsonl")[1].splitlines()
     assert [json.loads(line) for line in lines] == rows
     table = list(csv.DictReader(io.StringIO(run(capsys, *options, "--format", "csv")[1])))
@@ -81,7 +89,18 @@ def test_one_bad_file_loses_nothing(capsys, model, clips, tmp_path):
     bad = tmp_path / "notes.wav"
     bad.write_text("not audio")
     code, out, err = run(
-        capsys, "predict", clips[0], bad, tmp_path / "gone.wav", clips[1], "--model", model, "--whisper", "none", "--format", "jsonl"
+        capsys,
+        "predict",
+        clips[0],
+        bad,
+        tmp_path / "gone.wav",
+        clips[1],
+        "--model",
+        model,
+        "--whisper",
+        "none",
+        "--format",
+        "jsonl",
     )
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 1
@@ -101,7 +120,11 @@ def test_failed_rows_show_their_error(capsys, monkeypatch, played, model, clips,
     table = run(capsys, *options)[1].splitlines()
     assert table[0].rstrip().endswith("error") and "gone.wav: expected" in table[2]
     fine, failed = csv.DictReader(io.StringIO(run(capsys, *options, "--format", "csv")[1]))
-    assert fine["text"] == "hello world" and not fine["error"] and failed["error"].startswith("gone.wav: expected an audio file")
+    assert (
+        fine["text"] == "hello world"
+        and not fine["error"]
+        and failed["error"].startswith("gone.wav: expected an audio file")
+    )
     options.remove("gone.wav")
     assert "error" not in run(capsys, *options)[1]
 
@@ -121,7 +144,11 @@ def test_names_are_written_as_they_are(capsys, monkeypatch, model, clips, tmp_pa
         monkeypatch.setattr("sys.stdout", stdout)
         assert main([*options, "--format", form]) == 0
         written = stdout.buffer.getvalue().decode()
-        assert [row["source"] for row in json.loads(written)] == names if form == "json" else all(name in written for name in names[:2])
+        assert (
+            [row["source"] for row in json.loads(written)] == names
+            if form == "json"
+            else all(name in written for name in names[:2])
+        )
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
@@ -145,7 +172,9 @@ def test_given_text_and_modalities(capsys, model, clips):
 
 def test_output_goes_to_a_file(capsys, model, clips, tmp_path):
     target = tmp_path / "answers.csv"
-    code, out, _ = run(capsys, "predict", clips[0], "--model", model, "--whisper", "none", "--format", "csv", "-o", target)
+    code, out, _ = run(
+        capsys, "predict", clips[0], "--model", model, "--whisper", "none", "--format", "csv", "-o", target
+    )
     assert code == 0 and not out
     assert len(list(csv.DictReader(target.open()))) == 1
 
@@ -157,7 +186,10 @@ def test_output_goes_to_a_file(capsys, model, clips, tmp_path):
         (["predict", "a.wav", "b.wav", "--text", "hello"], "--text: expected at most one recording"),
         (["predict", "a.wav", "--model", "/no/such/folder"], "--model: expected a folder or Hub id"),
         (["predict", "a.wav", "--label-set", "ekmann"], "did you mean 'ekman'"),
-        (["predict", "--text", "hello", "-o", "/no/such/folder/out.csv"], "--output: expected a file that can be written"),
+        (
+            ["predict", "--text", "hello", "-o", "/no/such/folder/out.csv"],
+            "--output: expected a file that can be written",
+        ),
         (["predict", "a.wav", "--device", "nope"], "--device: expected a device of this machine"),
         (["predict", "a.wav", "--device", "cuda:99"], "--device: expected a device of this machine"),
         (["predict", "a.wav", "--device", "meta"], "--device: expected a device of this machine"),
@@ -204,7 +236,9 @@ def test_info_tells_gates_and_licences(capsys, model):
     code, out, err = run(capsys, "info", "--model", model, "--format", "json")
     described = json.loads(out)
     assert code == 0 and not err
-    assert described["fusion_gates"] == [{"audio_from_text": 0.462, "text_from_audio": 0.462}] * 2  # tanh(0.5), as they start
+    assert (
+        described["fusion_gates"] == [{"audio_from_text": 0.462, "text_from_audio": 0.462}] * 2
+    )  # tanh(0.5), as they start
     assert described["labels"] == ["anger", "joy", "neutral", "calm"] and described["text_languages"] == ["en"]
     assert described["weights_license"] is None
     text = run(capsys, "info", "--model", model)[1]
@@ -236,7 +270,15 @@ def test_transcribe_with_real_weights(capsys, whisper_weights, data):
 
 
 def test_the_cache_is_kept_and_cleared(capsys, whisper_weights, data, tmp_path):
-    options = [data / "jfk.flac", "--whisper", whisper_weights / "ctranslate2" / "base", "--cache-dir", tmp_path, "--format", "json"]
+    options = [
+        data / "jfk.flac",
+        "--whisper",
+        whisper_weights / "ctranslate2" / "base",
+        "--cache-dir",
+        tmp_path,
+        "--format",
+        "json",
+    ]
     heard = run(capsys, "transcribe", *options)[1]
     assert len(list(tmp_path.glob("*.json"))) == 1
     assert run(capsys, "transcribe", *options)[1] == heard
@@ -246,7 +288,19 @@ def test_the_cache_is_kept_and_cleared(capsys, whisper_weights, data, tmp_path):
 
 
 def test_the_installed_command(model, clips):
-    command = [sys.executable, "-m", "multimodal_ser.cli", "predict", clips[0], "--model", model, "--whisper", "none", "--format", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "multimodal_ser.cli",
+        "predict",
+        clips[0],
+        "--model",
+        model,
+        "--whisper",
+        "none",
+        "--format",
+        "json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["source"] == clips[0]

@@ -41,17 +41,30 @@ def test_folders_say_emotion_and_speaker(tmp_path, names, expected):
 
 def test_what_is_no_recording_is_ignored_and_what_has_no_emotion_is_told(tmp_path):
     root = tree(
-        tmp_path, "happy/1.wav", "happy/1.txt", "happy/.2.wav", "happy/._1.wav", ".cache/sad/3.wav", "loose.flac", "README", "sad/2.webm"
+        tmp_path,
+        "happy/1.wav",
+        "happy/1.txt",
+        "happy/.2.wav",
+        "happy/._1.wav",
+        ".cache/sad/3.wav",
+        "loose.flac",
+        "README",
+        "sad/2.webm",
     )
     manifest = read_folder(root)
     assert [row.name for row in manifest.rows] == ["happy/1.wav", "sad/2.webm"]
     assert manifest.ignored == ("README", "happy/1.txt") and manifest.source == root
-    assert errors_of(manifest) == ["loose.flac: expected a recording in an emotion's folder, got no emotion folder; move it into EMOTION/"]
+    assert errors_of(manifest) == [
+        "loose.flac: expected a recording in an emotion's folder, got no emotion folder; move it into EMOTION/"
+    ]
 
 
 def test_a_speakers_loose_recording_has_no_emotion(tmp_path):
     manifest = read_folder(tree(tmp_path, "ann/happy/1.wav", "ann/sad/2.wav", "ann/warmup.wav"))
-    assert len(manifest.rows) == 2 and "ann/warmup.wav: expected a recording in an emotion's folder" in errors_of(manifest)[0]
+    assert (
+        len(manifest.rows) == 2
+        and "ann/warmup.wav: expected a recording in an emotion's folder" in errors_of(manifest)[0]
+    )
 
 
 @pytest.mark.parametrize("names", [[], ["notes.txt"], ["1.wav", "2.wav"], ["happy/readme.txt"]])
@@ -62,16 +75,22 @@ def test_without_emotion_folders_the_layout_is_shown(tmp_path, names):
 
 def test_a_tree_of_folders_with_labels_in_a_table_is_read_with_one_option(tmp_path):
     tree(tmp_path, "clips/s1/one.wav", "clips/s1/two.flac", "clips/s2/one.wav", "clips/s2/three.wav")
-    table(tmp_path, "name,emo,who\ntwo,joy,s1\nthree.wav,anger,s2\none,joy,s1\ns2/one,joy,s2\nfour,joy,s2\n", "labels.csv")
+    table(
+        tmp_path, "name,emo,who\ntwo,joy,s1\nthree.wav,anger,s2\none,joy,s1\ns2/one,joy,s2\nfour,joy,s2\n", "labels.csv"
+    )
     with pytest.raises(
-        InputError, match=r"got folders of other names, and the table labels.csv; read .*labels.csv with --columns path=name emotion=emo"
+        InputError,
+        match=r"got folders of other names, and the table labels.csv; read .*labels.csv with --columns path=name emotion=emo",
     ):
         read_manifest(tmp_path)
     columns = {"path": "name", "emotion": "emo", "speaker": "who"}
     manifest = read_manifest(tmp_path, columns=columns)
     assert [row.name for row in manifest.rows] == ["clips/s1/two.flac", "clips/s2/three.wav", "clips/s2/one.wav"]
     assert [row.emotion for row in manifest.rows] == ["joy", "anger", "joy"]
-    assert "line 4, path: expected one recording, got 2 of the name one: clips/s1/one.wav, clips/s2/one.wav" in errors_of(manifest)[0]
+    assert (
+        "line 4, path: expected one recording, got 2 of the name one: clips/s1/one.wav, clips/s2/one.wav"
+        in errors_of(manifest)[0]
+    )
     assert "line 6, path: expected a recording, got no file four" in errors_of(manifest)[1]
     inner = read_manifest(tmp_path, columns={**columns, "root": "clips/s1"})
     assert [row.name for row in inner.rows] == ["two.flac", "one.wav"]
@@ -115,7 +134,9 @@ def test_one_bad_row_of_every_kind_costs_only_itself(tmp_path):
     assert [error.what.removeprefix("manifest.csv, ") for error in errors] == [
         "line 3, path", "line 4, end", "line 5, emotion", "line 6, id", "line 8", "line 9, start", "line 10, emotion", "line 7, path", "line 12, start",
     ]  # fmt: skip
-    assert all(error.remedy for error in errors) and "leave no cell out (id, path, emotion, start, end)" in str(errors[4])
+    assert all(error.remedy for error in errors) and "leave no cell out (id, path, emotion, start, end)" in str(
+        errors[4]
+    )
     assert "broken.wav" in str(errors[7]) and "which lasts 0.100 s, got 5 s to its end (d.wav)" in str(errors[8])
 
 
@@ -133,11 +154,17 @@ def test_recordings_are_decoded_to_their_end_on_request(tmp_path):
 # real corpora
 
 
-@pytest.mark.parametrize(("corpus", "clips", "speakers", "classes"), [("ravdess", 1200, 20, 8), ("emodb", 418, 8, 7), ("nemo", 3775, 7, 6)])
+@pytest.mark.parametrize(
+    ("corpus", "clips", "speakers", "classes"), [("ravdess", 1200, 20, 8), ("emodb", 418, 8, 7), ("nemo", 3775, 7, 6)]
+)
 def test_real_manifests(data, corpus, clips, speakers, classes):
     manifest = read_manifest(data / corpus / "manifest.csv")
     assert len(manifest.rows) == clips and manifest.errors == () and manifest.ignored == ("duration",)
-    assert len(manifest.speakers) == speakers and len(manifest.emotions) == classes and sum(manifest.emotions.values()) == clips
+    assert (
+        len(manifest.speakers) == speakers
+        and len(manifest.emotions) == classes
+        and sum(manifest.emotions.values()) == clips
+    )
     split = split_rows(manifest.rows)
     assert not voices(manifest.rows, split.train) & voices(manifest.rows, split.validation)
     assert labels(manifest.rows, split.train) == labels(manifest.rows, split.validation) and split.notes == ()
@@ -147,7 +174,9 @@ def test_real_manifests(data, corpus, clips, speakers, classes):
 @pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
 def test_real_folds(data, fold):
     rows = read_manifest(data / "ravdess").rows
-    split = split_rows(rows, test_speakers=[f"ravdess_{actor}" for actor in EMOBOX_RAVDESS_FOLDS[fold]], validation_share=2 / 16)
+    split = split_rows(
+        rows, test_speakers=[f"ravdess_{actor}" for actor in EMOBOX_RAVDESS_FOLDS[fold]], validation_share=2 / 16
+    )
     assert [len(part) for part in (split.train, split.validation, split.test)] == [14 * 60, 2 * 60, 4 * 60]
     assert split.protocol.endswith("speaker-disjoint: 2 of 16 speakers held out")
     parts = [voices(rows, part) for part in (split.train, split.validation, split.test)]
@@ -156,7 +185,11 @@ def test_real_folds(data, fold):
 
 def test_real_texts(data):
     meld = read_manifest(data / "text" / "meld.csv")
-    assert len(meld.rows) == 11098 and meld.errors == () and all(row.start is None and row.end is None for row in meld.rows)
+    assert (
+        len(meld.rows) == 11098
+        and meld.errors == ()
+        and all(row.start is None and row.end is None for row in meld.rows)
+    )
     assert meld.rows[1].turn == 1 and meld.rows[0].dialogue == "0"
     with pytest.raises(InputError, match="voices in train and validation"):
         split_rows(meld.rows)
@@ -175,4 +208,7 @@ def test_real_texts(data):
 
 def test_nothing_heavy_is_imported():
     code = "import multimodal_ser.corpora.folders, multimodal_ser.metrics, sys; print({'torch', 'pandas', 'pyarrow', 'transformers', 'evaluate'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "set()"
+    )

@@ -15,8 +15,18 @@ from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_processor
 from multimodal_ser.training.crops import Crops
 from multimodal_ser.training.distillation import Distillation, Teacher, distil
 
-RECORDINGS = [synthetic_speech(seconds, seed=seed, pitch=110 + 40 * seed) for seed, seconds in enumerate((0.6, 1.3, 0.9, 2.2))]
-OPTIONS = {"steps": 12, "batch_size": 4, "seconds": 0.8, "save_steps": 4, "warmup_steps": 2, "use_cpu": True, "disable_tqdm": True}
+RECORDINGS = [
+    synthetic_speech(seconds, seed=seed, pitch=110 + 40 * seed) for seed, seconds in enumerate((0.6, 1.3, 0.9, 2.2))
+]
+OPTIONS = {
+    "steps": 12,
+    "batch_size": 4,
+    "seconds": 0.8,
+    "save_steps": 4,
+    "warmup_steps": 2,
+    "use_cpu": True,
+    "disable_tqdm": True,
+}
 
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
@@ -60,7 +70,9 @@ class TestCrops:
 
     def test_gain_is_of_the_whole_crop(self):
         quiet, loud = Crops(RECORDINGS, gain=0.0), Crops(RECORDINGS, gain=6.0)
-        factors = [loud.crop(i)[np.abs(quiet.crop(i)) > 0.1] / quiet.crop(i)[np.abs(quiet.crop(i)) > 0.1] for i in range(20)]
+        factors = [
+            loud.crop(i)[np.abs(quiet.crop(i)) > 0.1] / quiet.crop(i)[np.abs(quiet.crop(i)) > 0.1] for i in range(20)
+        ]
         assert all(np.ptp(factor) < 1e-5 for factor in factors)
         decibels = [20 * np.log10(factor.mean()) for factor in factors]
         assert -6 <= min(decibels) < -2 and 2 < max(decibels) <= 6
@@ -74,7 +86,9 @@ class TestCrops:
         sf.write(tmp_path / "good.wav", RECORDINGS[1], 16000)
         (tmp_path / "bad.wav").write_bytes(b"no audio at all")
         said = []
-        crops = Crops([tmp_path / "good.wav", tmp_path / "bad.wav", np.array([np.nan] * 16000)], seconds=0.5, say=said.append)
+        crops = Crops(
+            [tmp_path / "good.wav", tmp_path / "bad.wav", np.array([np.nan] * 16000)], seconds=0.5, say=said.append
+        )
         for index in range(20):
             assert np.abs(crops.crop(index)).max() > 0
         assert set(crops.errors) == {1, 2} and len(said) == 2
@@ -135,17 +149,36 @@ class TestTeacher:
 
     def test_a_whisper_gives_its_lowest_layers(self):
         torch.manual_seed(0)
-        sizes = {"d_model": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+        sizes = {
+            "d_model": 16,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "encoder_ffn_dim": 32,
+            "decoder_ffn_dim": 32,
+        }
         whisper = WhisperModel(
-            WhisperConfig(encoder_layers=3, decoder_layers=1, vocab_size=99, pad_token_id=0, bos_token_id=1, eos_token_id=2, **sizes)
+            WhisperConfig(
+                encoder_layers=3,
+                decoder_layers=1,
+                vocab_size=99,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=2,
+                **sizes,
+            )
         )
         teacher = Teacher(whisper, tiny_processor("whisper_audio_encoder").feature_extractor, layers=[2, 1])
         assert isinstance(teacher.encoder, WhisperAudioEncoder) and len(teacher.encoder.layers) == 2
         reference = WhisperAudioEncoder.from_whisper(whisper).eval()
         inputs = teacher.inputs(Crops(RECORDINGS, seconds=0.8).batch([0]))
         states = reference(inputs, output_hidden_states=True).hidden_states
-        assert all(torch.allclose(ours, states[layer], atol=1e-5) for ours, layer in zip(teacher.states(inputs), (2, 1), strict=True))
-        assert all(weight.requires_grad for name, weight in whisper.encoder.named_parameters() if "embed_positions" not in name)
+        assert all(
+            torch.allclose(ours, states[layer], atol=1e-5)
+            for ours, layer in zip(teacher.states(inputs), (2, 1), strict=True)
+        )
+        assert all(
+            weight.requires_grad for name, weight in whisper.encoder.named_parameters() if "embed_positions" not in name
+        )
 
     def test_it_loads_by_name(self, tmp_path):
         saved = encoder("hubert")
@@ -184,7 +217,10 @@ class TestDistillation:
         states = student(waveforms, output_hidden_states=True).hidden_states
         before = torch.randn(2, max(0, shift), 32)
         targets = [torch.cat([before, state[:, max(0, -shift) :]], 1).detach() for state in states]
-        found = {k: Distillation(student, [32] * 3, layers=[0, 1, 2], shift=k)(waveforms, targets) for k in (shift, shift + 1, shift - 1)}
+        found = {
+            k: Distillation(student, [32] * 3, layers=[0, 1, 2], shift=k)(waveforms, targets)
+            for k in (shift, shift + 1, shift - 1)
+        }
         assert found[shift].loss < 1e-4 and torch.all(found[shift].cosines > 0.9999)
         assert min(found[shift + 1].loss, found[shift - 1].loss) > 0.1
 
@@ -193,7 +229,9 @@ class TestDistillation:
         states = student(waveforms, output_hidden_states=True).hidden_states
         targets = [torch.randn(2, states[0].shape[1], 32) for _ in range(2)]
         output = Distillation(student, [32, 32], layers=[1, 2], cosine_weight=0.7)(waveforms, targets)
-        cosines = [torch.cosine_similarity(states[k], target, dim=-1).mean() for k, target in zip((1, 2), targets, strict=True)]
+        cosines = [
+            torch.cosine_similarity(states[k], target, dim=-1).mean() for k, target in zip((1, 2), targets, strict=True)
+        ]
         differences = [(states[k] - target).abs().mean() for k, target in zip((1, 2), targets, strict=True)]
         assert torch.allclose(output.loss, sum(differences) + 0.7 * (2 - sum(cosines)), atol=1e-5)
         assert torch.allclose(output.cosines, torch.stack(cosines), atol=1e-5)
@@ -202,7 +240,9 @@ class TestDistillation:
         student = encoder()
         model = Distillation(student, [24, 32], layers=[2, 2])  # another width, one layer for two
         model(torch.randn(2, 8000), [torch.randn(2, 25, 24), torch.randn(2, 25, 32)]).loss.backward()
-        reached = {name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.abs().max() > 0}
+        reached = {
+            name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.abs().max() > 0
+        }
         assert {"maps.0.weight", "maps.1.bias", "student.feature_extractor.conv_layers.0.conv.weight"} <= reached
         assert any(name.startswith("student.encoder.layers.1.") for name in reached)
 
@@ -219,7 +259,13 @@ class TestDistil:
     @pytest.mark.parametrize("bf16", [False, True])
     def test_the_student_learns(self, tmp_path, bf16):
         said, student = [], new_student()
-        options = OPTIONS | {"steps": 60, "save_steps": 20, "learning_rate": 3e-3, "front_learning_rate": 5e-3, "bf16": bf16}
+        options = OPTIONS | {
+            "steps": 60,
+            "save_steps": 20,
+            "learning_rate": 3e-3,
+            "front_learning_rate": 5e-3,
+            "bf16": bf16,
+        }
         folder = distil(student, new_teacher(), RECORDINGS, tmp_path / "student", say=said.append, **options)
         found = losses(folder)
         assert len(found) == 3 and found[-1] < 0.95 * found[0] and sorted(found, reverse=True) == found
@@ -254,8 +300,13 @@ class TestDistil:
         assert run(tmp_path / "parts", "epoch 3") is None
         resumed = run(tmp_path / "parts").state_dict()
         assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
-        assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (tmp_path / "parts" / "model.safetensors").read_bytes()
-        state = [load_file(tmp_path / name / "checkpoints" / "step-00000012" / "trained.safetensors") for name in ("whole", "parts")]
+        assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (
+            tmp_path / "parts" / "model.safetensors"
+        ).read_bytes()
+        state = [
+            load_file(tmp_path / name / "checkpoints" / "step-00000012" / "trained.safetensors")
+            for name in ("whole", "parts")
+        ]
         assert {"distillation.maps.0.weight", "teacher.mean_0", "teacher.scale_2"} <= set(state[0])
         assert all(torch.equal(tensor, state[1][name]) for name, tensor in state[0].items())
         assert not any(name.startswith("teacher.encoder.layers") for name in state[0])
@@ -269,7 +320,14 @@ class TestDistil:
         options = OPTIONS | {"bf16": False, "save_steps": 2}
         for passes in (1, 3):
             student = new_student(hidden_dropout=0.0, activation_dropout=0.0)
-            distil(student, new_teacher(), RECORDINGS, tmp_path / str(passes), gradient_accumulation_steps=passes, **options)
+            distil(
+                student,
+                new_teacher(),
+                RECORDINGS,
+                tmp_path / str(passes),
+                gradient_accumulation_steps=passes,
+                **options,
+            )
         assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "3"), abs=1e-5)
 
     def test_rates_and_what_is_frozen(self, tmp_path):
@@ -286,12 +344,22 @@ class TestDistil:
         student, extractor = encoder("whisper_audio_encoder"), tiny_processor("whisper_audio_encoder").feature_extractor
         options = {"student_layers": [2, 2], "student_extractor": extractor, "dataloader_num_workers": 1}
         folder = distil(student, new_teacher("hubert", layers=[0, 2]), RECORDINGS, tmp_path, **OPTIONS | options)
-        assert folder == tmp_path and len(losses(folder)) == 3 and WhisperAudioEncoder.from_pretrained(folder).config.encoder_layers == 2
+        assert (
+            folder == tmp_path
+            and len(losses(folder)) == 3
+            and WhisperAudioEncoder.from_pretrained(folder).config.encoder_layers == 2
+        )
 
     def test_what_does_not_fit_is_refused_before_anything_is_written(self, tmp_path):
         def refused(match, *, student=None, recordings=RECORDINGS, teacher=None, **changes):
             with pytest.raises(InputError, match=match):
-                distil(student or new_student(), teacher or new_teacher(), recordings, tmp_path / "run", **OPTIONS | changes)
+                distil(
+                    student or new_student(),
+                    teacher or new_teacher(),
+                    recordings,
+                    tmp_path / "run",
+                    **OPTIONS | changes,
+                )
 
         slow = Wav2Vec2Model(Wav2Vec2Config(**new_student().config.to_dict() | {"conv_stride": [5, 8, 16]}))
         refused("about 50 frames a second, as the teacher has, got about 2", student=slow)

@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "multimodal_ser" / "pretrained" / "README.md"]
-BLOCK = re.compile(r"(?P<note><!-- not run: [^>]*-->\n+)?```python\n(?P<code>.*?)```(?:\s*```text\n(?P<output>.*?)```)?", re.DOTALL)
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "multimodal_ser" / "pretrained" / "README.md",
+]
+BLOCK = re.compile(
+    r"(?P<note><!-- not run: [^>]*-->\n+)?```python\n(?P<code>.*?)```(?:\s*```text\n(?P<output>.*?)```)?", re.DOTALL
+)
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -29,7 +35,9 @@ def test_python_runs_and_prints_what_it_says(page, monkeypatch):
             got, wanted = printed.getvalue().strip(), block["output"].strip()
             # Whisper's int8 kernels and rounding differ between processors: the numbers are compared as numbers
             assert NUMBER.sub("#", got) == NUMBER.sub("#", wanted)
-            assert [float(n) for n in NUMBER.findall(got)] == pytest.approx([float(n) for n in NUMBER.findall(wanted)], rel=0.1, abs=2)
+            assert [float(n) for n in NUMBER.findall(got)] == pytest.approx(
+                [float(n) for n in NUMBER.findall(wanted)], rel=0.1, abs=2
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,7 +15,13 @@ import torch
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech, tiny_model
-from multimodal_ser.training.embedding_cache import EmbeddingCache, branch_fingerprint, estimated_bytes, fill, require_space
+from multimodal_ser.training.embedding_cache import (
+    EmbeddingCache,
+    branch_fingerprint,
+    estimated_bytes,
+    fill,
+    require_space,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")  # torch warns of arrays that cannot be written
 
@@ -66,7 +72,13 @@ def test_what_is_read_can_be_changed_and_holds_no_file(tmp_path):
 
 def test_keys_depend_on_content_and_options(tmp_path):
     cache = cache_at(tmp_path)
-    keys = {cache.key("a"), cache.key("b"), cache.key("a", "speed=0.9"), cache.key("a", "speed=1.1"), cache.key("aspeed=", "0.9")}
+    keys = {
+        cache.key("a"),
+        cache.key("b"),
+        cache.key("a", "speed=0.9"),
+        cache.key("a", "speed=1.1"),
+        cache.key("aspeed=", "0.9"),
+    }
     assert len(keys) == 5 and all(len(key) == 64 for key in keys)
     assert cache.key("a", "x") == cache_at(tmp_path / "other", "float16", "ffff").key("a", "x")
     cache.put(cache.key("a"), states(1, 1))
@@ -111,7 +123,9 @@ def test_a_saved_and_loaded_branch_is_the_same(tmp_path, audio):
     model.save_pretrained(tmp_path / "elsewhere")
     loaded = type(model).from_pretrained(tmp_path / "elsewhere")
     for one, other in ((model, loaded), (model, tiny_model(audio))):
-        assert branch_fingerprint(one.model.audio_branch.encoder) == branch_fingerprint(other.model.audio_branch.encoder)
+        assert branch_fingerprint(one.model.audio_branch.encoder) == branch_fingerprint(
+            other.model.audio_branch.encoder
+        )
         assert branch_fingerprint(one.model.text_branch) == branch_fingerprint(other.model.text_branch)
     loaded.model.audio_branch.encoder.config.transformers_version = "4.0"
     loaded.model.audio_branch.encoder.config.name_or_path = "somebody/else"
@@ -225,7 +239,9 @@ def test_a_full_disk(tmp_path, monkeypatch):
     cache = cache_at(tmp_path)
     key = cache.key("content")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # files cannot grow further: the write itself fails midway
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (100_000, hard)
+    )  # files cannot grow further: the write itself fails midway
     try:
         with pytest.raises(InputError, match="room for an entry") as error:
             cache.put(key, states(100, 1000))
@@ -240,21 +256,41 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(InputError, match="No space left on device; store half precision"):  # at once, and not for every item
-        fill(cache, list("abcd"), cache.key, lambda items: computed.extend(items) or [states(2, 3)] * len(items), batch_size=1)
+    with pytest.raises(
+        InputError, match="No space left on device; store half precision"
+    ):  # at once, and not for every item
+        fill(
+            cache,
+            list("abcd"),
+            cache.key,
+            lambda items: computed.extend(items) or [states(2, 3)] * len(items),
+            batch_size=1,
+        )
     assert computed == ["a"]
 
 
 def test_a_small_disk_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
     usage, asked = namedtuple("usage", "total used free"), []
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or usage(100 * 10**9, 90 * 10**9, 10 * 10**9))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: asked.append(path) or usage(100 * 10**9, 90 * 10**9, 10 * 10**9)
+    )
     require_space(tmp_path / "not" / "yet", 9 * 10**9)
     assert asked == [tmp_path]
     with pytest.raises(InputError) as error:
         require_space(tmp_path / "not" / "yet", 9 * 10**9 + 1)
-    for word in ("9.0 GB", "1.0 GB to spare", "10.0 GB free", "float16", "cache_dir", "augmentation_variants", "embedding_cache=False"):
+    for word in (
+        "9.0 GB",
+        "1.0 GB to spare",
+        "10.0 GB free",
+        "float16",
+        "cache_dir",
+        "augmentation_variants",
+        "embedding_cache=False",
+    ):
         assert word in str(error.value)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 9 * 10**8, 10**8))  # a small disk: a twentieth is left
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: usage(10**9, 9 * 10**8, 10**8)
+    )  # a small disk: a twentieth is left
     require_space(tmp_path, 5 * 10**7)
     with pytest.raises(InputError, match=r"50\.0 MB of free disk for embeddings and 50\.0 MB to spare, got 100\.0 MB"):
         require_space(tmp_path, 5 * 10**7 + 1)
@@ -276,7 +312,9 @@ def test_two_processes_cover_everything_once(tmp_path):
             cache, items, cache.key, compute, batch_size=4, length_of=lambda item: int(item) % 7, process_index=process_index, num_processes=2,
             on_progress=lambda done, total: progress.append((done, total)),
         )  # fmt: skip
-        assert [done for done, _ in progress] == [*range(4, count, 4), count] and {total for _, total in progress} == {count}
+        assert [done for done, _ in progress] == [*range(4, count, 4), count] and {total for _, total in progress} == {
+            count
+        }
         return count
 
     cache.put(cache.key("05"), torch.full((2, 6), 5.0))
@@ -317,7 +355,10 @@ def test_a_bad_item_loses_no_other(tmp_path):
     with pytest.raises(InputError, match=r"bad9: noise; and 5 more; correct"):
         fill(cache, [f"bad{i}" for i in range(15)], cache.key, failing)
     told = []
-    assert fill(cache, [*items, "new"], cache.key, failing, on_error=lambda item, error: told.append((item, error.got))) == 1
+    assert (
+        fill(cache, [*items, "new"], cache.key, failing, on_error=lambda item, error: told.append((item, error.got)))
+        == 1
+    )
     assert sorted(told) == [("bad.wav", "noise"), ("nan.wav", "NaN or infinity")]
 
 
@@ -329,7 +370,10 @@ def test_what_ends_a_fill_leaves_what_was_stored(tmp_path):
             raise RuntimeError("out of memory")
         return [torch.full((1, 2), 1e5 if item == "large" else 1.0) for item in batch]
 
-    for last, error in (("crash", RuntimeError), ("large", InputError)):  # too large for the encoder's other clips too: at once
+    for last, error in (
+        ("crash", RuntimeError),
+        ("large", InputError),
+    ):  # too large for the encoder's other clips too: at once
         with pytest.raises(error, match=r"memory|float32"):
             fill(cache, ["a", "b", last, "c"], cache.key, compute, batch_size=1, on_error=lambda item, error: None)
         assert cache.missing(map(cache.key, ["a", "b", "c"])) == [cache.key("c")]
@@ -350,7 +394,9 @@ def test_cached_states_are_those_of_the_branches(tmp_path, audio):
 
     def hear(names):
         batch = model.processor(audio=[clips[name] for name in names], sampling_rate=16000)
-        features, mask = branches.get_audio_features(batch[model.processor.model_input_names[0]], batch["audio_attention_mask"])
+        features, mask = branches.get_audio_features(
+            batch[model.processor.model_input_names[0]], batch["audio_attention_mask"]
+        )
         return [row[:, frames] for row, frames in zip(features, mask, strict=True)]
 
     def read(texts):
@@ -371,7 +417,10 @@ def test_cached_states_are_those_of_the_branches(tmp_path, audio):
             (alone,) = read([sentence])
             assert (words.get(words.key(sentence)) - alone).abs().max() < 1e-5
         logits = []
-        for hidden, text in ((hear(["2.3"])[0], read(["dogs"])[0]), (exact.get(exact.key("2.3")), words.get(words.key("dogs")))):
+        for hidden, text in (
+            (hear(["2.3"])[0], read(["dogs"])[0]),
+            (exact.get(exact.key("2.3")), words.get(words.key("dogs"))),
+        ):
             logits.append(model(audio_hidden_states=hidden[None], text_hidden_states=text[None]).logits)
         assert (logits[0] - logits[1]).abs().max() < 1e-5
 
@@ -393,7 +442,9 @@ def test_the_folder_says_what_it_holds_and_is_forgotten_whole(tmp_path):
         (folder / name).write_text("mine")
     (cache.directory / "unfinished-1").write_text("half an entry")
     assert EmbeddingCache.clear(folder) == 2
-    assert files(folder) == sorted(["notes.txt", "mine/CACHEDIR.TAG", "mine/" + "0" * 64 + ".npy", "0123abcd-float32/mine.npy"])
+    assert files(folder) == sorted(
+        ["notes.txt", "mine/CACHEDIR.TAG", "mine/" + "0" * 64 + ".npy", "0123abcd-float32/mine.npy"]
+    )
 
     empty = tmp_path / "empty"
     again = cache_at(empty)
@@ -429,4 +480,6 @@ def test_reading_is_mostly_copying(tmp_path):
 
     seconds = best(lambda: batch[:, :185].copy_(cache.get(key)))
     assert torch.equal(batch[:, :185], given.half())
-    assert seconds < 3e-3 or seconds < 5 * best(lambda: batch[:, :185].copy_(given.half()))  # the latter: a machine that is busy
+    assert seconds < 3e-3 or seconds < 5 * best(
+        lambda: batch[:, :185].copy_(given.half())
+    )  # the latter: a machine that is busy

@@ -42,7 +42,11 @@ def clips(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
     for n in range(12):
         noise = np.random.default_rng(n).normal(0, 0.1, 9600)
-        soundfile.write(folder / f"{n:02d}_{'noise' if n % 2 else 'voice'}.wav", noise if n % 2 else synthetic_speech(0.6, seed=n), 16_000)
+        soundfile.write(
+            folder / f"{n:02d}_{'noise' if n % 2 else 'voice'}.wav",
+            noise if n % 2 else synthetic_speech(0.6, seed=n),
+            16_000,
+        )
     return sorted(map(str, folder.glob("*.wav")))
 
 
@@ -83,13 +87,17 @@ def test_a_vector_is_what_the_head_sees(combination):
 def test_company_order_and_batches_change_nothing(folder, clips):
     embeddings = of(folder, modalities="audio")
     whole = embeddings.fit_transform(clips)
-    np.testing.assert_allclose(of(folder, modalities="audio", batch_size=1).fit_transform(clips[::-1])[::-1], whole, atol=1e-5)
+    np.testing.assert_allclose(
+        of(folder, modalities="audio", batch_size=1).fit_transform(clips[::-1])[::-1], whole, atol=1e-5
+    )
     np.testing.assert_allclose(embeddings.transform(clips[3:4])[0], whole[3], atol=1e-5)
     assert embeddings.transform([]).shape == (0, 32)
 
 
 def test_of_a_long_recording_the_windows_are_averaged(folder):
-    long = np.concatenate([synthetic_speech(20.0, seed=1), np.zeros(16_000, np.float32), synthetic_speech(20.0, seed=2, pitch=260)])
+    long = np.concatenate(
+        [synthetic_speech(20.0, seed=1), np.zeros(16_000, np.float32), synthetic_speech(20.0, seed=2, pitch=260)]
+    )
     model = tiny_model(seed=3)
     [vector] = embed(model, [long], sampling_rate=16_000, modalities="audio")
     parts = np.stack(list(embed(model, [long[:320_000], long[336_000:]], sampling_rate=16_000)))
@@ -131,7 +139,10 @@ def test_inputs_come_in_many_forms(folder, clips):
 
 @pytest.mark.parametrize("wrong", ["a.wav", Path("a.wav"), b"RIFF", np.zeros(16_000), None, 3])
 def test_one_input_is_no_list_of_them(folder, wrong):
-    with pytest.raises(InputError, match=r"^X: expected a list, an array or a table of inputs, got one .*; give a list, also of one input"):
+    with pytest.raises(
+        InputError,
+        match=r"^X: expected a list, an array or a table of inputs, got one .*; give a list, also of one input",
+    ):
         of(folder).transform(wrong)
 
 
@@ -140,8 +151,12 @@ def test_bad_inputs_are_named_by_position_and_name_and_the_others_may_stay(folde
     inputs = [clips[0], "no.wav", clips[1], __file__, synthetic_speech(0.5)]  # of the last the rate is unknown
     with pytest.raises(InputError) as told:
         of(folder, modalities="audio").fit_transform(inputs)
-    assert str(told.value).startswith("X: expected 5 inputs that can be used, got 3 that cannot be used (by position in X): 1: no.wav: ")
-    assert f"; 3: {__file__}: expected" in str(told.value) and "; 4: input 4 (array): expected sampling_rate" in str(told.value)
+    assert str(told.value).startswith(
+        "X: expected 5 inputs that can be used, got 3 that cannot be used (by position in X): 1: no.wav: "
+    )
+    assert f"; 3: {__file__}: expected" in str(told.value) and "; 4: input 4 (array): expected sampling_rate" in str(
+        told.value
+    )
     assert str(told.value).endswith('; drop them, or set on_error="nan"')
     kept = of(folder, modalities="audio", on_error="nan")
     found = kept.fit_transform(inputs)
@@ -152,7 +167,11 @@ def test_bad_inputs_are_named_by_position_and_name_and_the_others_may_stay(folde
         of(folder).fit_transform([f"{n}.wav" for n in range(9)])
     with pytest.raises(InputError, match=f"1: {clips[1]}: expected words that the text branch reads"):
         of(folder, modalities="both").fit_transform([(clips[0], "hello"), (clips[1], "")])
-    for options, says in (({"modalities": "voice"}, "modalities"), ({"on_error": "skip"}, "on_error"), ({"batch_size": 0}, "batch_size")):
+    for options, says in (
+        ({"modalities": "voice"}, "modalities"),
+        ({"on_error": "skip"}, "on_error"),
+        ({"batch_size": 0}, "batch_size"),
+    ):
         with pytest.raises(InputError, match=f"^{says}: expected"):
             of(folder, **options).fit(clips)
     with pytest.raises(InputError, match="X: expected a column path, audio or text, got the columns file"):
@@ -163,9 +182,13 @@ def test_pipelines_learn_cluster_and_search(folder, clips, voices):
     pipeline = make_pipeline(of(folder, modalities="audio"), StandardScaler(), LogisticRegression())
     assert pipeline.fit(clips[:8], voices[:8]).score(clips[8:], voices[8:]) == 1.0
     assert cross_val_score(pipeline, clips, voices, cv=3).min() >= 0.75
-    search = GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1.0], "emotionembeddings__batch_size": [4]}, cv=2).fit(clips, voices)
+    search = GridSearchCV(
+        pipeline, {"logisticregression__C": [0.1, 1.0], "emotionembeddings__batch_size": [4]}, cv=2
+    ).fit(clips, voices)
     assert search.best_estimator_[0].batch_size == 4
-    clusters = make_pipeline(of(folder, modalities="audio"), StandardScaler(), KMeans(2, n_init=3, random_state=0)).fit_predict(clips)
+    clusters = make_pipeline(
+        of(folder, modalities="audio"), StandardScaler(), KMeans(2, n_init=3, random_state=0)
+    ).fit_predict(clips)
     assert len(set(clusters[::2])) == len(set(clusters[1::2])) == 1 and clusters[0] != clusters[1]
     embeddings = of(folder, modalities="audio")
     index = NearestNeighbors(n_neighbors=1, metric="cosine").fit(embeddings.fit_transform(clips))
@@ -183,7 +206,9 @@ def test_it_stands_beside_other_transformers(folder, clips, voices, tmp_path):
     pairs = list(zip(clips, table["text"], strict=True))
     union = make_union(of(folder, modalities="both"), of(folder, modalities="audio")).fit_transform(pairs)
     np.testing.assert_allclose(union[:, :32], beside[:, :32], atol=1e-5)
-    pipeline = make_pipeline(of(folder, modalities="audio"), StandardScaler(), LogisticRegression(), memory=str(tmp_path / "kept"))
+    pipeline = make_pipeline(
+        of(folder, modalities="audio"), StandardScaler(), LogisticRegression(), memory=str(tmp_path / "kept")
+    )
     with joblib.parallel_config("threading"):
         assert cross_val_score(pipeline, clips, voices, cv=3, n_jobs=2).min() >= 0.75
     joblib.dump(pipeline.fit(clips, voices), tmp_path / "pipeline.joblib")
@@ -194,7 +219,12 @@ def test_what_scikit_learn_asks_of_every_estimator(folder):
     """Those of its checks that need no table of numbers."""
     from sklearn.utils import estimator_checks as checks
 
-    for name in ("get_params_invariance", "set_params", "no_attributes_set_in_init", "parameters_default_constructible"):
+    for name in (
+        "get_params_invariance",
+        "set_params",
+        "no_attributes_set_in_init",
+        "parameters_default_constructible",
+    ):
         getattr(checks, f"check_{name}")("EmotionEmbeddings", of(folder))
 
 
@@ -222,7 +252,10 @@ def test_a_model_is_loaded_once_and_never_pickled(folder, clips, tmp_path):
     held = EmotionEmbeddings(model, modalities="audio")
     assert clone(held).model is model
     np.testing.assert_allclose(held.transform(clips[:2]), expected, atol=1e-6)
-    with pytest.raises(InputError, match="model: expected a folder or a Hub id, to be pickled, got a loaded MultimodalEmotionClassifier"):
+    with pytest.raises(
+        InputError,
+        match="model: expected a folder or a Hub id, to be pickled, got a loaded MultimodalEmotionClassifier",
+    ):
         pickle.dumps(held)
     # another model in the same folder is another model
     (tmp_path / "model").mkdir()
@@ -251,7 +284,10 @@ def test_similar_clips_are_found_and_neighbours_of_other_speakers_counted(folder
     assert main(str(tmp_path / "clips"), None, speakers=["s0", "s1"], **options | {"neighbours": 1}) == 1.0
     told = capsys.readouterr().out
     assert "s0/calm/0.wav: expected" in told and "7 clips, 2 speakers" in told
-    assert main(str(tmp_path / "clips"), str(tmp_path / "clips" / "s2" / "angry" / "1.wav"), speakers=[], **options) is None
+    assert (
+        main(str(tmp_path / "clips"), str(tmp_path / "clips" / "s2" / "angry" / "1.wav"), speakers=[], **options)
+        is None
+    )
     first, second, third = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
     assert first == ["0.000", "angry", "s2/angry/1.wav"] and second[1] == third[1] == "angry"
 
@@ -263,9 +299,15 @@ def test_real_voices_that_nobody_learned_from_have_neighbours_of_their_emotion(d
 
     from multimodal_ser.corpora import read_manifest
 
-    rows = [row for row in read_manifest(data / "ravdess" / "manifest.csv").rows if row.speaker in ("ravdess_02", "ravdess_15")]
+    rows = [
+        row
+        for row in read_manifest(data / "ravdess" / "manifest.csv").rows
+        if row.speaker in ("ravdess_02", "ravdess_15")
+    ]
     rows = [row for row in rows if row.emotion in ("anger", "sadness", "happiness")][::2]
-    vectors = EmotionEmbeddings(modalities=modalities, whisper=None).fit_transform([(row.path, row.text) for row in rows])
+    vectors = EmotionEmbeddings(modalities=modalities, whisper=None).fit_transform(
+        [(row.path, row.text) for row in rows]
+    )
     truth, speakers = np.array([row.emotion for row in rows]), np.array([row.speaker for row in rows])
     other = speakers == "ravdess_02"
     nearest = KNeighborsClassifier(5, metric="cosine").fit(vectors[~other], truth[~other])

@@ -39,7 +39,9 @@ def manifest(tmp_path_factory):
     rows = []
     for index in range(24):
         name, (pitch, words) = list(CLASSES.items())[index % 3]
-        soundfile.write(folder / f"{index:02d}.wav", synthetic_speech(0.5 + index % 4 / 5, seed=index, pitch=pitch), 16_000)
+        soundfile.write(
+            folder / f"{index:02d}.wav", synthetic_speech(0.5 + index % 4 / 5, seed=index, pitch=pitch), 16_000
+        )
         speaker = index // 3 % 4
         rows.append({
             "path": f"{index:02d}.wav", "emotion": name, "text": f"{words} {index}" if index % 2 else "", "speaker": f"s{speaker}",
@@ -51,7 +53,9 @@ def manifest(tmp_path_factory):
 def asked(manifest, output_dir, **fields):
     """A report, and what was said."""
     told = []
-    report = evaluate(EvaluationArguments(data=[str(manifest)], output_dir=str(output_dir), **QUICK | fields), told.append)
+    report = evaluate(
+        EvaluationArguments(data=[str(manifest)], output_dir=str(output_dir), **QUICK | fields), told.append
+    )
     return report, told
 
 
@@ -157,12 +161,25 @@ def test_bad_rows_cost_themselves_alone_and_are_named(manifest, tiny, tmp_path, 
     (tmp_path / "notes.wav").write_text("not audio")
     rows[4]["path"] = str(tmp_path / "notes.wav")
     rows[5]["path"] = str(tmp_path / "gone.wav")
-    command = ["evaluate", str(table(tmp_path / "bad.csv", rows)), "--model", tiny, "--output-dir", str(tmp_path / "r"), "--resamples", "5"]
+    command = [
+        "evaluate",
+        str(table(tmp_path / "bad.csv", rows)),
+        "--model",
+        tiny,
+        "--output-dir",
+        str(tmp_path / "r"),
+        "--resamples",
+        "5",
+    ]
     assert cli.main([*command, "--modalities", "audio", "--format", "json"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)[0]["clips"] == 21 and "3 rows could not be used" in err
     left_out = json.loads((tmp_path / "r" / "report.json").read_text())["left_out"]
-    assert len(left_out) == 3 and any("line 5, emotion: expected" in e for e in left_out) and any("notes.wav" in e for e in left_out)
+    assert (
+        len(left_out) == 3
+        and any("line 5, emotion: expected" in e for e in left_out)
+        and any("notes.wav" in e for e in left_out)
+    )
     assert any("gone.wav" in e and "line 7" in e for e in left_out)
 
 
@@ -183,7 +200,9 @@ def test_a_split_that_leaks_is_refused_or_named(manifest, tiny, tmp_path):
     with pytest.raises(InputError, match="split: expected parts that share nothing, got 4 voices"):
         asked(path, tmp_path / "refused", **fields)
     found, told = asked(path, tmp_path / "forced", allow_leak=True, **fields)
-    assert found["leaks"][0].startswith("4 voices in train and test") and any(line.startswith("leak: 4 voices") for line in told)
+    assert found["leaks"][0].startswith("4 voices in train and test") and any(
+        line.startswith("leak: 4 voices") for line in told
+    )
     page = (tmp_path / "forced" / "report.html").read_text(encoding="utf-8")
     assert 'class="leaks"' in page and "Leak: 4 voices in train and test" in page
 
@@ -216,7 +235,9 @@ def test_folds_train_stop_and_go_on_with_what_is_done(manifest, tiny, tmp_path, 
     monkeypatch.setattr(protocols, "ask_baseline", stopped)
     with pytest.raises(KeyboardInterrupt):
         asked(manifest, tmp_path / "r", **fields)
-    done = sorted(path.relative_to(tmp_path / "r" / "rows").as_posix() for path in (tmp_path / "r" / "rows").rglob("*.json"))
+    done = sorted(
+        path.relative_to(tmp_path / "r" / "rows").as_posix() for path in (tmp_path / "r" / "rows").rglob("*.json")
+    )
     assert "fold-1/majority-42_any.json" in done and "fold-2/network-42_audio-text.json" in done
     times = {name: (tmp_path / "r" / "rows" / name).stat().st_mtime_ns for name in done}
     monkeypatch.setattr(protocols, "ask_baseline", real)
@@ -233,15 +254,26 @@ def test_folds_train_stop_and_go_on_with_what_is_done(manifest, tiny, tmp_path, 
     assert [fold["train"] + fold["validation"] + fold["test"] for fold in found["protocol"]["folds"]] == [24, 24]
     assert {each["against"] for each in found["comparisons"]} == {"network", "majority"}
     with pytest.raises(InputError, match=r"expected a folder of this evaluation, got .*majority"):
-        asked(table(tmp_path / "fewer.csv", rows_of(manifest)[:-1]), tmp_path / "r", **fields | {"only_baselines": True})
+        asked(
+            table(tmp_path / "fewer.csv", rows_of(manifest)[:-1]), tmp_path / "r", **fields | {"only_baselines": True}
+        )
 
 
 def test_nobody_who_is_measured_was_learned_from(manifest, tiny, tmp_path):
-    fields = {"model": tiny, "protocol": "loso", "folds": ["s1"], "modalities": "audio", "train_options": TRAINING, "seeds": [1, 2]}
+    fields = {
+        "model": tiny,
+        "protocol": "loso",
+        "folds": ["s1"],
+        "modalities": "audio",
+        "train_options": TRAINING,
+        "seeds": [1, 2],
+    }
     found, _ = asked(manifest, tmp_path / "r", **fields)
     for seed in (1, 2):
         about = json.loads((tmp_path / "r" / "runs" / "s1" / f"seed-{seed}" / "data.json").read_text())
-        assert "s1" not in {*about["train"]["speakers"], *about["validation"]["speakers"]} and about["train"]["clips"] >= 6
+        assert (
+            "s1" not in {*about["train"]["speakers"], *about["validation"]["speakers"]} and about["train"]["clips"] >= 6
+        )
     entry = system(found, "network", AUDIO)
     assert entry["clips"] == 6 and set(entry["seeds"]["each"]) == {"1", "2"}
     each = [part["ua"] for part in entry["seeds"]["each"].values()]
@@ -277,10 +309,16 @@ def test_a_random_split_is_taken_only_by_name_and_its_leak_is_told(manifest, tmp
         ({"data": []}, "data: expected a manifest"),
         ({"protocol": "fold"}, "protocol: expected one of holdout, folds.*did you mean 'folds'"),
         ({"train_options": {"num_train_epochs": 1}}, "train_options: expected a protocol beside it"),
-        ({"protocol": "folds", "train_options": {"seeds": [1]}}, "train_options: seeds: expected .* use the evaluation's option seeds"),
+        (
+            {"protocol": "folds", "train_options": {"seeds": [1]}},
+            "train_options: seeds: expected .* use the evaluation's option seeds",
+        ),
         ({"folds": ["1"]}, "folds: expected a protocol"),
         ({"only_baselines": True}, "only_baselines: expected baselines beside it"),
-        ({"only_baselines": True, "baselines": ["majority"], "robustness": True}, "robustness: expected a network to measure"),
+        (
+            {"only_baselines": True, "baselines": ["majority"], "robustness": True},
+            "robustness: expected a network to measure",
+        ),
         ({"noise_dir": "noises"}, "noise_dir: expected robustness beside it"),
         ({"whisper": "base"}, "whisper: expected transcribe beside it"),
         ({"num_folds": 1}, "num_folds: expected 2 or more"),
@@ -321,7 +359,11 @@ def test_a_run_folder_says_whom_the_model_knows(manifest, tiny, tmp_path):
     assert {rows[index].speaker for index in known.seen} == {"s0"} and "6 rows are of 1 speaker whom" in known.notes[0]
     shipped = provenance(
         None,
-        [ManifestRow(text="a", corpus="ravdess"), ManifestRow(text="a", speaker="savee_DC"), ManifestRow(text="a", speaker="emodb_03")],
+        [
+            ManifestRow(text="a", corpus="ravdess"),
+            ManifestRow(text="a", speaker="savee_DC"),
+            ManifestRow(text="a", speaker="emodb_03"),
+        ],
     )
     assert ["ravdess" in note for note in shipped.notes] == [False, True] and "names emodb" in shipped.notes[0]
 
@@ -338,7 +380,9 @@ def test_recognised_words_take_the_place_of_given_ones(manifest):
     alone = ask_model(model, Question("m", "model", AUDIO), data.clips, [1], data.labels)
     np.testing.assert_allclose(both.probabilities[1], alone.probabilities[0], atol=1e-5)
     assert not np.allclose(
-        both.probabilities[0], ask_model(model, alone.question, data.clips, [0], data.labels).probabilities[0], atol=1e-3
+        both.probabilities[0],
+        ask_model(model, alone.question, data.clips, [0], data.labels).probabilities[0],
+        atol=1e-3,
     )
     assert model.transcriber is None
     polish = [Clip(ManifestRow(text="Tak.", path=clip.row.path, language="pl"), "", 1.0) for clip in data.clips]
@@ -364,12 +408,18 @@ def test_transcripts_are_measured_and_kept(manifest, tiny, tmp_path, monkeypatch
             return [Heard("so angry", language, 0.9, -0.1, 0.0, None)] * len(waveforms)
 
     monkeypatch.setattr(transcriber, "BACKENDS", {"faster-whisper": Played})
-    monkeypatch.setattr(transcriber, "find_whisper", lambda *_: WhisperWeights("base", "/nowhere", "ctranslate2", "test"))
+    monkeypatch.setattr(
+        transcriber, "find_whisper", lambda *_: WhisperWeights("base", "/nowhere", "ctranslate2", "test")
+    )
     monkeypatch.setattr(transcriber, "speech_duration", len)
     found, _ = asked(manifest, tmp_path / "r", model=tiny, transcribe=True)
     assert calls == ["en"] * 24
     assert system(found, "model", HEARD_TEXT)["clips"] == 24 and system(found, "model", HEARD_BOTH)["clips"] == 24
-    assert found["recognition"]["whisper"] == "base" and found["recognition"]["clips"] == 12 and 0 < found["recognition"]["wer"] < 1
+    assert (
+        found["recognition"]["whisper"] == "base"
+        and found["recognition"]["clips"] == 12
+        and 0 < found["recognition"]["wer"] < 1
+    )
     assert "Recognised words" in (tmp_path / "r" / "report.md").read_text()
     asked(manifest, tmp_path / "r", model=tiny, transcribe=True)
     assert len(calls) == 24
@@ -380,7 +430,9 @@ def test_transcripts_are_measured_and_kept(manifest, tiny, tmp_path, monkeypatch
 
 def test_the_sweep_is_in_the_report(report):
     found = report[0]["robustness"]
-    assert found[0]["condition"] == "as recorded" and found[0]["ua"] == system(report[0], "model", AUDIO)["figures"]["ua"]
+    assert (
+        found[0]["condition"] == "as recorded" and found[0]["ua"] == system(report[0], "model", AUDIO)["figures"]["ua"]
+    )
     assert [each["level"] for each in found if each["kind"] == "noise"] == [20, 15, 10, 5, 0]
     assert all(each["clips"] == 24 for each in found)
 
@@ -400,7 +452,9 @@ def test_options_of_the_command_are_those_of_the_record(capsys):
         "evaluate", "a.csv", "b.csv", "--folds", "1", "2", "--train-options", "num_train_epochs=3", "freeze=[text]", "--columns", "path=wav", "--robustness",
     ]))  # fmt: skip
     assert parsed["data"] == ["a.csv", "b.csv"] and parsed["folds"] == ["1", "2"] and parsed["robustness"] is True
-    assert parsed["train_options"] == {"num_train_epochs": 3, "freeze": ["text"]} and parsed["columns"] == {"path": "wav"}
+    assert parsed["train_options"] == {"num_train_epochs": 3, "freeze": ["text"]} and parsed["columns"] == {
+        "path": "wav"
+    }
 
 
 def test_protocols_are_those_that_divide_corpora():
@@ -427,7 +481,11 @@ def test_a_file_of_training_options_says_what_is_heard_and_what_it_starts_from(t
     args = EvaluationArguments(data=["a.csv"], protocol="folds", train_config=str(tmp_path / "run.yaml"))
     assert args.heard() == "audio" and args.training() == {"model": tiny, "num_train_epochs": 3}
     args = EvaluationArguments(
-        data=["a.csv"], protocol="folds", modalities="both", train_config=str(tmp_path / "run.yaml"), train_options={"num_train_epochs": 5}
+        data=["a.csv"],
+        protocol="folds",
+        modalities="both",
+        train_config=str(tmp_path / "run.yaml"),
+        train_options={"num_train_epochs": 5},
     )
     assert args.heard() == "both" and args.training()["num_train_epochs"] == 5
 
@@ -444,7 +502,10 @@ def test_predictions_abstain_on_the_command_line_too(manifest, tiny, capsys):
 
 def test_prepare_and_calibrate_are_commands(manifest, tiny, tmp_path, capsys):
     parts = table(tmp_path / "parts.csv", [*rows_of(manifest), *(row | {"end": "0.4"} for row in rows_of(manifest))])
-    assert cli.main(["prepare", str(parts), "-o", str(tmp_path / "out.csv"), "--label-set", "ekman", "--format", "json"]) == 0
+    assert (
+        cli.main(["prepare", str(parts), "-o", str(tmp_path / "out.csv"), "--label-set", "ekman", "--format", "json"])
+        == 0
+    )
     out, _ = capsys.readouterr()
     assert json.loads(out)["rows"] == 48 and (tmp_path / "out.csv").is_file()
     command = [
@@ -468,10 +529,16 @@ def test_what_a_network_learns_to_read_was_recognised_where_nobody_wrote_it(mani
     from multimodal_ser.corpora.splits import Split
     from multimodal_ser.evaluation.protocols import Part, _Evaluation
 
-    run = _Evaluation(EvaluationArguments(data=[str(manifest)], output_dir=str(tmp_path), protocol="folds", transcribe=True), print)
+    run = _Evaluation(
+        EvaluationArguments(data=[str(manifest)], output_dir=str(tmp_path), protocol="folds", transcribe=True), print
+    )
     run.data = read_rows(run.args)
     run.words = {0: ("so angry", "en"), 1: ("something else", "en"), 2: ("", "en")}
     path = run._fold_manifest(Part("fold 1", Split((0, 1), (2,), (3,), "mine")))
     rows = read_manifest(path).rows
-    assert [(row.text, row.split) for row in rows] == [("so angry", "train"), ("very happy 1", "train"), (None, "validation")]
+    assert [(row.text, row.split) for row in rows] == [
+        ("so angry", "train"),
+        ("very happy 1", "train"),
+        (None, "validation"),
+    ]
     assert run.data.clips[0].row.text is None  # what is measured stays what was written

@@ -60,7 +60,9 @@ def run(monkeypatch, capfd, tmp_path):
 
 
 def launched(*command, **environment):
-    done = subprocess.run([*LAUNCH, *map(str, command)], capture_output=True, text=True, env=os.environ | environment, timeout=120)
+    done = subprocess.run(
+        [*LAUNCH, *map(str, command)], capture_output=True, text=True, env=os.environ | environment, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -88,7 +90,11 @@ def ravdess_of(folder, actors):
         (folder / f"Actor_{actor}").mkdir(parents=True)
         for emotion, pitch in (("04", 110.0), ("05", 180.0), ("03", 260.0)):
             name = f"03-01-{emotion}-01-01-01-{actor}.wav"
-            sf.write(folder / f"Actor_{actor}" / name, synthetic_speech(0.5, seed=int(actor), pitch=pitch + int(actor)), 16_000)
+            sf.write(
+                folder / f"Actor_{actor}" / name,
+                synthetic_speech(0.5, seed=int(actor), pitch=pitch + int(actor)),
+                16_000,
+            )
     return folder
 
 
@@ -98,9 +104,22 @@ def whisper(tmp_path_factory):
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
     folder = tmp_path_factory.mktemp("whisper")
-    sizes = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "vocab_size": 50}
+    sizes = {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "vocab_size": 50,
+    }
     config = WhisperConfig(
-        d_model=32, encoder_layers=5, decoder_layers=1, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, **sizes
+        d_model=32,
+        encoder_layers=5,
+        decoder_layers=1,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        **sizes,
     )
     WhisperModel(config).save_pretrained(folder)
     WhisperFeatureExtractor().save_pretrained(folder)
@@ -110,8 +129,23 @@ def whisper(tmp_path_factory):
 def test_ravdess_fold_with_the_lower_layers_of_whisper(run, whisper, tmp_path):
     folder = ravdess_of(tmp_path / "ravdess", ["01", "02", "03", "04", *EMOBOX_RAVDESS_FOLDS[1][1:]])
     (folder / "Actor_01" / "notes.txt").write_text("no recording")
-    printed = run("train_ravdess.py", folder, "--audio-model", whisper, "--seeds", 1, 2, "--epochs", 2, "--output-dir", tmp_path / "out")
-    assert re.findall(r"seed (\d): UA [\d.]+ on actors ([\d, ]+)", printed) == [("1", "01, 11, 20, 21"), ("2", "01, 11, 20, 21")]
+    printed = run(
+        "train_ravdess.py",
+        folder,
+        "--audio-model",
+        whisper,
+        "--seeds",
+        1,
+        2,
+        "--epochs",
+        2,
+        "--output-dir",
+        tmp_path / "out",
+    )
+    assert re.findall(r"seed (\d): UA [\d.]+ on actors ([\d, ]+)", printed) == [
+        ("1", "01, 11, 20, 21"),
+        ("2", "01, 11, 20, 21"),
+    ]
     about = json.loads((tmp_path / "out" / "fold-1" / "seed-1" / "data.json").read_text())
     assert about["test"]["speakers"] == ["ravdess_01", "ravdess_11", "ravdess_20", "ravdess_21"]
     assert sorted(int(name[-2:]) % 2 for name in about["validation"]["speakers"]) == [0, 1]
@@ -123,7 +157,9 @@ def test_ravdess_fold_with_the_lower_layers_of_whisper(run, whisper, tmp_path):
 
 def test_ravdess_real_clips_by_their_manifest(run, data, tiny, tmp_path):
     rows = list(csv.DictReader(open(data / "ravdess" / "manifest.csv", newline="", encoding="utf-8")))  # noqa: SIM115
-    chosen = {(row["speaker"], row["emotion"]): row for row in rows if row["emotion"] in ("anger", "happiness", "sadness")}
+    chosen = {
+        (row["speaker"], row["emotion"]): row for row in rows if row["emotion"] in ("anger", "happiness", "sadness")
+    }
     some = [
         row | {"path": data / "ravdess" / row["path"]}
         for (speaker, _), row in chosen.items()
@@ -135,7 +171,18 @@ def test_ravdess_real_clips_by_their_manifest(run, data, tiny, tmp_path):
         writer.writeheader()
         writer.writerows(some)
     printed = run(
-        "train_ravdess.py", tmp_path / "some", "--fold", 5, "--model", tiny, "--seeds", 3, "--epochs", 1, "--output-dir", tmp_path / "out"
+        "train_ravdess.py",
+        tmp_path / "some",
+        "--fold",
+        5,
+        "--model",
+        tiny,
+        "--seeds",
+        3,
+        "--epochs",
+        1,
+        "--output-dir",
+        tmp_path / "out",
     )
     assert re.match(r"fold 5, seed 3: UA [\d.]+ on actors 02, 15, 16, 18\nmean", printed)
 
@@ -163,23 +210,44 @@ def dialogues_of(folder):
 
 def test_dialogues_spoken_and_written_in_one_run(run, tiny, tmp_path):
     spoken, written = dialogues_of(tmp_path)
-    printed = run("train_dialogues.py", spoken, written, "--model", tiny, "--epochs", 2, "--output-dir", tmp_path / "run")
+    printed = run(
+        "train_dialogues.py", spoken, written, "--model", tiny, "--epochs", 2, "--output-dir", tmp_path / "run"
+    )
     assert re.fullmatch(r"\w+ \d+%, from audio and text, after 2 turns\n", printed)
     about = json.loads((tmp_path / "run" / "data.json").read_text())
-    assert about["train"]["clips"] == 12 + 18 and about["validation"]["clips"] == 6 and len(about["validation"]["speakers"]) == 1
+    assert (
+        about["train"]["clips"] == 12 + 18
+        and about["validation"]["clips"] == 6
+        and len(about["validation"]["speakers"]) == 1
+    )
     assert loaded(tmp_path / "run" / "best").config.trained_modalities == ["audio", "text"]
 
 
 def test_dialogues_of_words_alone(run, tiny, tmp_path):
     _, written = dialogues_of(tmp_path)
-    printed = run("train_dialogues.py", written, "--context-turns", 1, "--model", tiny, "--epochs", 1, "--output-dir", tmp_path / "run")
+    printed = run(
+        "train_dialogues.py",
+        written,
+        "--context-turns",
+        1,
+        "--model",
+        tiny,
+        "--epochs",
+        1,
+        "--output-dir",
+        tmp_path / "run",
+    )
     assert "from text, after 1 turns" in printed
     assert "by dialogue: 1 of 3" in json.loads((tmp_path / "run" / "data.json").read_text())["protocol"]
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft asks transformers for it
+@pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
+)  # peft asks transformers for it
 def test_lora_merged_and_unmerged_are_the_same_model(run, clips, tiny, tmp_path):
-    for emotion in PITCHES:  # one clip each: nothing is held out, and the last epoch, which has learned something, is kept
+    for (
+        emotion
+    ) in PITCHES:  # one clip each: nothing is held out, and the last epoch, which has learned something, is kept
         (tmp_path / "few" / emotion).mkdir(parents=True)
         shutil.copy(clips / emotion / "0.wav", tmp_path / "few" / emotion)
     printed = run("train_lora.py", "few", "--model", tiny, "--rank", 2, "--epochs", 4, "--output-dir", "run")
@@ -191,7 +259,9 @@ def test_lora_merged_and_unmerged_are_the_same_model(run, clips, tiny, tmp_path)
 
 
 def test_trainer_trains_measures_and_saves(run, clips, tiny, tmp_path):
-    printed = run("train_with_trainer.py", clips, "--model", tiny, "--epochs", 2, "--output-dir", tmp_path / "run", "--use-cpu")
+    printed = run(
+        "train_with_trainer.py", clips, "--model", tiny, "--epochs", 2, "--output-dir", tmp_path / "run", "--use-cpu"
+    )
     assert "run: angry, happy, sad; validation UA" in printed
     state = json.loads((tmp_path / "run" / "checkpoint-2" / "trainer_state.json").read_text())
     figures = [line["eval_ua"] for line in state["log_history"] if "eval_ua" in line]
@@ -204,26 +274,56 @@ def test_trainer_trains_measures_and_saves(run, clips, tiny, tmp_path):
 
 
 def test_finetune_on_one_process_and_on_two(run, clips, tiny, tmp_path):
-    printed = run("finetune.py", clips, "--model", tiny, "--epochs", 2, "--batch-size", 4, "--output-dir", tmp_path / "one")
+    printed = run(
+        "finetune.py", clips, "--model", tiny, "--epochs", 2, "--batch-size", 4, "--output-dir", tmp_path / "one"
+    )
     options = [clips, "--model", tiny, "--epochs", 2, "--batch-size", 2, "--output-dir", tmp_path / "two"]
     on_two = launched(EXAMPLES / "finetune.py", *options, ACCELERATE_USE_CPU="true").stdout
     for said in (printed, on_two):
-        assert len(re.findall(r"epoch \d of 2: loss \d+\.\d+, validation UA \d+\.\d", said)) == 2  # told once, not once a process
+        assert (
+            len(re.findall(r"epoch \d of 2: loss \d+\.\d+, validation UA \d+\.\d", said)) == 2
+        )  # told once, not once a process
     for name in ("one", "two"):
         model = loaded(tmp_path / name)
-        assert model.labels == ["angry", "happy", "sad"] and model.predict(clips / "sad" / "0.wav").modalities == ("audio",)
+        assert model.labels == ["angry", "happy", "sad"] and model.predict(clips / "sad" / "0.wav").modalities == (
+            "audio",
+        )
 
 
 def test_train_on_two_processes_learns_as_on_one(clips, tmp_path):
     model = tiny_model(fusion_dropout=0.0, modality_dropout=0.0)
     model.config.audio_config.hidden_dropout = model.config.audio_config.attention_dropout = 0.0
     model.save_pretrained(tmp_path / "model")
-    options = ["train", clips, "--model", tmp_path / "model", "--max-steps", 5, "--audio-mask-spans", 0, "--logging-steps", 1, "--use-cpu"]
-    one = [sys.executable, "-m", "multimodal_ser.cli", *options, "--per-device-train-batch-size", 4, "-o", tmp_path / "one"]
+    options = [
+        "train",
+        clips,
+        "--model",
+        tmp_path / "model",
+        "--max-steps",
+        5,
+        "--audio-mask-spans",
+        0,
+        "--logging-steps",
+        1,
+        "--use-cpu",
+    ]
+    one = [
+        sys.executable,
+        "-m",
+        "multimodal_ser.cli",
+        *options,
+        "--per-device-train-batch-size",
+        4,
+        "-o",
+        tmp_path / "one",
+    ]
     subprocess.run([*map(str, one)], check=True, capture_output=True)
     launched("--module", "multimodal_ser.cli", *options, "--per-device-train-batch-size", 2, "-o", tmp_path / "two")
     assert json.loads((tmp_path / "two" / "environment.json").read_text())["processes"] == 2
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4) and len(losses(tmp_path / "one")) == 5
+    assert (
+        losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
+        and len(losses(tmp_path / "one")) == 5
+    )
 
 
 def test_fsdp_configuration_is_read_and_its_layers_are_those_of_the_model():
@@ -238,7 +338,9 @@ def test_fsdp_configuration_is_read_and_its_layers_are_those_of_the_model():
     wrapped = config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"].split(",")
     assert set(wrapped) == model._no_split_modules - {"AudioBranch", "TextBranch"}
     # the line for encoders with a group norm in front, which is commented out
-    named = re.search(r"# *fsdp_transformer_layer_cls_to_wrap: (\S+)", (EXAMPLES / "fsdp.yaml").read_text())[1].split(",")
+    named = re.search(r"# *fsdp_transformer_layer_cls_to_wrap: (\S+)", (EXAMPLES / "fsdp.yaml").read_text())[1].split(
+        ","
+    )
     assert set(named) <= {type(module).__name__ for module in tiny_model("wav2vec2-group").modules()}
 
 
@@ -282,12 +384,20 @@ def test_a_beginner_is_told_what_the_documentation_shows(tmp_path, monkeypatch, 
     (tmp_path / "clips" / "ann" / "happy" / "broken.wav").touch()
     monkeypatch.chdir(tmp_path)
     assert main(["train", "clips", "-o", "run", "--use-cpu"]) == 0
-    told = [line for line in capfd.readouterr().err.replace(f"{tmp_path}/", "").splitlines() if line.startswith("multimodal-ser: ")]
+    told = [
+        line
+        for line in capfd.readouterr().err.replace(f"{tmp_path}/", "").splitlines()
+        if line.startswith("multimodal-ser: ")
+    ]
     shown = re.search(r"```text\n(multimodal-ser: clips.*?)```", DOCS, re.DOTALL)[1].splitlines()
     assert told[: len(shown)] == shown
     left = {path.name for path in (tmp_path / "run").iterdir()}
     table = DOCS[DOCS.index("| file |") : DOCS.index("From Python")]
-    named = {name.rstrip("/") for names in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([\w./]+)`", names)}
+    named = {
+        name.rstrip("/")
+        for names in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`([\w./]+)`", names)
+    }
     assert named == left
 
 
@@ -296,7 +406,9 @@ def test_commands_of_the_documentation_contradict_nothing():
     from multimodal_ser.training import TrainingArguments
 
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^(?:multimodal-ser|accelerate launch .*multimodal_ser\.cli) (train .*)$", DOCS + readme, re.MULTILINE)
+    commands = re.findall(
+        r"^(?:multimodal-ser|accelerate launch .*multimodal_ser\.cli) (train .*)$", DOCS + readme, re.MULTILINE
+    )
     assert len(commands) >= 3
     for command in commands:
         args = vars(_parser().parse_args(command.partition("#")[0].split()))
@@ -314,7 +426,9 @@ def test_options_of_the_documentation_exist_and_have_the_defaults_that_it_says()
         if value is None:
             assert said == "by the head" and option == "learning-rate"
             continue
-        assert said == (" ".join(value) if isinstance(value, list) else str(value) if isinstance(value, str) else f"{value:g}"), option
+        assert said == (
+            " ".join(value) if isinstance(value, list) else str(value) if isinstance(value, str) else f"{value:g}"
+        ), option
     launcher = {"multi_gpu", "num_processes", "module", "cpu", "logdir", "help", "config", "output_dir"}
     named = {name.replace("-", "_") for name in re.findall(r"--([a-z][a-z0-9_-]+)", DOCS)}
     unknown = {name for name in named if name.removeprefix("no_") not in defaults and name not in launcher}
@@ -335,8 +449,12 @@ def test_the_recipe_for_ravdess_is_the_one_that_was_measured(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
     from training_rows import FROZEN
 
-    given = vars(build_parser().parse_args(["train", "clips", "--audio-model", "openai/whisper-base", *map(str, FROZEN)]))
-    measured = TrainingArguments.from_dict({name: value for name, value in given.items() if name in TrainingArguments.kinds()})
+    given = vars(
+        build_parser().parse_args(["train", "clips", "--audio-model", "openai/whisper-base", *map(str, FROZEN)])
+    )
+    measured = TrainingArguments.from_dict(
+        {name: value for name, value in given.items() if name in TrainingArguments.kinds()}
+    )
     assert TrainingArguments.from_yaml(EXAMPLES / "ravdess_frozen.yaml", data=["clips"]) == measured
 
 
@@ -345,7 +463,9 @@ def test_leaks_compares_a_random_split_with_one_of_whole_speakers(data, capsys, 
     from multimodal_ser.corpora import read_manifest, write_manifest
 
     write_manifest(read_manifest(data / "ravdess" / "manifest.csv").rows[::10], tmp_path / "manifest.csv")
-    monkeypatch.setattr(sys, "argv", ["leaks.py", str(tmp_path), "--baseline", "mfcc-logreg", "--cache-dir", str(tmp_path / "features")])
+    monkeypatch.setattr(
+        sys, "argv", ["leaks.py", str(tmp_path), "--baseline", "mfcc-logreg", "--cache-dir", str(tmp_path / "features")]
+    )
     runpy.run_path(str(EXAMPLES / "leaks.py"), run_name="__main__")
     told = capsys.readouterr().out
     assert re.search(r"fold 5, speaker-disjoint: UA [\d.]+ \(\d+ clips learned, (\d+) tested, 0 voices in both\)", told)

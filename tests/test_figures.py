@@ -17,7 +17,9 @@ from multimodal_ser.training.data import Clip
 
 def scored(annotated, probabilities, labels=("anger", "joy"), **fields):
     """Rows of one speaker each and the answers of one system to them."""
-    clips = [Clip(ManifestRow(text=str(i), emotion=name, speaker=f"s{i}"), str(i), 0.0) for i, name in enumerate(annotated)]
+    clips = [
+        Clip(ManifestRow(text=str(i), emotion=name, speaker=f"s{i}"), str(i), 0.0) for i, name in enumerate(annotated)
+    ]
     data = EvaluatedRows(clips).score(labels)
     question = Question("system", "network", TEXT, **fields)
     return data, Answers(question, tuple(range(len(clips))), np.array(probabilities, dtype=float))
@@ -29,7 +31,11 @@ def test_figures_are_those_of_the_pooled_answers():
     assert entry["figures"] == pytest.approx({
         "wa": 0.75, "ua": 0.75, "macro_f1": 11 / 15, "weighted_f1": 11 / 15, "ece": (0.1 + 0.6 + 0.3 + 0.2) / 4, "aurc": (0 + 0 + 0 + 1 / 4) / 4,
     })  # fmt: skip
-    assert entry["confusion_matrix"] == [[1, 1], [0, 2]] and entry["selective"]["ua"] == 1.0 and entry["selective"]["ua_gain"] == 0.25
+    assert (
+        entry["confusion_matrix"] == [[1, 1], [0, 2]]
+        and entry["selective"]["ua"] == 1.0
+        and entry["selective"]["ua_gain"] == 0.25
+    )
     assert [point["risk"] for point in entry["risk_coverage"]][-1] == 0.25
 
 
@@ -37,7 +43,10 @@ def test_dimensions_are_measured_where_they_are_annotated():
     from dataclasses import replace
 
     data, answers = scored(["anger", "joy", "joy"], [[1, 0], [0, 1], [0, 1]])
-    clips = [replace(clip, row=replace(clip.row, valence=value)) for clip, value in zip(data.clips, (1.0, 2.0, None), strict=True)]
+    clips = [
+        replace(clip, row=replace(clip.row, valence=value))
+        for clip, value in zip(data.clips, (1.0, 2.0, None), strict=True)
+    ]
     data = EvaluatedRows(clips).score(["anger", "joy"])
     answers = replace(answers, dimensions={"valence": np.array([1.0, 2.0, 9.0]), "arousal": np.zeros(3)})
     found = system_figures([answers], data, 5)["dimensions"]
@@ -49,7 +58,10 @@ def test_the_difference_is_on_common_clips_and_pairs_them():
     other = Answers(one.question, (1, 2), np.array([[1.0, 0.0], [1.0, 0.0]]))
     gain = difference(Pooled.of([one], data), Pooled.of([other], data), data, 50)
     assert gain["clips"] == 2 and gain["ua"] == 1.0 and gain["against_ua"] == 0.5 and gain["difference"] == 0.5
-    assert difference(Pooled.of([one], data), Pooled.of([Answers(one.question, (), np.zeros((0, 2)))], data), data, 5) is None
+    assert (
+        difference(Pooled.of([one], data), Pooled.of([Answers(one.question, (), np.zeros((0, 2)))], data), data, 5)
+        is None
+    )
 
 
 def test_buckets_hold_every_duration():
@@ -76,7 +88,9 @@ def test_each_condition_disturbs_as_strongly_as_it_says():
     assert {condition.kind for condition in named.values()} >= {"noise", "echo", "room", "telephone", "clipping"}
     for snr in (20, 10, 0):
         disturbed = disturbance(named[f"noise, {snr} dB"])(speech, "a")
-        scale = float(speech @ disturbed) / float(speech @ speech)  # a clip that gets too loud is turned down as a whole
+        scale = float(speech @ disturbed) / float(
+            speech @ speech
+        )  # a clip that gets too loud is turned down as a whole
         noise = disturbed / scale - speech
         assert 10 * np.log10(np.square(speech).sum() / np.square(noise).sum()) == pytest.approx(snr, abs=1.0)
     for name, condition in named.items():
@@ -90,7 +104,10 @@ def test_each_condition_disturbs_as_strongly_as_it_says():
 def test_the_interval_of_a_calibration_error_holds_it():
     generator = np.random.default_rng(3)
     truth = generator.choice(["anger", "joy", "fear"], 36)
-    clips = [Clip(ManifestRow(text=str(at), emotion=name, speaker=f"s{at // 6}"), str(at), 0.0) for at, name in enumerate(truth)]
+    clips = [
+        Clip(ManifestRow(text=str(at), emotion=name, speaker=f"s{at // 6}"), str(at), 0.0)
+        for at, name in enumerate(truth)
+    ]
     data = EvaluatedRows(clips).score(["anger", "joy", "fear"])
     for seed in range(5):
         probabilities = np.random.default_rng(seed).dirichlet([1.0, 1.0, 1.0], 36)

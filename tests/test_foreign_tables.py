@@ -42,7 +42,8 @@ FELT = ("joy", "anger", "joy", "sad", "anger", "sad")
 
 
 @pytest.mark.parametrize(
-    ("name", "delimiter"), [("l.csv", ","), ("l.csv", "|"), ("l.tsv", "\t"), ("l.txt", "\t"), ("l.txt", "|"), ("l.txt", ";")]
+    ("name", "delimiter"),
+    [("l.csv", ","), ("l.csv", "|"), ("l.tsv", "\t"), ("l.txt", "\t"), ("l.txt", "|"), ("l.txt", ";")],
 )
 def test_names_without_an_ending_are_told_for_recordings(root, name, delimiter):
     path = labels(root, name, FELT, delimiter)
@@ -51,7 +52,9 @@ def test_names_without_an_ending_are_told_for_recordings(root, name, delimiter):
             read_manifest(source)
         assert said(error.value) == {"path": "clip_id", "emotion": "feeling"}
         manifest = read_manifest(source, columns=said(error.value))
-        assert [row.name for row in manifest.rows] == [f"rec/clip{seed}.flac" for seed in range(6)] and not manifest.errors
+        assert [row.name for row in manifest.rows] == [
+            f"rec/clip{seed}.flac" for seed in range(6)
+        ] and not manifest.errors
         assert [row.emotion for row in manifest.rows] == list(FELT)
 
 
@@ -59,7 +62,9 @@ def test_what_is_guessed_is_said_where_the_rest_is_not(root):
     (root / "l.csv").write_text("room,feeling\nkitchen one,joy\nhall,anger\n")
     with pytest.raises(InputError, match="say which it is: --columns path=COLUMN emotion=feeling"):
         read_manifest(root / "l.csv")
-    (root / "l.csv").write_text("id,feeling\nclip1,joy\nclip2,anger\n")  # a known name, but the recordings' names are in it
+    (root / "l.csv").write_text(
+        "id,feeling\nclip1,joy\nclip2,anger\n"
+    )  # a known name, but the recordings' names are in it
     with pytest.raises(InputError, match="--columns path=id emotion=feeling"):
         read_manifest(root / "l.csv")
     assert len(read_manifest(root / "l.csv", columns={"path": "id", "emotion": "feeling"}).rows) == 2
@@ -73,22 +78,36 @@ def test_a_named_path_that_lies_elsewhere_says_how_it_is_found(root):
 
 def test_codes_are_mapped_with_an_option_that_the_message_says(root, tmp_path):
     path = labels(root, "l.csv", ("1", "2", "1", "3", "2", "9"))
-    with pytest.raises(InputError, match=r"path=clip_id emotion=feeling, and with `prepare` --map-labels 1=EMOTION 2=EMOTION 3=EMOTION"):
+    with pytest.raises(
+        InputError, match=r"path=clip_id emotion=feeling, and with `prepare` --map-labels 1=EMOTION 2=EMOTION 3=EMOTION"
+    ):
         read_manifest(path)
     columns = {"path": "clip_id", "emotion": "feeling"}
     plain = prepare(path, output=tmp_path / "m.csv", columns=columns)
     assert [row.emotion for row in plain.rows] == ["1", "2", "1", "3", "2", "9"]
-    assert any("'1', an emotion that this library has no name for" in line and "--map-labels" in line for line in plain.survey.warnings)
+    assert any(
+        "'1', an emotion that this library has no name for" in line and "--map-labels" in line
+        for line in plain.survey.warnings
+    )
     options = ["--columns", "path=clip_id", "emotion=feeling", "--map-labels", "1=joy", "2=anger", "3=sad", "9="]
     assert main(["prepare", str(path), "-o", str(tmp_path / "n.csv"), *options]) == 0
-    assert [row.emotion for row in read_manifest(tmp_path / "n.csv").rows] == ["joy", "anger", "joy", "sad", "anger", None]
+    assert [row.emotion for row in read_manifest(tmp_path / "n.csv").rows] == [
+        "joy",
+        "anger",
+        "joy",
+        "sad",
+        "anger",
+        None,
+    ]
     with pytest.raises(InputError, match=r"map_labels: expected labels of the rows \(1, 2, 3, 9\), got 7"):
         prepare(path, output=tmp_path / "m.csv", columns=columns, map_labels={"7": "joy"})
 
 
 @pytest.mark.parametrize("wrong", [["1"], ["=joy"], ["1=joy", "1=sad"]])
 def test_what_is_no_mapping_is_refused(root, tmp_path, wrong, capsys):
-    assert main(["prepare", str(labels(root, "l.csv", FELT)), "-o", str(tmp_path / "n.csv"), "--map-labels", *wrong]) != 0
+    assert (
+        main(["prepare", str(labels(root, "l.csv", FELT)), "-o", str(tmp_path / "n.csv"), "--map-labels", *wrong]) != 0
+    )
     assert "--map-labels: expected LABEL=EMOTION, as 1=anger" in capsys.readouterr().err
 
 
@@ -105,7 +124,9 @@ def test_folders_beside_tables_are_not_taken_for_emotions(root, tmp_path):
     labels(root, "l.csv", FELT)
     (root / "speakers.csv").write_text("who,age\nann,30\n")
     for read in (read_manifest, lambda folder: prepare(folder, output=tmp_path / "m.csv")):
-        with pytest.raises(InputError, match=r"got folders of other names, and the tables l\.csv, speakers\.csv") as error:
+        with pytest.raises(
+            InputError, match=r"got folders of other names, and the tables l\.csv, speakers\.csv"
+        ) as error:
             read(root)
         assert str(error.value).endswith(f"read {root / 'l.csv'} with --columns path=clip_id emotion=feeling")
     assert not (tmp_path / "m.csv").exists()
@@ -131,7 +152,9 @@ def test_a_manifest_whose_labels_go_by_another_name_is_told_loudly(root, tmp_pat
 
 
 def test_paths_of_windows_and_commas_for_points(root):
-    (root / "m.csv").write_text('path,emotion,start,text\nrec\\clip0.flac,joy,,\nrec/clip1.flac,joy,"0,1",\nrec/clip2.flac,joy,,a\0b\n')
+    (root / "m.csv").write_text(
+        'path,emotion,start,text\nrec\\clip0.flac,joy,,\nrec/clip1.flac,joy,"0,1",\nrec/clip2.flac,joy,,a\0b\n'
+    )
     manifest = read_manifest(root / "m.csv")
     assert [row.name for row in manifest.rows] == ["rec/clip0.flac"]
     assert "got '0,1'; write 0.1, with a point for the comma" in str(manifest.errors[0])
@@ -150,9 +173,9 @@ def test_a_slip_among_known_emotions_is_a_bad_row_and_a_class_of_its_own_is_not(
     assert len(done.rows) == of - count * (not kept) and len(done.errors) == count * (not kept)
     if not kept:
         assert "m.csv, line 2, emotion: expected one of anger, disgust" in str(done.errors[0])
-        assert f"got 'grumpyness', which {count} of {of} rows say" in str(done.errors[0]) and "--map-labels NAME=NAME" in str(
+        assert f"got 'grumpyness', which {count} of {of} rows say" in str(
             done.errors[0]
-        )
+        ) and "--map-labels NAME=NAME" in str(done.errors[0])
         again = prepare(grumpy(root, count, of), output=tmp_path / "m.csv", map_labels={"grumpyness": "grumpyness"})
         assert len(again.rows) == of and not again.errors
 
@@ -182,6 +205,8 @@ def test_errors_come_in_the_order_of_the_lines(root, tmp_path):
 
 
 def test_speakers_who_differ_in_how_they_are_written_are_told(root, tmp_path):
-    (root / "m.csv").write_text("path,emotion,speaker\nrec/clip0.flac,joy,Ann\nrec/clip1.flac,joy,ann\nrec/clip2.flac,joy,Bo\n")
+    (root / "m.csv").write_text(
+        "path,emotion,speaker\nrec/clip0.flac,joy,Ann\nrec/clip1.flac,joy,ann\nrec/clip2.flac,joy,Bo\n"
+    )
     told = prepare(root / "m.csv", output=tmp_path / "m.csv").survey.warnings
     assert "1 speaker is written in several ways, each of which counts as a voice of its own: Ann / ann" in told

@@ -27,7 +27,11 @@ def predictions(tmp_path_factory):
     model.config.conformal = {"both": {"method": "lac", "threshold": 0.99, "alpha": 0.1, "label_set": "native"}}
     inputs = [folder / "two.wav", folder / "empty.wav", synthetic_speech(0.5), folder / "no.wav", folder / "two.wav"]
     found = model.predict(
-        inputs, text=["so happy", None, None, "not", "; | + \n é"], sampling_rate=16_000, on_error="skip", abstain_below=0.5
+        inputs,
+        text=["so happy", None, None, "not", "; | + \n é"],
+        sampling_rate=16_000,
+        on_error="skip",
+        abstain_below=0.5,
     )
     found.append(model.predict(text="hello", label_set="sentiment"))
     found.append(model.predict(folder / "two.wav", channels="split"))
@@ -69,13 +73,20 @@ def test_cells_are_plain_and_of_one_type_a_column(predictions):
     frame = predictions_to_frame(predictions)
     assert frame["input"].tolist() == [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 8]
     assert frame["channel"].isna().sum() == 7 and frame["channel"].dropna().tolist() == [0, 1, 0, 1]
-    assert frame["confidence"].dtype == "float64" and frame["windows"].dtype == "Int64" and frame["abstained"].dtype == "boolean"
+    assert (
+        frame["confidence"].dtype == "float64"
+        and frame["windows"].dtype == "Int64"
+        and frame["abstained"].dtype == "boolean"
+    )
     assert frame["modalities"].fillna("").tolist()[:3] == ["audio+text", "", "audio"]
     failed = frame[frame["error"].notna()]
     assert failed["input"].tolist() == [1, 3] and failed["label"].isna().all() and failed["confidence"].isna().all()
     assert failed["error"].tolist()[1].endswith("no.wav: expected an audio file, got no such file; check the path")
     assert frame["text"].tolist()[0] == "so happy" and frame["text"].isna().tolist()[2]
-    native, merged = [f"p_{name}" for name in ("anger", "happiness", "sadness")], ["p_negative", "p_neutral", "p_positive"]
+    native, merged = (
+        [f"p_{name}" for name in ("anger", "happiness", "sadness")],
+        ["p_negative", "p_neutral", "p_positive"],
+    )
     assert set(native) | set(merged) >= {name for name in frame if name.startswith("p_")} >= set(native)
     assert frame.loc[0, native].sum() == pytest.approx(1) and frame.loc[5, native].isna().all()  # another label set
     # columns are those of the command's CSV, where it has them
@@ -107,7 +118,10 @@ def test_a_table_of_paths_and_words_is_predicted_and_joined(tmp_path):
     for n in range(3):
         soundfile.write(tmp_path / f"{n}.wav", synthetic_speech(0.5, seed=n), 16_000)
     calls = pd.DataFrame(
-        {"path": [str(tmp_path / f"{n}.wav") for n in range(3)] + [np.nan, "no.wav"], "text": ["hello", np.nan, "", "so sad", None]}
+        {
+            "path": [str(tmp_path / f"{n}.wav") for n in range(3)] + [np.nan, "no.wav"],
+            "text": ["hello", np.nan, "", "so sad", None],
+        }
     )
     calls.index = [7, 3, 9, 1, 2]  # rows were dropped and sorted before
     found = tiny_model().predict(calls["path"], text=calls["text"], on_error="skip")
@@ -118,7 +132,9 @@ def test_a_table_of_paths_and_words_is_predicted_and_joined(tmp_path):
 
 def test_what_is_no_such_table_is_told(predictions):
     frame = predictions_to_frame(predictions)
-    with pytest.raises(InputError, match="frame: expected all columns of predictions, got none called details; give a table"):
+    with pytest.raises(
+        InputError, match="frame: expected all columns of predictions, got none called details; give a table"
+    ):
         frame_to_predictions(frame.drop(columns="details"))
     broken = frame.copy()
     broken.loc[2, "details"] = "{"

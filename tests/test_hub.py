@@ -30,7 +30,11 @@ def world(tmp_path_factory):
         hub.cut_while, hub.cut_after = folder / "broken", 2
         hub.trouble_while = folder / "trouble"
         hub.put("you/open", {"README.md": b"# Theirs"})
-        given = {"broken": str(folder / "broken"), "folder": str(folder / "saved"), "report": str(folder / "report.json")}
+        given = {
+            "broken": str(folder / "broken"),
+            "folder": str(folder / "saved"),
+            "report": str(folder / "report.json"),
+        }
         said = client(hub, folder / "pusher", PUSH, given | {"report content": REPORT}, token="hf_secretOfMe")
         yield hub, said, folder
 
@@ -57,7 +61,9 @@ def poisoned(world, tmp_path_factory):
     def without(*names):
         return {name: content for name, content in good.items() if name not in names}
 
-    save_file(weights | {"classifier.weight": torch.zeros(7, 32)}, folder / "head.safetensors", metadata={"format": "pt"})
+    save_file(
+        weights | {"classifier.weight": torch.zeros(7, 32)}, folder / "head.safetensors", metadata={"format": "pt"}
+    )
     auto = {"AutoConfig": "evil.Evil", "AutoModelForAudioClassification": "evil.Evil", "AutoModel": "evil.Evil"}
     index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "../../evil.safetensors")}
     hub.put("evil/pickle", without("model.safetensors") | {"pytorch_model.bin": pickle.dumps(Harm())})
@@ -67,10 +73,14 @@ def poisoned(world, tmp_path_factory):
         tokenizer, tokenizer_class="Evil", auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]})})  # fmt: skip
     elsewhere = {"audio_tokenizer_class": "AutoModel", "audio_tokenizer_name_or_path": "evil/pickle"}
     hub.put(
-        "evil/reference", good | {"processor_config.json": changed(json.loads(good["processor_config.json"]), audio_tokenizer=elsewhere)}
+        "evil/reference",
+        good | {"processor_config.json": changed(json.loads(good["processor_config.json"]), audio_tokenizer=elsewhere)},
     )
     named = json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, "shard.bin")}).encode()
-    hub.put("evil/index", without("model.safetensors") | {"model.safetensors.index.json": named, "shard.bin": pickle.dumps(Harm())})
+    hub.put(
+        "evil/index",
+        without("model.safetensors") | {"model.safetensors.index.json": named, "shard.bin": pickle.dumps(Harm())},
+    )
     hub.put("evil/disguise", good | {"model.safetensors": pickle.dumps(Harm())})
     hub.put("evil/head", good | {"model.safetensors": (folder / "head.safetensors").read_bytes()})
     hub.put("evil/climb", good, listed_too=["../evil.json"])
@@ -99,7 +109,11 @@ def pulled(world, poisoned):
     }
     refusals = {
         "private without a token": {"id": "me/secret", "cache_dir": str(folder / "empty")},
-        "private with a token of somebody else": {"id": "me/secret", "token": "hf_secretOfYou", "cache_dir": str(folder / "empty")},
+        "private with a token of somebody else": {
+            "id": "me/secret",
+            "token": "hf_secretOfYou",
+            "cache_dir": str(folder / "empty"),
+        },
         "gated without a token": {"id": "you/gated", "cache_dir": str(folder / "empty")},
         "gated with a token": {"id": "you/gated", "token": "hf_secretReader", "cache_dir": str(folder / "empty")},
         "wrong token": {"id": "me/emotions", "token": WRONG, "cache_dir": str(folder / "empty")},
@@ -132,7 +146,9 @@ def test_a_push_is_one_commit_with_everything(world):
     hub, said, _ = world
     third, second, first = hub.commits("me/emotions")
     assert [first.title, second.title, third.title] == ["initial commit", "the first", "Upload model"]
-    assert {"config.json", "model.safetensors", "README.md", "processor_config.json", "tokenizer.json"} <= set(second.files)
+    assert {"config.json", "model.safetensors", "README.md", "processor_config.json", "tokenizer.json"} <= set(
+        second.files
+    )
     assert json.loads(second.files["config.json"].content)["temperature"] == {"both": 1.25, "audio": 1.5, "text": 0.75}
     weights = second.files["model.safetensors"]
     assert weights.large and {f"{weights.sha256}/parts/{part}" for part in (1, 2)} <= set(hub.uploads)
@@ -160,7 +176,9 @@ def test_branch_and_pull_request_leave_main_alone(world):
 def test_saving_pushes_too_where_that_is_asked_for(world):
     hub, _, _ = world
     saved = hub.commits("me/by-the-way")[-2]
-    assert saved.title == "saved" and {"config.json", "model.safetensors", "README.md", "tokenizer.json"} <= set(saved.files)
+    assert saved.title == "saved" and {"config.json", "model.safetensors", "README.md", "tokenizer.json"} <= set(
+        saved.files
+    )
 
 
 def test_private_is_private_and_a_persons_card_stays(world):
@@ -205,7 +223,9 @@ def test_private_weights_are_not_pushed_where_all_can_see_them(world):
 
 def test_pull_requests_go_to_main_and_to_repositories_of_others(world):
     hub, said, _ = world
-    assert "expected a pull request to main" in said["request to a branch"][1] and hub.repository("me/emotions").find("elsewhere") == (
+    assert "expected a pull request to main" in said["request to a branch"][1] and hub.repository("me/emotions").find(
+        "elsewhere"
+    ) == (
         None,
         None,
     )
@@ -219,7 +239,9 @@ def test_tags_are_added_once_and_stay(world):
     assert len(set(said["tagged"])) == 1
     card = ModelCard(hub.commits("me/commanded")[0].files["README.md"].content.decode())
     assert card.data.tags[-2:] == ["calls", "speech"] and "speech-emotion-recognition" in card.data.tags
-    assert 0.731 in [result.metric_value for result in card.data.eval_results]  # of the same weights: measured once, known from then on
+    assert 0.731 in [
+        result.metric_value for result in card.data.eval_results
+    ]  # of the same weights: measured once, known from then on
     changed = ModelCard(hub.commits("me/commanded", "refs/pr/1")[0].files["README.md"].content.decode())
     assert not changed.data.eval_results and changed.data.tags == card.data.tags
 
@@ -263,18 +285,26 @@ def test_the_card_of_the_folder_is_pushed(world):
     hub, said, _ = world
     assert said["own card"][0] == 0
     files = hub.commits("me/own-card", "trial")[0].files
-    assert files["README.md"].content.endswith(b"# Written by me") and files["LICENSE"].content == b"All rights reserved"
+    assert (
+        files["README.md"].content.endswith(b"# Written by me") and files["LICENSE"].content == b"All rights reserved"
+    )
 
 
 @pytest.mark.parametrize(
     ("case", "told"),
-    [("bad card", ('"license"', "metadata is the block at the top of README.md")), ("no numbers", ("NaN or infinity in classifier.bias",))],
+    [
+        ("bad card", ('"license"', "metadata is the block at the top of README.md")),
+        ("no numbers", ("NaN or infinity in classifier.bias",)),
+    ],
 )
 def test_a_card_or_weights_that_are_wrong_are_told_by_name(world, case, told):
     hub, said, _ = world
     code, out, err = said[case]
     assert (code, out, err.count("\n")) == (2, "", 1) and all(part in err for part in told)
-    assert not [name for kind, name in hub.repositories if name == "me/no-numbers"] and len(hub.commits("me/bad-card")) == 1
+    assert (
+        not [name for kind, name in hub.repositories if name == "me/no-numbers"]
+        and len(hub.commits("me/bad-card")) == 1
+    )
 
 
 def test_a_folder_that_does_not_load_is_not_pushed(world):
@@ -307,14 +337,18 @@ def test_everything_comes_from_one_commit(world, pulled):
     _, pushed, _ = world
     assert pulled["main"][2] == pushed["second"] and pulled["branch"][2] == pushed["trial"]
     moving = [path for _, _, path, _ in pulled["requests"] if path.startswith("/me/emotions/resolve/trial/")]
-    assert {Path(path).name for path in moving} == {"config.json"}  # of a branch only the first file is asked for by its name
+    assert {Path(path).name for path in moving} == {
+        "config.json"
+    }  # of a branch only the first file is asked for by its name
 
 
 def test_subfolder_own_cache_private_and_gated(world, pulled):
     _, pushed, folder = world
     assert pulled["subfolder"][0] == pulled["gated"][0] != pulled["main"][0]
     assert pulled["private"][0] == pushed["proposed logits"]
-    assert (folder / "own cache" / "models--me--emotions").is_dir() and not (folder / "own cache" / "models--me--nested").exists()
+    assert (folder / "own cache" / "models--me--emotions").is_dir() and not (
+        folder / "own cache" / "models--me--nested"
+    ).exists()
 
 
 @pytest.mark.parametrize(
@@ -349,9 +383,17 @@ def test_pull_by_command(world, pulled):
     assert (code, out) == (2, "") and "expected a new or an empty folder" in err
     names = {path.name for path in (folder / "pulled" / "main").iterdir()}
     assert {"config.json", "model.safetensors", "README.md", "tokenizer.json"} <= names and ".cache" not in names
-    for name, got in (("me/secret", "no repository"), ("you/gated", "a gated repository"), ("me/nothing", "no repository")):
+    for name, got in (
+        ("me/secret", "no repository"),
+        ("you/gated", "a gated repository"),
+        ("me/nothing", "no repository"),
+    ):
         code, out, err = pulled[f"command {name}"]
-        assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(f"multimodal-ser: {name}: ") and f"got {got}" in err
+        assert (
+            (code, out, err.count("\n")) == (2, "", 1)
+            and err.startswith(f"multimodal-ser: {name}: ")
+            and f"got {got}" in err
+        )
     assert not list((folder / "pulled").glob("*refused*")) and not list((folder / "pulled").rglob(".*.partial"))
 
 
@@ -359,7 +401,9 @@ def test_pull_of_a_subfolder_into_the_current_folder(pulled, world):
     _, _, folder = world
     code, out, err = pulled["here"]
     assert (code, err) == (0, "") and out.startswith(". (commit ")
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in (folder / "pulled" / "here").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
+        path.name for path in (folder / "pulled" / "here").iterdir()
+    }
     for case, told in (
         ("no such subfolder", "expected a folder 'outer', got none"),
         ("not writable", "--output-dir: expected a folder that can"),
@@ -420,13 +464,20 @@ def test_without_a_connection_the_cache_serves(world, pulled, tmp_path, how):
     hub, pushed, folder = world
     before = len(hub.requests)
     environment = {"HF_HUB_OFFLINE": "1"} if how == "asked for" else {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    said = client(hub, folder / "puller", OFFLINE, {"first": pushed["first"], "folder": str(tmp_path / "model")}, **environment)
+    said = client(
+        hub, folder / "puller", OFFLINE, {"first": pushed["first"], "folder": str(tmp_path / "model")}, **environment
+    )
     assert len(hub.requests) == before
     assert said["cached"] == [pushed["second logits"]] * 2 and said["cached revision"] == pushed["first logits"]
     assert said["predicted"] == ["audio", "text"]
     name, message = said["not cached"]
-    assert name == "OSError" and "got no copy in the cache, and no way to the Hub; load it once with a connection" in message
-    assert said["pull"][0] == 2 and said["pull"][2].startswith("multimodal-ser: me/emotions: expected a repository of the Hub")
+    assert (
+        name == "OSError"
+        and "got no copy in the cache, and no way to the Hub; load it once with a connection" in message
+    )
+    assert said["pull"][0] == 2 and said["pull"][2].startswith(
+        "multimodal-ser: me/emotions: expected a repository of the Hub"
+    )
     assert said["push"][0] == "OSError" and not (tmp_path / "model").exists()
 
 

@@ -31,7 +31,11 @@ def dataset(count=4, *, start=0, **more):
         "audio": [{"bytes": encoded(start + n, "FLAC" if n % 2 else "WAV", 22050), "path": f"clip {n}.wav" if n else None} for n in range(count)],
         "label": [n % 3 for n in range(count)], "speaker_id": [f"s{n % 2}" for n in range(count)], **more,
     }  # fmt: skip
-    features = {"audio": datasets.Audio(), "label": datasets.ClassLabel(names=NAMES), "speaker_id": datasets.Value("string")}
+    features = {
+        "audio": datasets.Audio(),
+        "label": datasets.ClassLabel(names=NAMES),
+        "speaker_id": datasets.Value("string"),
+    }
     features |= {name: datasets.Value("string") for name in more}
     raw = {"audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}}
     return (
@@ -53,7 +57,9 @@ def test_bytes_become_files_and_classes_get_their_names(tmp_path):
             row.path.is_relative_to(tmp_path / "audio")
             and row.path.read_bytes() == data.cast_column("audio", datasets.Audio(decode=False))[n]["audio"]["bytes"]
         )
-        assert len(load_audio(row.path)) == 8000 and row.place == f"dataset, row {n + 1}" and row.name.startswith("audio/")
+        assert (
+            len(load_audio(row.path)) == 8000 and row.place == f"dataset, row {n + 1}" and row.name.startswith("audio/")
+        )
     assert "clip_1" in found.rows[1].path.name and found.rows[0].path.suffix == ".wav"
     assert len({row.path for row in found.rows}) == 4
 
@@ -67,14 +73,22 @@ def test_a_second_run_writes_nothing_anew(tmp_path):
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_streams_and_splits_are_read_the_same(tmp_path, streaming):
-    parts = {"train": dataset(3), "validation": dataset(2, start=10), "test": dataset(2, start=20), "extra": dataset(1, start=30)}
+    parts = {
+        "train": dataset(3),
+        "validation": dataset(2, start=10),
+        "test": dataset(2, start=20),
+        "extra": dataset(1, start=30),
+    }
     data = datasets.DatasetDict(parts)
     if streaming:
         data = datasets.IterableDatasetDict({name: part.to_iterable_dataset() for name, part in parts.items()})
     found = read_dataset(data, output_dir=tmp_path)
     assert [row.split for row in found.rows] == ["train"] * 3 + ["validation"] * 2 + ["test"] * 2 + [None]
     assert [row.emotion for row in found.rows[:4]] == ["anger", "happy", "sad", "anger"] and found.errors == ()
-    assert found.rows[3].place == "dataset validation, row 1" and found.rows[3].path.parent == tmp_path / "audio" / "validation"
+    assert (
+        found.rows[3].place == "dataset validation, row 1"
+        and found.rows[3].path.parent == tmp_path / "audio" / "validation"
+    )
     assert np.array_equal(load_audio(found.rows[3].path), load_audio({"bytes": encoded(10, "WAV", 22050)}))
     one = read_dataset(data, output_dir=tmp_path, split="test", limit=1)
     assert len(one.rows) == 1 and one.rows[0].split == "test"
@@ -98,7 +112,9 @@ def test_bad_rows_are_named_by_their_number_and_the_others_are_kept(tmp_path):
     told = [str(error) for error in found.errors]
     assert [line.split(":")[0] for line in told] == ["dataset, row 2, audio", "dataset, row 3", "dataset, row 4, path"]
     done = prepare("dataset", data, output=tmp_path / "m.csv")
-    assert [str(error).split(":")[0] for error in done.errors][-1].startswith("dataset, row 5, path") and len(done.errors) == 4
+    assert [str(error).split(":")[0] for error in done.errors][-1].startswith("dataset, row 5, path") and len(
+        done.errors
+    ) == 4
     assert [row.emotion for row in done.rows] == ["anger", "sad"] and len(read_manifest(tmp_path / "m.csv").rows) == 2
 
 
@@ -112,7 +128,9 @@ def test_other_columns_are_named_by_the_option(tmp_path):
 
 
 def test_texts_with_several_labels_are_joined_by_a_bar(tmp_path):
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.Sequence(datasets.ClassLabel(names=NAMES))})
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.Sequence(datasets.ClassLabel(names=NAMES))}
+    )
     data = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [[0, 2], [1], []]}, features=features)
     assert [(row.text, row.emotion) for row in read_dataset(data, output_dir=tmp_path).rows] == [
         ("a", "anger|sad"),
@@ -131,14 +149,19 @@ def test_an_unknown_class_and_odd_cells_tell_nothing(tmp_path):
             "vector": datasets.Sequence(datasets.Value("float32")),
         }
     )
-    data = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [-1, 1], "when": [0, 1], "vector": [[0.5], [1.0]]}, features=features)
+    data = datasets.Dataset.from_dict(
+        {"text": ["a", "b"], "label": [-1, 1], "when": [0, 1], "vector": [[0.5], [1.0]]}, features=features
+    )
     found = read_dataset(data, output_dir=tmp_path)
     assert [row.emotion for row in found.rows] == [None, "happy"] and set(found.ignored) == {"when", "vector"}
 
 
 def test_samples_are_written_where_there_is_no_file(tmp_path):
     data = datasets.Dataset.from_list(
-        [{"audio": {"array": synthetic_speech(0.5, seed=n).tolist(), "sampling_rate": 16000}, "label": "joy"} for n in range(2)]
+        [
+            {"audio": {"array": synthetic_speech(0.5, seed=n).tolist(), "sampling_rate": 16000}, "label": "joy"}
+            for n in range(2)
+        ]
     )
     found = read_dataset(data, output_dir=tmp_path)
     assert [row.emotion for row in found.rows] == ["joy", "joy"]
@@ -168,7 +191,9 @@ def test_recordings_of_this_machine_stay_where_they_are(tmp_path):
     for n in range(2):
         paths.append(str(tmp_path / f"{n}.wav"))
         (tmp_path / f"{n}.wav").write_bytes(encoded(n))
-    data = datasets.Dataset.from_dict({"audio": paths, "emotion": ["joy", "anger"]}).cast_column("audio", datasets.Audio(decode=False))
+    data = datasets.Dataset.from_dict({"audio": paths, "emotion": ["joy", "anger"]}).cast_column(
+        "audio", datasets.Audio(decode=False)
+    )
     data = data.cast_column("audio", datasets.Audio())
     assert [str(row.path) for row in read_dataset(data, output_dir=tmp_path / "out").rows] == paths
     plain = datasets.Dataset.from_dict({"file": paths, "emotion": ["joy", "anger"]})
@@ -188,13 +213,17 @@ def test_datasets_of_this_machine_are_told_apart_by_themselves(tmp_path, how):
         data.to_parquet(str(place))
     else:
         place = tmp_path / "rows.jsonl"
-        place.write_text('{"text": "hi", "label": "anger"}\n{"text": "ho", "label": "happy"}\n{"text": "hu", "label": "sad"}\n')
+        place.write_text(
+            '{"text": "hi", "label": "anger"}\n{"text": "ho", "label": "happy"}\n{"text": "hu", "label": "sad"}\n'
+        )
     done = prepare(place, output=tmp_path / "m.csv", label_set="native")
     assert done.kind == ("manifest" if how == "jsonl" else "dataset") and done.errors == ()
     assert [row.emotion for row in done.rows][:3] == ["anger", "happiness", "sadness"]
     assert read_manifest(tmp_path / "m.csv").rows == done.rows
     if how != "jsonl":
-        assert done.rows[0].path.is_relative_to(tmp_path / "m_recordings" / "audio") and len(done.survey.measured) == len(done.rows)
+        assert done.rows[0].path.is_relative_to(tmp_path / "m_recordings" / "audio") and len(
+            done.survey.measured
+        ) == len(done.rows)
         assert done.rows[0].split == ("train" if how == "saved splits" else None)
     other = prepare("dataset", place, output=tmp_path / "n.csv", recordings_dir=tmp_path / "there", limit=1)
     assert len(other.rows) == (2 if how == "saved splits" else 1)
@@ -208,14 +237,19 @@ def test_a_folder_that_load_dataset_knows_is_read_in_both_ways(tmp_path, streami
         (root / "train" / mood).mkdir(parents=True)
         (root / "train" / mood / f"{n}.wav").write_bytes(encoded(n))
     found = read_dataset(root, output_dir=tmp_path / "out", streaming=streaming)
-    assert [(row.emotion, row.path.name) for row in found.rows] == [("happy", "0.wav"), ("sad", "1.wav")] and found.errors == ()
+    assert [(row.emotion, row.path.name) for row in found.rows] == [
+        ("happy", "0.wav"),
+        ("sad", "1.wav"),
+    ] and found.errors == ()
 
 
 def test_recordings_inside_a_remote_file_are_fetched(tmp_path):
     archive = tmp_path / "clips.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("in/a.wav", encoded(1))
-    data = datasets.Dataset.from_dict({"audio": [f"zip://in/a.wav::{archive}", f"zip://in/none.wav::{archive}"], "label": ["joy", "joy"]})
+    data = datasets.Dataset.from_dict(
+        {"audio": [f"zip://in/a.wav::{archive}", f"zip://in/none.wav::{archive}"], "label": ["joy", "joy"]}
+    )
     found = read_dataset(data.cast_column("audio", datasets.Audio(decode=False)), output_dir=tmp_path / "out")
     assert [row.path.name for row in found.rows] == ["000001_a.wav"] and found.rows[0].path.read_bytes() == encoded(1)
     assert [str(error).split(":")[0] for error in found.errors] == ["dataset, row 2, audio"]
@@ -291,7 +325,10 @@ def test_torchcodec_is_not_needed(tmp_path):
 
 def test_ravdess_as_a_dataset_gives_what_its_folder_gives(data, tmp_path):
     rows = read_manifest(data / "ravdess" / "manifest.csv").rows[::100]
-    columns = {"audio": [{"bytes": row.path.read_bytes(), "path": row.path.name} for row in rows], "emotion": [row.emotion for row in rows]}
+    columns = {
+        "audio": [{"bytes": row.path.read_bytes(), "path": row.path.name} for row in rows],
+        "emotion": [row.emotion for row in rows],
+    }
     made = datasets.Dataset.from_dict(columns).cast_column("audio", datasets.Audio(decode=False))
     done = prepare(made, output=tmp_path / "m.csv")
     assert done.errors == () and [row.emotion for row in done.rows] == [row.emotion for row in rows]

@@ -58,7 +58,10 @@ def index(shard):
 )
 def test_weights_that_are_no_safetensors(write, content):
     folder = write(model__safetensors=content)
-    with pytest.raises(OSError, match="expected weights as safetensors, got a file that is cut short or something else, perhaps a pickle"):
+    with pytest.raises(
+        OSError,
+        match="expected weights as safetensors, got a file that is cut short or something else, perhaps a pickle",
+    ):
         MultimodalEmotionClassifier.from_pretrained(folder, whisper=None)
     with pytest.raises(HubError, match="expected a checkpoint that loads"):
         push(folder, "me/model")
@@ -123,7 +126,9 @@ def test_large_encoders_are_no_monsters():
 
 def test_a_loaded_folder_is_checked_by_its_settings(write, good):
     config = json.loads(good["config.json"])
-    folder = write(config__json=json.dumps(config | {"temperature": {"both": float("nan"), "audio": 1, "text": 1}}).encode())
+    folder = write(
+        config__json=json.dumps(config | {"temperature": {"both": float("nan"), "audio": 1, "text": 1}}).encode()
+    )
     with pytest.raises(OSError, match="got nan for both"):
         MultimodalEmotionClassifier.from_pretrained(folder, whisper=None)
     check_files("me/model", lambda name: None)  # a repository with none of them has nothing to refuse

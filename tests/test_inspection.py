@@ -11,7 +11,15 @@ from multimodal_ser.inspection import Check, diagnose, explain_import_error
 
 def test_a_sound_installation(capsys):
     checks = diagnose()
-    assert {check.name for check in checks} >= {"python", "torch", "torchaudio", "transformers", "devices", "shipped checkpoint", "whisper"}
+    assert {check.name for check in checks} >= {
+        "python",
+        "torch",
+        "torchaudio",
+        "transformers",
+        "devices",
+        "shipped checkpoint",
+        "whisper",
+    }
     assert all(check.ok for check in checks if check.name != "whisper"), checks
     assert main(["doctor"]) == (0 if all(check.ok for check in checks) else 1)
     assert "torchaudio" in capsys.readouterr().out
@@ -20,13 +28,21 @@ def test_a_sound_installation(capsys):
 @pytest.mark.parametrize(
     ("distribution", "error", "remedy"),
     [
-        ("torchaudio", OSError("libc10_cuda.so: cannot open shared object file: No such file or directory"), "both from the same index"),
+        (
+            "torchaudio",
+            OSError("libc10_cuda.so: cannot open shared object file: No such file or directory"),
+            "both from the same index",
+        ),
         (
             "torchaudio",
             RuntimeError("Detected that PyTorch and TorchAudio were compiled with different CUDA versions."),
             "both from the same index",
         ),
-        ("transformers", RuntimeError("Failed to import transformers.models.auto"), "often a torchaudio that does not fit torch"),
+        (
+            "transformers",
+            RuntimeError("Failed to import transformers.models.auto"),
+            "often a torchaudio that does not fit torch",
+        ),
         ("soxr", ModuleNotFoundError("No module named 'soxr'", name="soxr"), "pip install soxr"),
         ("av", ImportError("bad ELF header"), "--force-reinstall av"),
     ],
@@ -45,7 +61,9 @@ def test_a_package_that_does_not_import_is_named(monkeypatch, capsys):
 
     monkeypatch.setattr(inspection.importlib, "import_module", broken)
     assert main(["doctor"]) == 1
-    [line, remedy] = [line for line in capsys.readouterr().out.splitlines() if "libc10_cuda" in line or "remedy" in line]
+    [line, remedy] = [
+        line for line in capsys.readouterr().out.splitlines() if "libc10_cuda" in line or "remedy" in line
+    ]
     assert line.startswith("BAD  torchaudio") and "same index" in remedy
 
 

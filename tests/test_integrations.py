@@ -26,7 +26,9 @@ from multimodal_ser.training import TrainingArguments, train
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PITCHES = {"angry": 180.0, "happy": 260.0, "sad": 110.0}
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks transformers for it
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*is_gradient_checkpointing:FutureWarning"
+)  # peft asks transformers for it
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +55,23 @@ def tiny(tmp_path_factory):
 def rows(clips):
     """Rows that tell much, and rows that tell little."""
     spoken = [
-        ManifestRow(path=path, emotion=path.parent.name, speaker=path.parts[-3], id=f"r{n}", turn=n, start=0.1, arousal=0.5, language="en")
+        ManifestRow(
+            path=path,
+            emotion=path.parent.name,
+            speaker=path.parts[-3],
+            id=f"r{n}",
+            turn=n,
+            start=0.1,
+            arousal=0.5,
+            language="en",
+        )
         for n, path in enumerate(sorted(clips.glob("ann/*/*.wav")))
     ]
-    return [*spoken, ManifestRow(text="So happy!", votes={"happy": 2, "sad": 1}, dialogue="d"), ManifestRow(text="é", emotion="sad|angry")]
+    return [
+        *spoken,
+        ManifestRow(text="So happy!", votes={"happy": 2, "sad": 1}, dialogue="d"),
+        ManifestRow(text="é", emotion="sad|angry"),
+    ]
 
 
 def arguments(clips, folder, tiny, **options):
@@ -86,7 +101,9 @@ def adapted(folder, **options):
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
-    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj", "query", "value"], modules_to_save=["classifier"], **options)
+    config = LoraConfig(
+        r=2, target_modules=["q_proj", "v_proj", "query", "value"], modules_to_save=["classifier"], **options
+    )
     model = get_peft_model(loaded(folder), config)
     optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=0.5)
     batch = batch_of(model)
@@ -104,12 +121,18 @@ def test_an_adapter_is_saved_loaded_and_merged(kind, tiny, tmp_path):
     expected = logits_of(model, batch)
     assert (expected - logits_of(loaded(tiny), batch)).abs().max() > 0.1
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
-    assert any("modules_to_save" in name for name in trained) and all("lora_" in n or "modules_to_save" in n for n in trained)
-    assert model.predict(synthetic_speech(0.5), sampling_rate=16_000).modalities == ("audio",)  # peft hands on what it does not know
+    assert any("modules_to_save" in name for name in trained) and all(
+        "lora_" in n or "modules_to_save" in n for n in trained
+    )
+    assert model.predict(synthetic_speech(0.5), sampling_rate=16_000).modalities == (
+        "audio",
+    )  # peft hands on what it does not know
     model.save_pretrained(tmp_path / "adapter")
     stored = {path.name for path in (tmp_path / "adapter").iterdir()}
     assert stored == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
-    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny)
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
+        tiny
+    )
     again = peft.PeftModel.from_pretrained(loaded(tiny), tmp_path / "adapter")
     assert torch.equal(logits_of(again, batch), expected)
     merged = again.merge_and_unload()
@@ -117,7 +140,9 @@ def test_an_adapter_is_saved_loaded_and_merged(kind, tiny, tmp_path):
     merged.save_pretrained(tmp_path / "merged")
     whole = loaded(tmp_path / "merged")
     assert (logits_of(whole, batch) - expected).abs().max() < 1e-5 and whole.processor is not None
-    if kind == "lora":  # transformers' own way to the same adapter; of DoRA's it finds no magnitudes (5.23), and says so
+    if (
+        kind == "lora"
+    ):  # transformers' own way to the same adapter; of DoRA's it finds no magnitudes (5.23), and says so
         beside = loaded(tiny)
         beside.load_adapter(str(tmp_path / "adapter"))
         assert torch.equal(logits_of(beside, batch), expected)
@@ -143,7 +168,9 @@ def test_several_adapters_of_one_model_and_the_class_that_finds_the_base_itself(
     for name in ("two", "one"):
         model.set_adapter(name)
         assert torch.equal(logits_of(model, batch), expected[name])
-    found = peft.AutoPeftModel.from_pretrained(str(tmp_path / "two"), import_allowlist=["multimodal_ser.model.modeling_multimodal_ser"])
+    found = peft.AutoPeftModel.from_pretrained(
+        str(tmp_path / "two"), import_allowlist=["multimodal_ser.model.modeling_multimodal_ser"]
+    )
     assert torch.equal(logits_of(found, batch), expected["two"]) and found.processor is not None
 
 
@@ -152,7 +179,9 @@ def test_an_adapter_without_its_base_is_told_before_anything_is_asked_for(tiny, 
     adapted(tiny)[0].save_pretrained(tmp_path)
     monkeypatch.setattr("socket.socket.connect", None)  # whatever asks for a connection fails otherwise
     about = json.loads((tmp_path / "adapter_config.json").read_text())
-    with pytest.raises(ValueError, match=r"labels: expected a whole checkpoint, got .* an adapter, .* load its base with labels"):
+    with pytest.raises(
+        ValueError, match=r"labels: expected a whole checkpoint, got .* an adapter, .* load its base with labels"
+    ):
         MultimodalEmotionClassifier.from_pretrained(tmp_path, labels=["a", "b"], whisper=None)
     for base, got, way in (
         (None, "got none", r"from_pretrained\(\)"),
@@ -190,7 +219,11 @@ def test_map_predicts_in_batches(rows, tiny):
 
     mapped = data.map(predicted, batched=True, batch_size=3, load_from_cache_file=False)
     expected = model.predict([row.path for row in rows], text=[row.text for row in rows])
-    assert mapped["label"][:] == [one.label for one in expected] and set(mapped.column_names) == {*data.column_names, "label", "confidence"}
+    assert mapped["label"][:] == [one.label for one in expected] and set(mapped.column_names) == {
+        *data.column_names,
+        "label",
+        "confidence",
+    }
     np.testing.assert_allclose(mapped["confidence"][:], [one.confidence for one in expected], atol=1e-5)
     whole = model.predict(data["audio"], text=data["text"])  # a column is a list of inputs
     assert [one.label for one in whole] == [one.label for one in expected]
@@ -200,7 +233,12 @@ def test_streams_are_predicted_row_by_row(rows, tiny, tmp_path):
     from datasets import Audio, load_dataset
 
     to_dataset(rows).to_parquet(tmp_path / "data.parquet")
-    options = {"data_files": str(tmp_path / "data.parquet"), "split": "train", "streaming": True, "cache_dir": str(tmp_path / "cache")}
+    options = {
+        "data_files": str(tmp_path / "data.parquet"),
+        "split": "train",
+        "streaming": True,
+        "cache_dir": str(tmp_path / "cache"),
+    }
     stream = load_dataset("parquet", **options).cast_column("audio", Audio(decode=False))
     model = loaded(tiny)
     expected = model.predict([row.path for row in rows], text=[row.text for row in rows])
@@ -220,7 +258,11 @@ def test_a_corpus_becomes_a_dataset_and_a_corpus_again(rows, form, tmp_path):
     from datasets import Audio
 
     data = to_dataset(rows)
-    assert data.features["audio"] == Audio(decode=False) and data.features["turn"].dtype == "int32" and "valence" not in data.features
+    assert (
+        data.features["audio"] == Audio(decode=False)
+        and data.features["turn"].dtype == "int32"
+        and "valence" not in data.features
+    )
     if form == "disk":
         data.save_to_disk(tmp_path / "saved")
     elif form == "parquet":
@@ -229,7 +271,9 @@ def test_a_corpus_becomes_a_dataset_and_a_corpus_again(rows, form, tmp_path):
     found = read_dataset(source, output_dir=tmp_path / "out")
     assert found.errors == () and told(found.rows) == told(rows)
     for row, again in zip(rows, found.rows, strict=True):
-        assert (row.path is None) == (again.path is None) and (row.path is None or row.path.read_bytes() == again.path.read_bytes())
+        assert (row.path is None) == (again.path is None) and (
+            row.path is None or row.path.read_bytes() == again.path.read_bytes()
+        )
         taken_in = again.path is not None and again.path.is_relative_to(tmp_path / "out")
         assert taken_in == (form == "disk" and row.path is not None)
 
@@ -244,7 +288,9 @@ def test_rows_of_splits_become_datasets_of_splits(rows):
     mixed = to_dataset([*split, rows[0]])
     assert len(mixed) == 9 and mixed["split"][-1] is None
     lost = replace(rows[0], path=Path("gone.wav"), place="m.csv, line 7")
-    with pytest.raises(InputError, match=r"rows: expected rows whose recordings are there, got no file for m.csv, line 7; leave"):
+    with pytest.raises(
+        InputError, match=r"rows: expected rows whose recordings are there, got no file for m.csv, line 7; leave"
+    ):
         to_dataset([*rows, lost])
     with pytest.raises(InputError, match="got no rows"):
         to_dataset([])
@@ -290,7 +336,9 @@ def test_adapter_and_corpus_travel_through_a_hub(clips, tiny, tmp_path):
     model, batch = adapted(tiny)
     expected = logits_of(model, batch)
     model.save_pretrained(tmp_path / "adapter")
-    about, weights = ((tmp_path / "adapter" / name).read_bytes() for name in ("adapter_config.json", "adapter_model.safetensors"))
+    about, weights = (
+        (tmp_path / "adapter" / name).read_bytes() for name in ("adapter_config.json", "adapter_model.safetensors")
+    )
     wrong = {name: weight[:2] if "classifier" in name else weight for name, weight in load(weights).items()}
     with HubServer() as hub:
         hub.put("me/torn", {"adapter_config.json": about, "adapter_model.safetensors": weights[:1000]})
@@ -309,12 +357,24 @@ def test_adapter_and_corpus_travel_through_a_hub(clips, tiny, tmp_path):
     pulled = json.loads(done.stdout.splitlines()[-1])
     assert pulled["again"] == pulled["logits"]
     refused = pulled["refused"]
-    assert refused["adapter"] == list(PITCHES) and refused["far"] == ""  # of the latter the base is nowhere near: its files are in order
-    for name, says in (("torn", "expected adapter_model.safetensors, got"), ("other", "got no peft_type"), ("head", "classifier")):
-        assert refused[name].startswith(f"me/{name}: expected a") and says in refused[name] and not (tmp_path / f"out-{name}").exists()
+    assert (
+        refused["adapter"] == list(PITCHES) and refused["far"] == ""
+    )  # of the latter the base is nowhere near: its files are in order
+    for name, says in (
+        ("torn", "expected adapter_model.safetensors, got"),
+        ("other", "got no peft_type"),
+        ("head", "classifier"),
+    ):
+        assert (
+            refused[name].startswith(f"me/{name}: expected a")
+            and says in refused[name]
+            and not (tmp_path / f"out-{name}").exists()
+        )
     assert pulled["errors"] == [] and torch.equal(torch.tensor(pulled["logits"]), expected)
     there = {(row.emotion, row.speaker, row.path.read_bytes()) for row in read_manifest(clips).rows}
-    assert {(emotion, speaker, Path(path).read_bytes()) for emotion, speaker, path in pulled["rows"]} == there and len(there) == 18
+    assert {(emotion, speaker, Path(path).read_bytes()) for emotion, speaker, path in pulled["rows"]} == there and len(
+        there
+    ) == 18
     assert all(Path(path).is_relative_to(tmp_path / "out") for _, _, path in pulled["rows"])
 
 
@@ -324,10 +384,16 @@ def test_adapter_and_corpus_travel_through_a_hub(clips, tiny, tmp_path):
 def test_launched_from_a_configuration_file_two_processes_train_one_model(clips, tiny, tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", EXAMPLES / "accelerate_cpu.yaml"]
     options = ["train", clips, "--model", tiny, "--num-train-epochs", 1, "--disable-tqdm", "-o", tmp_path / "run"]
-    done = subprocess.run([*map(str, [*command, "--module", "multimodal_ser.cli", *options])], capture_output=True, text=True, timeout=180)
+    done = subprocess.run(
+        [*map(str, [*command, "--module", "multimodal_ser.cli", *options])], capture_output=True, text=True, timeout=180
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
-    assert environment["processes"] == 2 and environment["device"].startswith("cpu") and done.stderr.count("are trained, 1 epoch") == 1
+    assert (
+        environment["processes"] == 2
+        and environment["device"].startswith("cpu")
+        and done.stderr.count("are trained, 1 epoch") == 1
+    )
     assert loaded(tmp_path / "run" / "best").labels == list(PITCHES)
 
 
@@ -360,9 +426,15 @@ class Outside:
     def environment(self, home):
         """As a person has it who has set nothing."""
         unset = ("WANDB_", "MLFLOW_", "DO_NOT_TRACK", "CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST")
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(unset) and not key.lower().endswith("_proxy")}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(unset) and not key.lower().endswith("_proxy")
+        }
         way = f"http://127.0.0.1:{self.server.getsockname()[1]}"
-        return kept | dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), way) | {"HOME": str(home)}
+        return (
+            kept | dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), way) | {"HOME": str(home)}
+        )
 
 
 def wandb_records(file):
@@ -402,7 +474,12 @@ def test_trackers_write_into_the_run_folder_and_tell_nobody(clips, tiny, tmp_pat
     with Outside() as outside:
         command = [sys.executable, "-c", code, "train", *map(str, [clips, "--model", tiny, *options])]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=outside.environment(tmp_path / "home"), cwd=tmp_path, timeout=180
+            command,
+            capture_output=True,
+            text=True,
+            env=outside.environment(tmp_path / "home"),
+            cwd=tmp_path,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr[-3000:]
         assert outside.seen == ["GET http://telemetry.invalid/ HTTP/1.1"]
@@ -416,7 +493,9 @@ def test_trackers_write_into_the_run_folder_and_tell_nobody(clips, tiny, tmp_pat
         "eval/loss": [line["loss"] for line in lines],
         "train/epoch_loss": [line["train_loss"] for line in lines],
     }
-    steps = [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines() if "train_loss" not in line]
+    steps = [
+        json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines() if "train_loss" not in line
+    ]
     wanted["train/loss"] = steps
 
     events = accumulator.EventAccumulator(str(run / "tracking" / "mine"))
@@ -435,16 +514,24 @@ def test_trackers_write_into_the_run_folder_and_tell_nobody(clips, tiny, tmp_pat
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = mlflow.MlflowClient((run / "mlruns").as_uri())
     [told] = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
-    assert told.info.status == "FINISHED" and told.data.params["lr_scheduler_type"] == "cosine" and told.data.params["seed"] == "42"
+    assert (
+        told.info.status == "FINISHED"
+        and told.data.params["lr_scheduler_type"] == "cosine"
+        and told.data.params["seed"] == "42"
+    )
     for name, values in wanted.items():
-        assert [point.value for point in client.get_metric_history(told.info.run_id, name)] == pytest.approx(values, abs=1e-6), name
+        assert [point.value for point in client.get_metric_history(told.info.run_id, name)] == pytest.approx(
+            values, abs=1e-6
+        ), name
 
 
 class Enough(Exception):
     """Raised to end a run."""
 
 
-def test_each_run_of_a_process_has_a_folder_of_its_own_also_after_one_that_was_ended(clips, tiny, tmp_path, monkeypatch):
+def test_each_run_of_a_process_has_a_folder_of_its_own_also_after_one_that_was_ended(
+    clips, tiny, tmp_path, monkeypatch
+):
     mlflow = pytest.importorskip("mlflow")
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
@@ -483,7 +570,9 @@ def test_a_search_looks_at_validation_alone_gives_up_early_and_goes_on(clips, ti
     searched = runpy.run_path(str(EXAMPLES / "optuna_search.py"))["main"]
 
     def search(trials):
-        return searched(str(clips), str(tmp_path / "search"), str(tiny), trials=trials, epochs=2, test_speakers=["cy"], seed=1)
+        return searched(
+            str(clips), str(tmp_path / "search"), str(tiny), trials=trials, epochs=2, test_speakers=["cy"], seed=1
+        )
 
     study = search(2)
     first = study.trials
@@ -507,5 +596,9 @@ def test_a_search_looks_at_validation_alone_gives_up_early_and_goes_on(clips, ti
     again = search(3)
     assert [trial.state.name for trial in again.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
     assert again.trials[:2] == first and again.trials[2].params != again.trials[0].params
-    assert len(again.trials[2].intermediate_values) == 1 and best.is_dir() and not (tmp_path / "search" / "trial-2").exists()
+    assert (
+        len(again.trials[2].intermediate_values) == 1
+        and best.is_dir()
+        and not (tmp_path / "search" / "trial-2").exists()
+    )
     assert len(search(3).trials) == 3

@@ -104,9 +104,14 @@ def test_the_table_of_a_corpus_follows_each_of_its_labels(corpus, label_set):
         if fate.emotion is None:
             assert fate.label is None and fate.remark == labels.dropped[fate.code]
         elif fate.label is None:  # has no place: says why
-            assert fate.remark == LABEL_SETS[label_set].dropped[fate.emotion] and fate.emotion not in LABEL_SETS[label_set].mapping
+            assert (
+                fate.remark == LABEL_SETS[label_set].dropped[fate.emotion]
+                and fate.emotion not in LABEL_SETS[label_set].mapping
+            )
         else:
-            assert fate.label == (fate.emotion if label_set == "native" else LABEL_SETS[label_set].mapping[fate.emotion])
+            assert fate.label == (
+                fate.emotion if label_set == "native" else LABEL_SETS[label_set].mapping[fate.emotion]
+            )
             assert ("together with" in fate.remark) == (kept.count(fate.label) > 1)
             assert ("does not tell apart" in fate.remark) == (fate.emotion in labels.merged.values())
 

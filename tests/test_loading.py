@@ -41,10 +41,21 @@ from transformers import (
     WhisperConfig,
 )  # fmt: skip
 
-from multimodal_ser import MultimodalEmotionClassifier, MultimodalEmotionConfig, MultimodalEmotionModel, MultimodalEmotionProcessor
+from multimodal_ser import (
+    MultimodalEmotionClassifier,
+    MultimodalEmotionConfig,
+    MultimodalEmotionModel,
+    MultimodalEmotionProcessor,
+)
 from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_model, tiny_processor
 
-SMALL = {"fusion_hidden_size": 32, "fusion_attention_heads": 2, "pooling_heads": 2, "fusion_intermediate_size": 64, "whisper": None}
+SMALL = {
+    "fusion_hidden_size": 32,
+    "fusion_attention_heads": 2,
+    "pooling_heads": 2,
+    "fusion_intermediate_size": 64,
+    "whisper": None,
+}
 CLIPS = [synthetic_speech(0.4, seed=1), synthetic_speech(1.7, seed=2), synthetic_speech(0.9, seed=3)]
 
 
@@ -142,7 +153,11 @@ def test_backbones_in_half_precision_make_a_model_of_one_type(backbones):
 def test_backbones_that_lack_weights_are_refused_by_name(backbones):
     audio, text = backbones
     weights = load_file(text / "model.safetensors")
-    save_file({k: v for k, v in weights.items() if "layer.1.attention" not in k}, text / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {k: v for k, v in weights.items() if "layer.1.attention" not in k},
+        text / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     with pytest.raises(ValueError, match=r"a checkpoint without encoder\.layer\.1\.attention"):
         MultimodalEmotionClassifier.from_pretrained_backbones(audio, text, ["a", "b"], **SMALL)
 
@@ -184,7 +199,12 @@ def test_the_names_of_the_classes_are_said_once(tmp_path):
     """id2label tells what the logits mean: label2id follows it, num_labels does not contradict it."""
     tiny_model().save_pretrained(tmp_path)
     two = {"id2label": {"0": "calm", "1": "urgent"}}
-    for fields in (two, two | {"num_labels": 2}, two | {"label2id": {"calm": 1, "urgent": 0}}, {"label2id": {"calm": 0, "urgent": 1}}):
+    for fields in (
+        two,
+        two | {"num_labels": 2},
+        two | {"label2id": {"calm": 1, "urgent": 0}},
+        {"label2id": {"calm": 0, "urgent": 1}},
+    ):
         config = MultimodalEmotionConfig(**fields)
         assert (config.id2label, config.label2id) == ({0: "calm", 1: "urgent"}, {"calm": 0, "urgent": 1})
     for names in ({0: "a", 2: "b"}, {0: "a", 1: "a"}, {0: 1, 1: 2}, {}):
@@ -213,7 +233,9 @@ def test_a_model_without_heads_is_whole_too(tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     del weights["model.fusion_layers.1.audio_gate"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"all weights of a MultimodalEmotionModel, got .* fusion_layers\.1\.audio_gate \(missing\)"):
+    with pytest.raises(
+        ValueError, match=r"all weights of a MultimodalEmotionModel, got .* fusion_layers\.1\.audio_gate \(missing\)"
+    ):
         AutoModel.from_pretrained(tmp_path)
 
 
@@ -234,7 +256,9 @@ def test_new_labels_beside_other_options(tmp_path):
     given = copy.deepcopy(model.config)
     MultimodalEmotionClassifier.from_pretrained(tmp_path / "model", labels=["a", "b"], config=given)
     assert given.num_labels == model.config.num_labels
-    with_dimensions = MultimodalEmotionClassifier.from_pretrained(tmp_path / "model", labels=["a", "b"], dimensions=["arousal"])
+    with_dimensions = MultimodalEmotionClassifier.from_pretrained(
+        tmp_path / "model", labels=["a", "b"], dimensions=["arousal"]
+    )
     assert with_dimensions.regressor.out_features == 1
     model.model.save_pretrained(tmp_path / "headless")
     assert MultimodalEmotionClassifier.from_pretrained(tmp_path / "headless", labels=["a", "b"]).labels == ["a", "b"]
@@ -246,7 +270,11 @@ def test_loading_is_quiet_but_for_what_matters(tmp_path, capfd):
     MultimodalEmotionClassifier.from_pretrained(tmp_path / "model", labels=["a", "b"])
     assert "REPORT" not in "".join(capfd.readouterr())  # the new head was asked for
     weights = load_file(tmp_path / "model" / "model.safetensors")
-    save_file(weights | {"somebody.elses": torch.zeros(1)}, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        weights | {"somebody.elses": torch.zeros(1)},
+        tmp_path / "model" / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     with pytest.warns(UserWarning, match=r"left out: somebody\.elses"):
         MultimodalEmotionClassifier.from_pretrained(tmp_path / "model")
     with pytest.raises(OSError, match="no such folder"):
@@ -303,30 +331,50 @@ def test_company_changes_nothing_in_further_families(encoder):
 @pytest.mark.parametrize(
     ("field", "config", "message"),
     [
-        ("audio_config", ASTConfig(**ENCODER), r"audio_config: .*got 'audio-spectrogram-transformer'.*choose wav2vec2.*wav2vec2-bert"),
+        (
+            "audio_config",
+            ASTConfig(**ENCODER),
+            r"audio_config: .*got 'audio-spectrogram-transformer'.*choose wav2vec2.*wav2vec2-bert",
+        ),
         ("audio_config", BertConfig(**ENCODER), r"audio_config: .*got 'bert' \(BertModel, which takes input_ids\)"),
-        ("audio_config", WhisperConfig(d_model=36, encoder_layers=1, decoder_layers=1), r"audio_config: .*got 'whisper'"),
-        ("audio_config", ClapAudioConfig(), r"an encoder that AutoModel knows, got 'clap_audio_model'.*speech: wav2vec2.*text: BERT"),
+        (
+            "audio_config",
+            WhisperConfig(d_model=36, encoder_layers=1, decoder_layers=1),
+            r"audio_config: .*got 'whisper'",
+        ),
+        (
+            "audio_config",
+            ClapAudioConfig(),
+            r"an encoder that AutoModel knows, got 'clap_audio_model'.*speech: wav2vec2.*text: BERT",
+        ),
         (
             "text_config",
             BartConfig(d_model=32, encoder_layers=1, decoder_layers=1),
             r"text_config: .*got 'bart'.*choose BERT",
         ),
-        ("text_config", HubertConfig(**ENCODER, **FRONT), r"text_config: .*got 'hubert'.*T5's encoder, GPT-2, Qwen, Llama"),
+        (
+            "text_config",
+            HubertConfig(**ENCODER, **FRONT),
+            r"text_config: .*got 'hubert'.*T5's encoder, GPT-2, Qwen, Llama",
+        ),
     ],
     ids=["spectrograms", "text-as-audio", "all-of-whisper", "part-of-clap", "encoder-and-decoder", "audio-as-text"],
 )
 def test_what_cannot_be_a_branch_is_refused(field, config, message):
     """And what can is named."""
     with pytest.raises(ValueError, match=message):
-        MultimodalEmotionClassifier(MultimodalEmotionConfig(**{"audio_config": tiny_config().audio_config, field: config.to_dict()}))
+        MultimodalEmotionClassifier(
+            MultimodalEmotionConfig(**{"audio_config": tiny_config().audio_config, field: config.to_dict()})
+        )
 
 
 @pytest.mark.parametrize(
     "text",
     [
         lambda: T5EncoderModel(T5Config(vocab_size=31, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2)),
-        lambda: GPT2Model(GPT2Config(vocab_size=31, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=1, eos_token_id=1)),
+        lambda: GPT2Model(
+            GPT2Config(vocab_size=31, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=1, eos_token_id=1)
+        ),
     ],
     ids=["t5", "gpt2"],
 )
@@ -342,7 +390,11 @@ def test_other_text_encoders_survive_a_round_trip(text, tmp_path):
 
 
 def test_layers_are_not_split_between_devices():
-    assert tiny_model("wav2vec2", "roberta")._no_split_modules >= {"FusionLayer", "Wav2Vec2EncoderLayerStableLayerNorm", "RobertaLayer"}
+    assert tiny_model("wav2vec2", "roberta")._no_split_modules >= {
+        "FusionLayer",
+        "Wav2Vec2EncoderLayerStableLayerNorm",
+        "RobertaLayer",
+    }
 
 
 def test_the_group_norm_front_holds_in_half_precision():

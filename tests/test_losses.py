@@ -29,7 +29,9 @@ def test_smoothing_does_not_teach_frequent_rows_the_rare_class():
         emotion_loss(logits, torch.tensor([0, 1]), 0.1, [0.5, 50.0]).backward()
         optimizer.step()
     own = logits.softmax(-1).diagonal()
-    torch.testing.assert_close(own, torch.tensor([0.95, 0.95]), atol=0.02, rtol=0)  # with torch's own smoothing the first is 0.16
+    torch.testing.assert_close(
+        own, torch.tensor([0.95, 0.95]), atol=0.02, rtol=0
+    )  # with torch's own smoothing the first is 0.16
 
 
 def test_soft_targets_are_cross_entropy():
@@ -55,7 +57,9 @@ def test_gradient_leaves_the_division_within_a_set_alone():
 def test_rows_without_a_label_do_not_count():
     expected = F.cross_entropy(LOGITS[:1], torch.tensor([1]))
     torch.testing.assert_close(emotion_loss(LOGITS, torch.tensor([1, -100, -100])), expected)
-    torch.testing.assert_close(emotion_loss(LOGITS, torch.tensor([[False, True, False, False], [False] * 4, [False] * 4])), expected)
+    torch.testing.assert_close(
+        emotion_loss(LOGITS, torch.tensor([[False, True, False, False], [False] * 4, [False] * 4])), expected
+    )
     logits = LOGITS.clone().requires_grad_()
     loss = emotion_loss(logits, torch.tensor([-100, -100, -100]), 0.1)
     loss.backward()
@@ -63,7 +67,8 @@ def test_rows_without_a_label_do_not_count():
 
 
 @pytest.mark.parametrize(
-    "labels", [torch.zeros(3), torch.zeros(3, 5, dtype=torch.bool), torch.zeros(2, 4), torch.zeros(3, 4, dtype=torch.long)]
+    "labels",
+    [torch.zeros(3), torch.zeros(3, 5, dtype=torch.bool), torch.zeros(2, 4), torch.zeros(3, 4, dtype=torch.long)],
 )
 def test_other_labels_are_told(labels):
     with pytest.raises(ValueError, match="labels: expected class indices"):
@@ -71,12 +76,17 @@ def test_other_labels_are_told(labels):
 
 
 def test_concordance():
-    x, y = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
+    x, y = (
+        torch.randn(50, 2, generator=torch.Generator().manual_seed(0)),
+        torch.randn(50, 2, generator=torch.Generator().manual_seed(1)),
+    )
     written_out = []
     for i in range(2):
         a, b = x[:, i], y[:, i]
         covariance = ((a - a.mean()) * (b - b.mean())).mean()
-        written_out.append(1 - 2 * covariance / (a.var(unbiased=False) + b.var(unbiased=False) + (a.mean() - b.mean()) ** 2))
+        written_out.append(
+            1 - 2 * covariance / (a.var(unbiased=False) + b.var(unbiased=False) + (a.mean() - b.mean()) ** 2)
+        )
     torch.testing.assert_close(concordance_loss(x, y), torch.stack(written_out).mean())
     assert concordance_loss(y, y) < 1e-5
     half = y.clone()

@@ -49,7 +49,14 @@ def test_columns_go_by_several_names_in_any_case(folder):
     text = "Sr No.,File,Label,Utterance,Speaker_ID,Dialogue ID,Utterance-ID,LANG\n1,audio/a.wav,joy,hi,S,D,7,de\n"
     manifest = read_manifest(table(folder, text))
     row = manifest.rows[0]
-    assert (row.emotion, row.text, row.speaker, row.dialogue, row.turn, row.language) == ("joy", "hi", "S", "D", 7, "de")
+    assert (row.emotion, row.text, row.speaker, row.dialogue, row.turn, row.language) == (
+        "joy",
+        "hi",
+        "S",
+        "D",
+        7,
+        "de",
+    )
     assert row.path == folder / "audio/a.wav" and manifest.ignored == ("Sr No.",)
 
 
@@ -60,7 +67,11 @@ def test_a_column_of_the_fields_own_name_comes_before_its_synonyms(folder):
 
 def test_utterance_names_are_no_turns_but_bad_turns_are_told(folder):
     manifest = read_manifest(table(folder, "text,utterance_id\nhi,Ses01F_000\nho,Ses01F_001\n"))
-    assert [row.turn for row in manifest.rows] == [None, None] and manifest.errors == () and manifest.ignored == ("utterance_id",)
+    assert (
+        [row.turn for row in manifest.rows] == [None, None]
+        and manifest.errors == ()
+        and manifest.ignored == ("utterance_id",)
+    )
     manifest = read_manifest(table(folder, "text,turn\nhi,first\nho,2.5\nhe,3.0\n"))
     assert [row.turn for row in manifest.rows] == [3]
     assert "line 2, turn: expected a number, got 'first'" in errors_of(manifest)[0]
@@ -94,7 +105,9 @@ def test_utterance_names_are_no_turns_but_bad_turns_are_told(folder):
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named_and_costs_only_itself(folder, cells, message):
-    manifest = read_manifest(table(folder, f"path,emotion,start,end,votes\naudio/a.wav,joy,,,\n{cells}\naudio/c.wav,joy,,,\n"))
+    manifest = read_manifest(
+        table(folder, f"path,emotion,start,end,votes\naudio/a.wav,joy,,,\n{cells}\naudio/c.wav,joy,,,\n")
+    )
     assert [row.name for row in manifest.rows] == ["audio/a.wav", "audio/c.wav"]
     assert len(manifest.errors) == 1 and errors_of(manifest)[0].startswith(f"manifest.csv, {message}")
 
@@ -102,15 +115,29 @@ def test_a_bad_row_is_named_and_costs_only_itself(folder, cells, message):
 def test_every_kind_of_bad_row_at_once(folder):
     good = [f"audio/{name}.wav,joy,\n" for name in "abc"]
     text = (
-        "path,emotion,start\n" + good[0] + 'x.wav,joy,\naudio/d.wav,"joy,\n' + good[1] + ",joy,\naudio/e.wav,joy,late\n" + good[0] + good[2]
+        "path,emotion,start\n"
+        + good[0]
+        + 'x.wav,joy,\naudio/d.wav,"joy,\n'
+        + good[1]
+        + ",joy,\naudio/e.wav,joy,late\n"
+        + good[0]
+        + good[2]
     )
     manifest = read_manifest(table(folder, text))
     assert [row.name for row in manifest.rows] == ["audio/a.wav", "audio/b.wav", "audio/c.wav"]
-    assert [error.what.split(", ")[1] for error in manifest.errors] == ["line 3", "line 4", "line 6", "line 7", "line 8"]
+    assert [error.what.split(", ")[1] for error in manifest.errors] == [
+        "line 3",
+        "line 4",
+        "line 6",
+        "line 7",
+        "line 8",
+    ]
 
 
 def test_lines_are_counted_through_texts_of_several_lines(folder):
-    manifest = read_manifest(table(folder, 'text,emotion\r\n\r\n"one\r\ntwo",joy\r\n"three ""3""\u2028",anger\r\n,joy\r\n'))
+    manifest = read_manifest(
+        table(folder, 'text,emotion\r\n\r\n"one\r\ntwo",joy\r\n"three ""3""\u2028",anger\r\n,joy\r\n')
+    )
     assert [(row.text, row.place) for row in manifest.rows] == [
         ("one\r\ntwo", "manifest.csv, line 3"),
         ('three "3"', "manifest.csv, line 5"),
@@ -119,8 +146,14 @@ def test_lines_are_counted_through_texts_of_several_lines(folder):
 
 
 def test_parts_of_a_recording_are_rows_of_their_own(folder):
-    manifest = read_manifest(table(folder, "path,start,end\naudio/a.wav,0,1\naudio/a.wav,1,2\naudio/a.wav,1,\naudio/a.wav,1.0,2.0\n"))
-    assert [row.name for row in manifest.rows] == ["audio/a.wav[0.000-1.000]", "audio/a.wav[1.000-2.000]", "audio/a.wav[1.000-]"]
+    manifest = read_manifest(
+        table(folder, "path,start,end\naudio/a.wav,0,1\naudio/a.wav,1,2\naudio/a.wav,1,\naudio/a.wav,1.0,2.0\n")
+    )
+    assert [row.name for row in manifest.rows] == [
+        "audio/a.wav[0.000-1.000]",
+        "audio/a.wav[1.000-2.000]",
+        "audio/a.wav[1.000-]",
+    ]
     assert len(manifest.errors) == 1
 
 
@@ -161,7 +194,9 @@ def test_two_rows_with_one_id(tmp_path):
     table.write_text("id,text,emotion\nu1,Hello.,joy\nu2,Oh.,anger\nu1,No!,anger\n")
     manifest = read_manifest(table)
     assert [row.id for row in manifest.rows] == ["u1", "u2"]
-    assert str(manifest.errors[0]).startswith("manifest.csv, line 4, id: expected an id of its own, got 'u1', as in line 2")
+    assert str(manifest.errors[0]).startswith(
+        "manifest.csv, line 4, id: expected an id of its own, got 'u1', as in line 2"
+    )
 
 
 def test_ids_that_whole_dialogues_share_name_no_rows(tmp_path):
@@ -237,7 +272,9 @@ def test_one_row_of_another_encoding_costs_only_itself(tmp_path):
     path.write_bytes("text\nsüß\n".encode() + "grün\n".encode("latin-1") + b"rot\n")
     manifest = read_manifest(path)
     assert [row.text for row in manifest.rows] == ["süß", "rot"]
-    assert errors_of(manifest) == ["manifest.csv, line 3, text: expected UTF-8, got bytes of another encoding; save the file as UTF-8"]
+    assert errors_of(manifest) == [
+        "manifest.csv, line 3, text: expected UTF-8, got bytes of another encoding; save the file as UTF-8"
+    ]
 
 
 def test_a_byte_order_mark_and_semicolons_are_what_spreadsheets_write(folder):
@@ -246,8 +283,14 @@ def test_a_byte_order_mark_and_semicolons_are_what_spreadsheets_write(folder):
 
 
 def test_tab_separated_texts_need_no_quotes(folder):
-    manifest = read_manifest(table(folder, 'text\temotion\n"Hi," he said\tjoy\n"never closed\tanger\n"a\tb"\tfear\n', "m.tsv"))
-    assert [(row.text, row.emotion) for row in manifest.rows] == [('"Hi," he said', "joy"), ('"never closed', "anger"), ("a\tb", "fear")]
+    manifest = read_manifest(
+        table(folder, 'text\temotion\n"Hi," he said\tjoy\n"never closed\tanger\n"a\tb"\tfear\n', "m.tsv")
+    )
+    assert [(row.text, row.emotion) for row in manifest.rows] == [
+        ('"Hi," he said', "joy"),
+        ('"never closed', "anger"),
+        ("a\tb", "fear"),
+    ]
 
 
 def test_json_lines(folder):
@@ -263,19 +306,31 @@ def test_json_lines(folder):
     manifest = read_manifest(table(folder, "\n".join(lines), "m.jsonl"))
     first, second = manifest.rows
     assert (first.speaker, first.votes, first.label) == ("7", {"joy": 2.0, "anger": 1.0}, "joy")
-    assert (second.text, second.arousal, second.valence, second.place) == ("nur Text: schön", None, 2.0, "m.jsonl, line 4")
+    assert (second.text, second.arousal, second.valence, second.place) == (
+        "nur Text: schön",
+        None,
+        2.0,
+        "m.jsonl, line 4",
+    )
     assert [error.what for error in manifest.errors] == ["m.jsonl, line 2", "m.jsonl, line 3", "m.jsonl, line 5, text", "m.jsonl, line 6, text", "m.jsonl, line 7, arousal"]  # fmt: skip
 
 
 def test_a_json_list_is_read_too(folder):
     manifest = read_manifest(table(folder, json.dumps([{"text": "a"}, 3, {"text": "b", "split": "dev"}]), "m.json"))
-    assert [(row.text, row.split, row.place) for row in manifest.rows] == [("a", None, "m.json, row 1"), ("b", "dev", "m.json, row 3")]
+    assert [(row.text, row.split, row.place) for row in manifest.rows] == [
+        ("a", None, "m.json, row 1"),
+        ("b", "dev", "m.json, row 3"),
+    ]
     assert manifest.errors[0].what == "m.json, row 2"
 
 
 def test_a_key_that_one_object_writes_otherwise_is_told(tmp_path):
     lines = [json.dumps({"text": f"text {n}", "emotion": "joy", "extra": 1}) for n in range(6)]
-    lines += [json.dumps({"text": "typo", "emotoin": "joy"}), json.dumps({"text": "other", "label": "joy"}), json.dumps({"text": "none"})]
+    lines += [
+        json.dumps({"text": "typo", "emotoin": "joy"}),
+        json.dumps({"text": "other", "label": "joy"}),
+        json.dumps({"text": "none"}),
+    ]
     manifest = read_manifest(table(tmp_path, "\n".join(lines), "m.jsonl"))
     assert len(manifest.rows) == 7 and [row.text for row in manifest.rows if row.emotion is None] == ["none"]
     assert [str(error) for error in manifest.errors] == [
@@ -286,7 +341,10 @@ def test_a_key_that_one_object_writes_otherwise_is_told(tmp_path):
 
 def test_parquet_says_the_same_as_csv(folder):
     pandas = pytest.importorskip("pandas")
-    path = table(folder, "path,emotion,speaker,start,end,extra\naudio/a.wav,joy,1,0.5,1,x\naudio/b.wav,,,,,y\nc.wav,anger,2,,,z\n")
+    path = table(
+        folder,
+        "path,emotion,speaker,start,end,extra\naudio/a.wav,joy,1,0.5,1,x\naudio/b.wav,,,,,y\nc.wav,anger,2,,,z\n",
+    )
     pandas.read_csv(path).to_parquet(folder / "m.parquet")
     csv, parquet = read_manifest(path), read_manifest(folder / "m.parquet")
     assert parquet.rows == csv.rows and len(parquet.rows) == 2 and parquet.ignored == ("extra",)
@@ -300,7 +358,9 @@ def test_parquet_with_votes_and_with_recordings_inside(tmp_path):
 
     pq.write_table(pa.table({"text": ["a", "b"], "votes": [{"joy": 1}, {"fear": 2}]}), tmp_path / "votes.parquet")
     assert [row.votes for row in read_manifest(tmp_path / "votes.parquet").rows] == [{"joy": 1.0}, {"fear": 2.0}]
-    pq.write_table(pa.table({"text": ["a"], "audio": [{"bytes": b"RIFF", "path": "a.wav"}]}), tmp_path / "inside.parquet")
+    pq.write_table(
+        pa.table({"text": ["a"], "audio": [{"bytes": b"RIFF", "path": "a.wav"}]}), tmp_path / "inside.parquet"
+    )
     with pytest.raises(InputError, match="expected paths of recordings, got the column audio of struct"):
         read_manifest(tmp_path / "inside.parquet")
     pq.write_table(pa.table({"sound": ["a"]}), tmp_path / "neither.parquet")
@@ -317,10 +377,15 @@ def test_columns_of_any_name_are_read_with_one_option(tmp_path):
         soundfile.write(tmp_path / name, [0.0] * 800, 16_000)
     table = tmp_path / "odd.csv"
     table.write_text("wav_name;emo_code;who\na.wav;joy;Ann\nb.wav;anger;Bo\n")
-    with pytest.raises(InputError, match=r"columns wav_name, emo_code, who; say which it is: --columns path=wav_name emotion=emo_code"):
+    with pytest.raises(
+        InputError, match=r"columns wav_name, emo_code, who; say which it is: --columns path=wav_name emotion=emo_code"
+    ):
         read_manifest(table)
     rows = read_manifest(table, columns={"path": "wav_name", "emotion": "emo_code", "speaker": "who"}).rows
-    assert [(row.path.name, row.emotion, row.speaker) for row in rows] == [("a.wav", "joy", "Ann"), ("b.wav", "anger", "Bo")]
+    assert [(row.path.name, row.emotion, row.speaker) for row in rows] == [
+        ("a.wav", "joy", "Ann"),
+        ("b.wav", "anger", "Bo"),
+    ]
     with pytest.raises(InputError, match=r"expected a column 'wave'.*it has wav_name"):
         read_manifest(table, columns={"path": "wave"})
     with pytest.raises(InputError, match="did you mean 'emotion'"):
@@ -330,11 +395,15 @@ def test_columns_of_any_name_are_read_with_one_option(tmp_path):
 def test_an_unknown_column_of_emotions_is_pointed_out(folder):
     manifest = read_manifest(table(folder, "path,felt\naudio/a.wav,happy\naudio/b.wav,sad\n"))
     assert manifest.rows[0].emotion is None and manifest.ignored == ("felt",)
-    assert manifest.notes == ("manifest.csv has no column of emotions by name, but 'felt' seems to hold some: --columns emotion=felt",)
+    assert manifest.notes == (
+        "manifest.csv has no column of emotions by name, but 'felt' seems to hold some: --columns emotion=felt",
+    )
     assert read_manifest(table(folder, "path,emotion\naudio/a.wav,happy\n")).notes == ()
     pandas = pytest.importorskip("pandas")
     pandas.DataFrame({"wav name": ["a.wav"], "felt": ["joy"], "n": [1]}).to_parquet(folder / "m.parquet")
-    with pytest.raises(InputError, match="got the columns wav name, felt, n; say which it is: --columns path='wav name' emotion=felt"):
+    with pytest.raises(
+        InputError, match="got the columns wav name, felt, n; say which it is: --columns path='wav name' emotion=felt"
+    ):
         read_manifest(folder / "m.parquet")
 
 

@@ -30,7 +30,9 @@ def random_pair(seed, size=None, classes=None):
     generator = np.random.default_rng(seed)
     classes = classes or int(generator.integers(1, 12))
     size = size or int(generator.integers(1, 60))
-    used = generator.permutation(classes)[: generator.integers(1, classes + 1)]  # the others occur nowhere in the references
+    used = generator.permutation(classes)[
+        : generator.integers(1, classes + 1)
+    ]  # the others occur nowhere in the references
     return generator.choice(used, size), generator.integers(0, classes, size), classes
 
 
@@ -47,7 +49,9 @@ def test_as_scikit_learn_counts(seed):
         "weighted_f1": metrics.f1_score(true, guessed, average="weighted"),
     }
     assert scores(true, guessed, classes) == pytest.approx(expected, abs=1e-12)
-    assert np.array_equal(confusion_matrix(true, guessed, classes), metrics.confusion_matrix(true, guessed, labels=range(classes)))
+    assert np.array_equal(
+        confusion_matrix(true, guessed, classes), metrics.confusion_matrix(true, guessed, labels=range(classes))
+    )
 
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30)
@@ -68,7 +72,9 @@ def test_scores_do_not_depend_on_the_order_of_clips_or_classes(pairs, renamed):
 def test_ua_does_not_mind_how_often_a_class_occurs_and_accuracy_does():
     true, guessed = [0] * 9 + [1], [0] * 10
     assert accuracy(true, guessed) == 0.9 and unweighted_average_recall(true, guessed) == 0.5
-    assert macro_f1(true, guessed) == pytest.approx(9 / 19) and weighted_f1(true, guessed) == pytest.approx(0.9 * 18 / 19)
+    assert macro_f1(true, guessed) == pytest.approx(9 / 19) and weighted_f1(true, guessed) == pytest.approx(
+        0.9 * 18 / 19
+    )
 
 
 def test_a_single_clip():
@@ -115,7 +121,9 @@ def test_concordance_as_written_out(seed):
 
 def test_concordance_knows_shift_and_scale():
     x = np.array([1.0, 2.0, 4.0])
-    assert concordance_correlation(x, x) == pytest.approx(1) and concordance_correlation(x, -x + 2 * x.mean()) == pytest.approx(-1)
+    assert concordance_correlation(x, x) == pytest.approx(1) and concordance_correlation(
+        x, -x + 2 * x.mean()
+    ) == pytest.approx(-1)
     assert concordance_correlation(x, x + 1) < 1 and concordance_correlation(x, 2 * x) < 1
     assert concordance_correlation(x, [5.0, 5.0, 5.0]) == 0 and concordance_correlation([1.0], [2.0]) == 0
     assert np.isnan(concordance_correlation([2.0, 2.0], [2.0, 2.0]))
@@ -129,13 +137,21 @@ def test_what_does_not_vary_agrees_with_nothing_however_its_variance_is_rounded(
     assert concordance_correlation(same, [2 * value] * count) == 0.0
     assert np.isnan(concordance_correlation(same, [*same[1:], float("nan")]))  # a prediction that is NaN
     if count > 1:
-        assert concordance_correlation([*same[1:], 2 * value], same) == 0.0 == concordance_correlation(same, [*same[1:], 2 * value])
+        assert (
+            concordance_correlation([*same[1:], 2 * value], same)
+            == 0.0
+            == concordance_correlation(same, [*same[1:], 2 * value])
+        )
 
 
 def test_concordance_leaves_out_what_nobody_annotated():
     nan = float("nan")
-    assert concordance_correlation([1, nan, 2, 3], [2, 9, 2, 4]) == pytest.approx(concordance_correlation([1, 2, 3], [2, 2, 4]))
-    assert np.isnan(concordance_correlation([1, 2, 3], [2, nan, 4]))  # a prediction that is NaN is no missing annotation
+    assert concordance_correlation([1, nan, 2, 3], [2, 9, 2, 4]) == pytest.approx(
+        concordance_correlation([1, 2, 3], [2, 2, 4])
+    )
+    assert np.isnan(
+        concordance_correlation([1, 2, 3], [2, nan, 4])
+    )  # a prediction that is NaN is no missing annotation
     with pytest.raises(InputError, match="none that is not NaN"):
         concordance_correlation([nan], [1.0])
 
@@ -198,7 +214,9 @@ def test_calibration_error_as_written_out(seed):
     assert all(np.isnan(each["accuracy"]) and np.isnan(each["confidence"]) for each in curve if not each["count"])
     assert all(each["lower"] < each["confidence"] <= each["upper"] + 1e-12 for each in curve if each["count"])
     right = (probabilities.argmax(1) == true).mean()
-    assert sum(each["count"] * each["accuracy"] for each in curve if each["count"]) / len(true) == pytest.approx(right, abs=1e-9)
+    assert sum(each["count"] * each["accuracy"] for each in curve if each["count"]) / len(true) == pytest.approx(
+        right, abs=1e-9
+    )
 
 
 def test_calibration_error_of_one_bin_is_confidence_minus_accuracy_and_edges_belong_below():
@@ -230,7 +248,9 @@ def test_risk_does_not_depend_on_the_order_of_clips(seed, random):
     true, probabilities = random_probabilities(seed, ties=True)
     order = list(range(len(true)))
     random.shuffle(order)
-    np.testing.assert_allclose(risk_coverage(true[order], probabilities[order])[1], risk_coverage(true, probabilities)[1], atol=1e-12)
+    np.testing.assert_allclose(
+        risk_coverage(true[order], probabilities[order])[1], risk_coverage(true, probabilities)[1], atol=1e-12
+    )
 
 
 def test_the_surer_a_model_is_where_it_is_right_the_smaller_the_area():
@@ -239,7 +259,9 @@ def test_the_surer_a_model_is_where_it_is_right_the_smaller_the_area():
     assert area_under_risk_coverage([0, 0, 1], sure_where_right) < area_under_risk_coverage([0, 0, 1], sure_where_wrong)
 
 
-@pytest.mark.parametrize("function", [expected_calibration_error, reliability_curve, risk_coverage, area_under_risk_coverage])
+@pytest.mark.parametrize(
+    "function", [expected_calibration_error, reliability_curve, risk_coverage, area_under_risk_coverage]
+)
 @pytest.mark.parametrize(
     ("true", "probabilities", "message"),
     [
@@ -312,7 +334,9 @@ def test_the_interval_is_that_of_resampled_speakers():
     assert low < right.mean() < high
     assert (low, high) == bootstrap_interval(lambda rows: right[rows].mean(), [f"s{s}" for s in speakers], seed=1)
     by_clip = bootstrap_interval(lambda rows: right[rows].mean(), np.arange(240), seed=1)
-    assert by_clip[1] - by_clip[0] < (high - low) / 2  # clips of a speaker are alike: taking them as independent promises too much
+    assert (
+        by_clip[1] - by_clip[0] < (high - low) / 2
+    )  # clips of a speaker are alike: taking them as independent promises too much
     narrow = bootstrap_interval(lambda rows: right[rows].mean(), speakers, level=0.5, seed=1)
     assert low < narrow[0] < narrow[1] < high
     # written out
@@ -346,7 +370,10 @@ def test_a_centred_interval_holds_a_figure_that_resamples_make_worse():
     assert centred[0] <= ece(np.arange(60)) <= centred[1] and centred[0] < plain[0]
     assert centred[1] - centred[0] == pytest.approx(plain[1] - plain[0])
     values = generator.standard_normal(60)  # of a mean, which resamples do not shift, nothing changes but noise
-    one, other = (bootstrap_interval(lambda rows: values[rows].mean(), np.arange(60), centred=c, resamples=2000) for c in (False, True))
+    one, other = (
+        bootstrap_interval(lambda rows: values[rows].mean(), np.arange(60), centred=c, resamples=2000)
+        for c in (False, True)
+    )
     assert one == pytest.approx(other, abs=0.02)
 
 
@@ -368,12 +395,18 @@ def test_shells_combine(tmp_path):
     expected = scores(true, guessed, 4) | {
         "ece": expected_calibration_error(true, probabilities), "ccc": concordance_correlation(true, guessed), "aurc": area_under_risk_coverage(true, probabilities),
     }  # fmt: skip
-    assert combined.compute(references=true, predictions=guessed, probabilities=probabilities) == pytest.approx(expected, abs=1e-12)
+    assert combined.compute(references=true, predictions=guessed, probabilities=probabilities) == pytest.approx(
+        expected, abs=1e-12
+    )
     for part in (slice(0, 13), slice(13, 30)):
         combined.add_batch(references=true[part], predictions=guessed[part], probabilities=probabilities[part])
     assert combined.compute() == pytest.approx(expected, abs=1e-12)
-    two = evaluate.combine([as_evaluate_metric("ua", cache_dir=str(tmp_path)), as_evaluate_metric("macro_f1", cache_dir=str(tmp_path))])
-    assert two.compute(references=true, predictions=guessed) == pytest.approx({name: expected[name] for name in ("ua", "macro_f1")})
+    two = evaluate.combine(
+        [as_evaluate_metric("ua", cache_dir=str(tmp_path)), as_evaluate_metric("macro_f1", cache_dir=str(tmp_path))]
+    )
+    assert two.compute(references=true, predictions=guessed) == pytest.approx(
+        {name: expected[name] for name in ("ua", "macro_f1")}
+    )
 
 
 def test_each_shell_gives_what_its_function_gives():

@@ -40,21 +40,44 @@ def test_of_a_model_of_which_nothing_is_known_nothing_is_claimed(tmp_path):
 
 
 def test_a_card_says_what_the_configuration_knows(tmp_path):
-    fields = {"weights_license": "cc-by-nc-sa-4.0", "text_languages": ["en", "no"], "trained_modalities": ["text"], "transcriber": "base"}
+    fields = {
+        "weights_license": "cc-by-nc-sa-4.0",
+        "text_languages": ["en", "no"],
+        "trained_modalities": ["text"],
+        "transcriber": "base",
+    }
     model = tiny_model(labels=("calm", "urgent"), dimensions=["valence"], **fields)
     model.save_pretrained(tmp_path)
     card = loaded(tmp_path)
-    assert card.data.license == "cc-by-nc-sa-4.0" and card.data.language == ["en", "no"]  # Norwegian, which YAML takes for a refusal
+    assert card.data.license == "cc-by-nc-sa-4.0" and card.data.language == [
+        "en",
+        "no",
+    ]  # Norwegian, which YAML takes for a refusal
     details = section(card, "Model details")
-    for words in ("cc-by-nc-sa-4.0, inherited from the weights", "**Learned from:** text.", "heard by Whisper base", "with valence"):
+    for words in (
+        "cc-by-nc-sa-4.0, inherited from the weights",
+        "**Learned from:** text.",
+        "heard by Whisper base",
+        "with valence",
+    ):
         assert words in details
-    assert "Classes: calm, urgent." in card.text and 'predict(text="' in section(card, "How to get started with the model")
+    assert "Classes: calm, urgent." in card.text and 'predict(text="' in section(
+        card, "How to get started with the model"
+    )
 
 
 def test_law_and_what_it_is_not_for(tmp_path):
     tiny_model().save_pretrained(tmp_path)
     said = section(loaded(tmp_path), "Out-of-scope use and law")
-    for words in ("decisions about people", "lie detection", "medical use", "2024/1689", "Article 5(1)(f)", "Article 50(3)", "workplace"):
+    for words in (
+        "decisions about people",
+        "lie detection",
+        "medical use",
+        "2024/1689",
+        "Article 5(1)(f)",
+        "Article 50(3)",
+        "workplace",
+    ):
         assert words in said
 
 
@@ -96,7 +119,10 @@ def test_branches_from_the_hub_are_the_base_models_and_folders_are_not(tmp_path,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     config = tiny_config()
-    config.audio_config._name_or_path, config.text_config._name_or_path = "facebook/wav2vec2-base", "google-bert/bert-base-uncased"
+    config.audio_config._name_or_path, config.text_config._name_or_path = (
+        "facebook/wav2vec2-base",
+        "google-bert/bert-base-uncased",
+    )
     assert card_metadata(config).base_model == ["facebook/wav2vec2-base", "google-bert/bert-base-uncased"]
     for name in ("/home/ann/models/wav2vec2", "runs/mine", "./x", "a/b/c", "", "a b/c"):
         config.audio_config._name_or_path = name
@@ -104,7 +130,9 @@ def test_branches_from_the_hub_are_the_base_models_and_folders_are_not(tmp_path,
     facts = CardFacts(started_from=Source("me/old", hub=True))
     assert card_metadata(config, facts).base_model == ["me/old"]
     assert card_metadata(config, facts, model_id="me/old").base_model is None  # not of itself
-    assert card_metadata(config, CardFacts(started_from=Source("run/best"))).base_model == ["google-bert/bert-base-uncased"]
+    assert card_metadata(config, CardFacts(started_from=Source("run/best"))).base_model == [
+        "google-bert/bert-base-uncased"
+    ]
     assert card_metadata(config, CardFacts(started_from=Source("me/x](https://evil)", hub=True))).base_model == [
         "google-bert/bert-base-uncased"
     ]
@@ -154,13 +182,21 @@ def test_the_card_of_transformers_trainer_gives_way_to_ours(tmp_path):
     trainer.create_model_card(model_name="mine", license=model.config.weights_license)  # what the docs advise
     card = tmp_path / "README.md"
     assert ModelCard.load(card).data.license == "cc-by-nc-sa-4.0"
-    card.write_text(re.sub(r"<!--.*?-->", "", card.read_text(), flags=re.DOTALL))  # what Trainer asks of whoever edits it
+    card.write_text(
+        re.sub(r"<!--.*?-->", "", card.read_text(), flags=re.DOTALL)
+    )  # what Trainer asks of whoever edits it
     model.save_pretrained(tmp_path)
     assert "Training hyperparameters" in card.read_text()
 
 
 def test_the_checker_finds_faults():
-    good = {"library_name": "multimodal_ser", "pipeline_tag": "audio-classification", "tags": ["a"], "license": "mit", "language": ["en"]}
+    good = {
+        "library_name": "multimodal_ser",
+        "pipeline_tag": "audio-classification",
+        "tags": ["a"],
+        "license": "mit",
+        "language": ["en"],
+    }
     assert faults(good) == []
     for changed in (
         {"license": "MIT License"}, {"license": "other"}, {"license_name": "mine"}, {"language": ["English"]}, {"language": []}, {"language": [False]},
@@ -191,7 +227,11 @@ def test_a_report_fills_metadata_and_tables(tmp_path):
     metadata = card.data.to_dict()
     [index] = metadata["model-index"]
     [result] = index["results"]
-    assert index["name"] == "my-emotions" and result["dataset"]["type"] == "ravdess" and metadata["metrics"] == ["accuracy", "f1", "recall"]
+    assert (
+        index["name"] == "my-emotions"
+        and result["dataset"]["type"] == "ravdess"
+        and metadata["metrics"] == ["accuracy", "f1", "recall"]
+    )
     assert {(each["name"], each["value"]) for each in result["metrics"] if each["type"] == "recall"} == {
         ("UA, recording and words", 0.6789), ("UA, recording alone", 0.6123), ("UA, words alone", 0.5234),
         ("UA, recording and recognised words", 0.6543),
@@ -208,8 +248,13 @@ def test_a_report_fills_metadata_and_tables(tmp_path):
     assert rows[0].startswith(
         "| **this model** | recording alone | 60 | 61.2 [57.2 to 65.2] | 62.2 [56.2 to 67.2] | 59.2 | 60.2 [40.0 to 90.0] | 7.3 [1.0 to 12.0] |"
     )
-    assert "| majority | nothing | 60 | 33.3 [33.3 to 33.3] |" in said and "Whisper base, word error rate 12.3 %" in said
-    assert "| valence | 0.432 [0.300 to 0.550] |" in said and "Leak: 2 voices in train and test (30 of 60 rows of test)." in said
+    assert (
+        "| majority | nothing | 60 | 33.3 [33.3 to 33.3] |" in said and "Whisper base, word error rate 12.3 %" in said
+    )
+    assert (
+        "| valence | 0.432 [0.300 to 0.550] |" in said
+        and "Leak: 2 voices in train and test (30 of 60 rows of test)." in said
+    )
     assert "The report names the model run/best." in said and "4 speakers are few" in said
     assert "| recording alone | gender | female | 31 | 61.2 |" in section(card, "Bias, risks and limitations")
     only_what_is_known(card, tmp_path, facts)
@@ -246,7 +291,10 @@ def test_several_reports_stand_side_by_side_and_the_same_one_once(tmp_path):
     again = facts_from_report(REPORT | {"labels": ["anger", "happiness"]})
     other = facts_from_report(REPORT | {"data": REPORT["data"] | {"data_hash": "cd" * 32}})
     both = one | again | other
-    assert [entry.data_hash[:2] for entry in both.evaluation] == ["ab", "cd"] and both.evaluation[0].labels == ["anger", "happiness"]
+    assert [entry.data_hash[:2] for entry in both.evaluation] == ["ab", "cd"] and both.evaluation[0].labels == [
+        "anger",
+        "happiness",
+    ]
     model = tiny_model()
     model.save_pretrained(tmp_path)
     save_model_card(model, tmp_path, both)
@@ -272,9 +320,9 @@ def test_a_report_that_is_not_there_is_told(tmp_path):
 
 
 def test_names_behind_colons_are_left_out():
-    assert unnamed("fold 2: not refused, but worth knowing: 2 sentences in train and test (3 of 4 rows of test): I love Ann., No.") == (
-        "fold 2: 2 sentences in train and test (3 of 4 rows of test)"
-    )
+    assert unnamed(
+        "fold 2: not refused, but worth knowing: 2 sentences in train and test (3 of 4 rows of test): I love Ann., No."
+    ) == ("fold 2: 2 sentences in train and test (3 of 4 rows of test)")
     assert unnamed("only the folds 1, 2 were run") == "only the folds 1, 2 were run"
 
 
@@ -289,9 +337,15 @@ def test_temperatures_and_label_sets_are_shown_with_what_they_mean(tmp_path, cap
     save_model_card(model, tmp_path, facts)
     card = loaded(tmp_path)
     said = section(card, "Calibration")
-    assert "| recording alone | 0.933 | 240 rows, 4 speakers | 6.9 before, 6.4 after, 5.4 [5.1 to 13.0] on speakers left out |" in said
+    assert (
+        "| recording alone | 0.933 | 240 rows, 4 speakers | 6.9 before, 6.4 after, 5.4 [5.1 to 13.0] on speakers left out |"
+        in said
+    )
     assert "| words alone | 1 | not recorded | not measured |" in said and "logits are divided" in said
-    assert "| recording alone | 90 | 0.892 | labels that are probable enough by themselves (lac) | native | 88.8 [80.8 to 96.7] |" in said
+    assert (
+        "| recording alone | 90 | 0.892 | labels that are probable enough by themselves (lac) | native | 88.8 [80.8 to 96.7] |"
+        in said
+    )
     assert "for one speaker, one emotion or other recordings it may be less" in " ".join(said.split())
     only_what_is_known(card, tmp_path, facts)
     assert cli.main(["info", "--model", str(tmp_path)]) == 0
@@ -305,7 +359,9 @@ def test_temperatures_changed_since_take_what_was_measured_of_them_along(tmp_pat
     model.save_pretrained(tmp_path / "a")
     save_model_card(model, tmp_path / "a", facts_from_calibration(CALIBRATION) | facts_from_report(REPORT))
     again = MultimodalEmotionClassifier.from_pretrained(tmp_path / "a", whisper=None)
-    assert facts_of(again).calibration["audio"].rows == 240 and "ece" in facts_of(again).evaluation[0].systems[0].figures
+    assert (
+        facts_of(again).calibration["audio"].rows == 240 and "ece" in facts_of(again).evaluation[0].systems[0].figures
+    )
     again.config.temperature = {"both": 1.0, "audio": 2.0, "text": 1.0}
     again.save_pretrained(tmp_path / "b")
     card = loaded(tmp_path / "b")

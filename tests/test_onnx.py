@@ -46,7 +46,13 @@ def slim(audio, text="bert", **fields):
 def agree(wanted, got, tolerance=1e-4):
     assert len(wanted) == len(got)
     for a, b in zip(wanted, got, strict=True):
-        assert (a.label, a.modalities, a.duration, a.windows, a.notes) == (b.label, b.modalities, b.duration, b.windows, b.notes)
+        assert (a.label, a.modalities, a.duration, a.windows, a.notes) == (
+            b.label,
+            b.modalities,
+            b.duration,
+            b.windows,
+            b.notes,
+        )
         assert b.probabilities == pytest.approx(a.probabilities, abs=tolerance)
 
 
@@ -97,13 +103,29 @@ def test_shipped_checkpoint(shipped, folder):
     exported = OnnxEmotionClassifier.from_pretrained(folder, whisper=None)
     assert exported.labels == shipped.labels
     same_answers(shipped, exported)
-    long = {"audio": np.concatenate([synthetic_speech(13.0, seed=1), np.zeros(8000, np.float32), synthetic_speech(21.0, seed=2)])}
-    words = {"text": "I am so very happy that we won this game today. " * 130}  # more than the text encoder holds at once
-    agree([shipped.predict(**long, **RATE), shipped.predict(**words)], [exported.predict(**long, **RATE), exported.predict(**words)])
+    long = {
+        "audio": np.concatenate(
+            [synthetic_speech(13.0, seed=1), np.zeros(8000, np.float32), synthetic_speech(21.0, seed=2)]
+        )
+    }
+    words = {
+        "text": "I am so very happy that we won this game today. " * 130
+    }  # more than the text encoder holds at once
+    agree(
+        [shipped.predict(**long, **RATE), shipped.predict(**words)],
+        [exported.predict(**long, **RATE), exported.predict(**words)],
+    )
     options = {"label_set": "ekman", "abstain_below": 0.99, "on_error": "skip"}
-    wanted, got = (model.predict([SPEECH[1], b"no audio"], ["so happy", None], **options, **RATE) for model in (shipped, exported))
+    wanted, got = (
+        model.predict([SPEECH[1], b"no audio"], ["so happy", None], **options, **RATE) for model in (shipped, exported)
+    )
     agree(wanted[:1], got[:1])
-    assert got[0].abstained and got[0].label_set == "ekman" and str(wanted[1]) == str(got[1]) and isinstance(got[1], InputError)
+    assert (
+        got[0].abstained
+        and got[0].label_set == "ekman"
+        and str(wanted[1]) == str(got[1])
+        and isinstance(got[1], InputError)
+    )
 
 
 def test_a_whisper_encoder_with_temperatures_and_dimensions(whisper_model, whisper_folder):
@@ -136,7 +158,9 @@ def test_families(audio, text, form, fields, tmp_path):
     if form == "both":
         same_answers(model, exported)
         return
-    agree(model.predict(SPEECH, modalities="audio", **RATE), exported.predict(SPEECH, **RATE))  # "auto" knows what there is a graph for
+    agree(
+        model.predict(SPEECH, modalities="audio", **RATE), exported.predict(SPEECH, **RATE)
+    )  # "auto" knows what there is a graph for
     with pytest.raises(InputError, match="expected a recording"):
         exported.predict(text="hello")
 
@@ -204,10 +228,15 @@ def test_the_command_line_runs_exports(shipped, folder, tmp_path, capsys):
 
     soundfile.write(clip := tmp_path / "clip.wav", SPEECH[1], 16_000, subtype="FLOAT")
     command = ["predict", str(clip), "--model", str(folder), "--format", "json", "--text", "so happy"]
-    for options, tolerance in (([], 1e-4), (["--dtype", "int8", "--device", "cpu", "--cache-dir", str(tmp_path)], 0.03)):
+    for options, tolerance in (
+        ([], 1e-4),
+        (["--dtype", "int8", "--device", "cpu", "--cache-dir", str(tmp_path)], 0.03),
+    ):
         assert main([*command, *options]) == 0
         [answer] = json.loads(capsys.readouterr().out)
-        assert answer["probabilities"] == pytest.approx(shipped.predict(clip, text="so happy").probabilities, abs=tolerance)
+        assert answer["probabilities"] == pytest.approx(
+            shipped.predict(clip, text="so happy").probabilities, abs=tolerance
+        )
     for wrong, told in (
         ([*command, "--dtype", "bfloat16"], "float32 or int8 of an export to ONNX, got bfloat16"),
         ([*command, "--device", "cuda"], "cpu of an export to ONNX, got cuda"),
@@ -292,7 +321,8 @@ def test_int8_is_smaller_and_near(shipped, folder):
 def test_int8_keeps_the_labels_of_real_clips(shipped, folder, data):
     clips = [
         load_audio(path)
-        for path in sorted((data / "ravdess" / "audio").glob("*-0[12]-15.flac")) + sorted((data / "ravdess" / "audio").glob("*-01-16.flac"))
+        for path in sorted((data / "ravdess" / "audio").glob("*-0[12]-15.flac"))
+        + sorted((data / "ravdess" / "audio").glob("*-01-16.flac"))
     ]
     assert len(clips) > 60
     exported = OnnxEmotionClassifier.from_pretrained(folder, int8=True, whisper=None)
@@ -310,7 +340,12 @@ def test_a_long_text_costs_its_neighbours_nothing(folder, shipped, monkeypatch):
             return session.run(names, inputs)
 
     monkeypatch.setattr(exported.graphs["both"], "session", Counted())
-    texts = ["so happy", "I am so very sad that we lost this game today. " * 60, "well", "I cannot wait to see you again"]
+    texts = [
+        "so happy",
+        "I am so very sad that we lost this game today. " * 60,
+        "well",
+        "I cannot wait to see you again",
+    ]
     agree(shipped.predict(text=texts), exported.predict(text=texts))
     assert [rows for rows, _ in sizes] == [1, 3] and sizes[0][1] > 512 and sizes[1][1] < 20
 
@@ -340,14 +375,18 @@ def test_without_torch_and_transformers(shipped, folder, tmp_path):
         assert not {"torch", "transformers"} & set(sys.modules)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(folder), str(tmp_path / "clip.wav")], capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(script), str(folder), str(tmp_path / "clip.wav")],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     got = json.loads(done.stdout)
     clip = str(tmp_path / "clip.wav")
     with_words = shipped.predict(clip, text="so happy", label_set="ekman")
     known = shipped.predict(clip, speaker=shipped.enroll([clip]))
-    for answer, wanted in zip(got[:7], [*[with_words] * 4, known, shipped.predict(text="so sad"), shipped.predict(clip)], strict=True):
+    for answer, wanted in zip(
+        got[:7], [*[with_words] * 4, known, shipped.predict(text="so sad"), shipped.predict(clip)], strict=True
+    ):
         assert answer["label"] == wanted.label and answer["modalities"] == list(wanted.modalities)
         assert answer["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-4)
     assert "no such file.wav" in got[7]
@@ -356,7 +395,9 @@ def test_without_torch_and_transformers(shipped, folder, tmp_path):
 def test_without_faster_whisper_it_goes_on_with_audio_alone(folder, monkeypatch):
     find_spec = onnx_module.importlib.util.find_spec
     monkeypatch.setattr(
-        onnx_module.importlib.util, "find_spec", lambda name, *rest: None if name == "faster_whisper" else find_spec(name, *rest)
+        onnx_module.importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "faster_whisper" else find_spec(name, *rest),
     )
     monkeypatch.setitem(sys.modules, "faster_whisper.vad", None)
     exported = OnnxEmotionClassifier.from_pretrained(folder)

@@ -55,8 +55,12 @@ def test_a_model_a_folder_and_a_hub_id_give_what_predict_gives(model, pipe, fold
     (cache / "refs" / "main").write_text(revision)
     (cache / "snapshots").mkdir()
     (cache / "snapshots" / revision).symlink_to(folder)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # peft would ask the Hub for an adapter all the same
-    by_id = pipeline(TASK, model="somebody/emotions", local_files_only=True, model_kwargs={"cache_dir": str(tmp_path / "hub")})
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HF_HUB_OFFLINE", True
+    )  # peft would ask the Hub for an adapter all the same
+    by_id = pipeline(
+        TASK, model="somebody/emotions", local_files_only=True, model_kwargs={"cache_dir": str(tmp_path / "hub")}
+    )
     assert close(by_id(given), expected)
 
 
@@ -96,16 +100,27 @@ def test_every_form_of_a_recording(model, pipe, tmp_path):
 def test_words_alone_and_the_turns_before_them(model, pipe):
     assert close(pipe({"text": "so very sad"}), model.predict(text="so very sad").probabilities)
     with_context = {"audio": CLIPS[0], "text": "not happy", "context": ["are you happy", "hello"]}
-    expected = model.predict(CLIPS[0], "not happy", sampling_rate=16000, context=["are you happy", "hello"]).probabilities
+    expected = model.predict(
+        CLIPS[0], "not happy", sampling_rate=16000, context=["are you happy", "hello"]
+    ).probabilities
     assert close(pipe(with_context), expected)
     assert not close(pipe({**with_context, "context": None}), expected)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_many_in_batches_are_as_one_by_one(pipe, workers):
-    inputs = [CLIPS[0], {"text": "hello you"}, {"audio": CLIPS[1], "text": "i am sad"}, CLIPS[2], synthetic_speech(2.0, seed=9)]
+    inputs = [
+        CLIPS[0],
+        {"text": "hello you"},
+        {"audio": CLIPS[1], "text": "i am sad"},
+        CLIPS[2],
+        synthetic_speech(2.0, seed=9),
+    ]
     one_by_one = [pipe(each) for each in inputs]
-    for answers in (pipe(inputs, batch_size=3, num_workers=workers), list(pipe((each for each in inputs), batch_size=2))):
+    for answers in (
+        pipe(inputs, batch_size=3, num_workers=workers),
+        list(pipe((each for each in inputs), batch_size=2)),
+    ):
         assert len(answers) == len(inputs)
         assert all(close(among, as_dict(alone)) for among, alone in zip(answers, one_by_one, strict=True))
         assert len({answer[0]["score"] for answer in answers}) == len(inputs)
@@ -117,14 +132,20 @@ def test_nothing_and_datasets(pipe, tmp_path):
     texts = ["hello you", None, "so sad"]
     for number, clip in enumerate(CLIPS):
         soundfile.write(tmp_path / f"{number}.wav", clip, 16000, subtype="FLOAT")
-    data = datasets.Dataset.from_dict({"audio": [str(tmp_path / f"{number}.wav") for number in range(3)], "text": texts})
+    data = datasets.Dataset.from_dict(
+        {"audio": [str(tmp_path / f"{number}.wav") for number in range(3)], "text": texts}
+    )
     data = data.cast_column("audio", datasets.Audio(decode=False))
     for given in (data, data.to_iterable_dataset()):
         answers = list(pipe(given, batch_size=2))
         assert len(answers) == 3
         for answer, clip, text in zip(answers, CLIPS, texts, strict=True):
             assert close(answer, as_dict(pipe({"audio": clip, "text": text})))
-    assert [type(answer).__name__ for answer in pipe(data.remove_columns("audio"), on_error="skip")] == ["list", "ValueError", "list"]
+    assert [type(answer).__name__ for answer in pipe(data.remove_columns("audio"), on_error="skip")] == [
+        "list",
+        "ValueError",
+        "list",
+    ]
 
 
 def test_what_is_not_of_this_pipeline_is_told(pipe, folder):
@@ -133,8 +154,12 @@ def test_what_is_not_of_this_pipeline_is_told(pipe, folder):
     with pytest.raises(ValueError, match=r'got text; words stand beside their recording, as \{"audio"'):
         pipe(CLIPS[0], text="hello you")
     config = Wav2Vec2Config(num_hidden_layers=1, hidden_size=16, num_attention_heads=2, intermediate_size=16)
-    with pytest.raises(ValueError, match="expected a MultimodalEmotionClassifier, got a Wav2Vec2ForSequenceClassification"):
-        pipeline(TASK, model=Wav2Vec2ForSequenceClassification(config), feature_extractor=pipe.processor.feature_extractor)
+    with pytest.raises(
+        ValueError, match="expected a MultimodalEmotionClassifier, got a Wav2Vec2ForSequenceClassification"
+    ):
+        pipeline(
+            TASK, model=Wav2Vec2ForSequenceClassification(config), feature_extractor=pipe.processor.feature_extractor
+        )
     assert close(pipeline(TASK, model=tiny_model(), processor=str(folder))(CLIPS[0]), as_dict(pipe(CLIPS[0])))
 
 
@@ -142,7 +167,9 @@ def test_a_long_recording_is_heard_in_parts(pipe, monkeypatch):
     long = np.concatenate([synthetic_speech(25.0, seed=seed) for seed in range(3)])  # three equal parts of 25 s
     parts = [as_dict(pipe(part)) for part in np.split(long, 3)]
     expected = {label: np.mean([part[label] for part in parts]) for label in parts[0]}
-    monkeypatch.setattr("multimodal_ser.model.pipeline.PARTS_AT_ONCE", 2)  # more parts than run through the model together
+    monkeypatch.setattr(
+        "multimodal_ser.model.pipeline.PARTS_AT_ONCE", 2
+    )  # more parts than run through the model together
     assert close(pipe(long), expected)
     among = pipe([CLIPS[0], long, CLIPS[1]], batch_size=3)
     assert close(among[1], expected) and close(among[2], as_dict(pipe(CLIPS[1])))
@@ -166,7 +193,9 @@ def test_one_bad_input_loses_no_other(pipe, tmp_path):
 
 
 def test_a_model_of_one_modality_is_shown_no_other(model):
-    audio_alone, text_alone = (pipeline(TASK, model=tiny_model(trained_modalities=[name])) for name in ("audio", "text"))
+    audio_alone, text_alone = (
+        pipeline(TASK, model=tiny_model(trained_modalities=[name])) for name in ("audio", "text")
+    )
     plain = pipeline(TASK, model=model)
     assert close(audio_alone({"audio": CLIPS[0], "text": "so sad"}), as_dict(plain(CLIPS[0])))
     assert close(text_alone({"audio": CLIPS[0], "text": "so sad"}), as_dict(plain({"text": "so sad"})))
@@ -194,7 +223,9 @@ def test_without_a_model_it_is_the_checkpoint_in_the_package():
 
 def test_a_saved_pipeline_is_a_saved_model(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
-    assert "custom_pipelines" not in (tmp_path / "config.json").read_text()  # it would ask those who have the package for trust in code
+    assert (
+        "custom_pipelines" not in (tmp_path / "config.json").read_text()
+    )  # it would ask those who have the package for trust in code
     assert not list(tmp_path.glob("*.py"))
     assert close(pipeline(TASK, model=str(tmp_path))(CLIPS[0]), as_dict(pipe(CLIPS[0])))
     assert MultimodalEmotionClassifier.from_pretrained(tmp_path).labels == pipe.model.labels
@@ -252,7 +283,11 @@ def test_copied_code_makes_the_pipeline_where_the_package_is_not_installed(pipe,
     }
     environment = {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", USING, str(saved), str(clips)], capture_output=True, text=True, env=environment, cwd=tmp_path
+        [sys.executable, "-c", USING, str(saved), str(clips)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     answers, errors = json.loads(done.stdout.splitlines()[-1])

@@ -33,7 +33,10 @@ class Echo:
         self.calls += 1
         if self.fails is not None:
             raise self.fails
-        return [Transcript(self.text.format(len(r)), language or self.language, speech_duration=len(r) / 16000) for r in recordings]
+        return [
+            Transcript(self.text.format(len(r)), language or self.language, speech_duration=len(r) / 16000)
+            for r in recordings
+        ]
 
     def to(self, device):
         self.device = str(device)
@@ -75,7 +78,9 @@ def test_what_a_prediction_is(hearing, tmp_path):
     close(prediction, hearing.predict({"array": CLIP, "sampling_rate": 16000}), 1e-6)
 
 
-@pytest.mark.parametrize(("audio", "text"), [(a, "bert") for a in AUDIO_FAMILIES] + [("wav2vec2", t) for t in TEXT_FAMILIES])
+@pytest.mark.parametrize(
+    ("audio", "text"), [(a, "bert") for a in AUDIO_FAMILIES] + [("wav2vec2", t) for t in TEXT_FAMILIES]
+)
 def test_company_changes_nothing(audio, text):
     """A clip alone and among longer ones, with and without words: order kept, to 1e-4."""
     model = tiny_model(audio, text)
@@ -84,7 +89,14 @@ def test_company_changes_nothing(audio, text):
     together = model.predict(clips, text=texts, batch_size=4, **RATE)
     for clip, words, among in zip(clips, texts, together, strict=True):
         close(model.predict(clip, text=words, **RATE), among)
-    assert [p.modalities for p in together] == [("audio", "text"), ("audio",), ("audio", "text"), ("audio",), ("audio",), ("audio", "text")]
+    assert [p.modalities for p in together] == [
+        ("audio", "text"),
+        ("audio",),
+        ("audio", "text"),
+        ("audio",),
+        ("audio",),
+        ("audio", "text"),
+    ]
     reversed_ = model.predict(clips[::-1], text=texts[::-1], batch_size=3, **RATE)
     for a, b in zip(together, reversed_[::-1], strict=True):
         close(a, b)
@@ -102,13 +114,17 @@ def test_silence_has_an_answer_and_a_note(hearing):
     silent, heard = hearing.predict([np.zeros(16000, np.float32), CLIP], **RATE)
     assert silent.notes == ("nobody was heard to speak: the audio says nothing of an emotion",) and heard.notes == ()
     hearing.transcriber = Echo(text="")
-    hearing.transcriber.transcribe = lambda recordings, **options: [Transcript("", speech_duration=0.0) for _ in recordings]
+    hearing.transcriber.transcribe = lambda recordings, **options: [
+        Transcript("", speech_duration=0.0) for _ in recordings
+    ]
     assert hearing.predict(CLIP, **RATE).notes == silent.notes  # the gate heard no voice in it
     assert hearing.predict(CLIP, text="hello", **RATE).notes == ()
 
 
 def test_modalities(hearing):
-    audio, both, text = (hearing.predict(CLIP, text="you are so sad", modalities=m, **RATE) for m in ("audio", "both", "text"))
+    audio, both, text = (
+        hearing.predict(CLIP, text="you are so sad", modalities=m, **RATE) for m in ("audio", "both", "text")
+    )
     assert (audio.modalities, both.modalities, text.modalities) == (("audio",), ("audio", "text"), ("text",))
     close(text, hearing.predict(text="you are so sad"))
     assert hearing.transcriber.calls == 0  # nobody had to listen
@@ -170,7 +186,9 @@ def test_a_filtered_table_keeps_words_and_recordings_together(model):
     for nothing in (float("nan"), np.float32("nan"), pd.NA, np.full(2, np.nan), pd.Series([None, pd.NA])):
         assert words_of(model.predict([CLIP] * 2, text=nothing, **RATE)) == [None, None]
     for wrong in (5, "hello", ["hello"], pd.Series(["hello"])):
-        with pytest.raises(InputError, match=r"text: expected a list of 2, one an input, got (one int|one str|1); use None"):
+        with pytest.raises(
+            InputError, match=r"text: expected a list of 2, one an input, got (one int|one str|1); use None"
+        ):
             model.predict([CLIP] * 2, text=wrong, **RATE)
 
 
@@ -179,7 +197,11 @@ def test_rows_of_a_dataset(model, tmp_path):
     path = str(tmp_path / "a.wav")
     sf.write(path, CLIP, 16000, subtype="FLOAT")
     recording = {"array": CLIP, "sampling_rate": 16000, "path": path}
-    rows = [{"path": "elsewhere.wav", "audio": recording, "text": "hello"}, {"path": path, "text": "hello"}, {**recording, "text": "hello"}]
+    rows = [
+        {"path": "elsewhere.wav", "audio": recording, "text": "hello"},
+        {"path": path, "text": "hello"},
+        {**recording, "text": "hello"},
+    ]
     for found in (*model.predict_iter(rows), *model.predict(rows), model.predict(rows[0])):
         assert found.modalities == ("audio", "text") and found.source == path and found.transcript.text == "hello"
     assert words_of(model.predict(rows, text=["happy", None, ""])) == ["happy", "hello", "hello"]
@@ -196,13 +218,17 @@ def test_the_language_of_given_words_may_be_named(hearing):
 def test_label_sets(model):
     native, ekman = model.predict(CLIP, **RATE), model.predict(CLIP, label_set="ekman", **RATE)
     assert list(ekman.probabilities) == ["anger", "happiness", "neutral"] and ekman.label_set == "ekman"
-    assert ekman.probabilities["neutral"] == pytest.approx(native.probabilities["neutral"] + native.probabilities["calm"])
+    assert ekman.probabilities["neutral"] == pytest.approx(
+        native.probabilities["neutral"] + native.probabilities["calm"]
+    )
     with pytest.raises(InputError, match="urgent in the way"):
         tiny_model(labels=("calm", "urgent")).predict(CLIP, label_set="ekman", **RATE)
 
 
 def test_long_recordings_in_windows(hearing):
-    long = np.concatenate([np.concatenate([synthetic_speech(4.0, seed=i), np.zeros(8000, np.float32)]) for i in range(16)])  # 72 s
+    long = np.concatenate(
+        [np.concatenate([synthetic_speech(4.0, seed=i), np.zeros(8000, np.float32)]) for i in range(16)]
+    )  # 72 s
     prediction = hearing.predict(long, **RATE)
     assert prediction.windows >= 4 and prediction.duration == pytest.approx(72.0)
     windower = Windower()
@@ -223,11 +249,15 @@ def test_long_recordings_in_windows(hearing):
 def test_windows_without_words_count_in_the_duration(hearing, modalities):
     class HearsTheLoud(Echo):
         def transcribe(self, recordings, **options):
-            return [Transcript("" if np.abs(r).max() < 1e-3 else "hello", "en", speech_duration=1.0) for r in recordings]
+            return [
+                Transcript("" if np.abs(r).max() < 1e-3 else "hello", "en", speech_duration=1.0) for r in recordings
+            ]
 
     hearing.transcriber = HearsTheLoud()
     prediction = hearing.predict(
-        np.concatenate([synthetic_speech(14.0), np.zeros(16000 * 20), synthetic_speech(14.0)]), modalities=modalities, **RATE
+        np.concatenate([synthetic_speech(14.0), np.zeros(16000 * 20), synthetic_speech(14.0)]),
+        modalities=modalities,
+        **RATE,
     )
     assert prediction.duration == pytest.approx(48.0) and prediction.windows == 3
 
@@ -424,7 +454,9 @@ def test_a_known_speaker_changes_the_answer(model, tmp_path):
     close(model.predict(CLIP, speaker=tmp_path / "speaker.safetensors", **RATE), known, 1e-6)
     assert again.windows == 3 and model.predict(CLIP, speaker=again, **RATE).probabilities == known.probabilities
     close(model.predict([CLIP, clips[0]], text=[None, "hello"], speaker=profile, **RATE)[0], known)
-    assert tiny_model(labels=("anger", "joy", "neutral", "calm")).bfloat16().predict(CLIP, speaker=again, **RATE).label  # the same voice
+    assert (
+        tiny_model(labels=("anger", "joy", "neutral", "calm")).bfloat16().predict(CLIP, speaker=again, **RATE).label
+    )  # the same voice
     inputs = model.processor(audio=[clips[1]], sampling_rate=16000)
     with torch.no_grad():
         states, _ = model.model.get_audio_features(inputs["input_values"], inputs["audio_attention_mask"])

@@ -31,7 +31,9 @@ def row(path, **fields):
 
 def prints(folder):
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 
@@ -44,7 +46,14 @@ def level(waveform):
 
 def test_a_survey_counts_what_is_there(tmp_path):
     rows = [
-        row(record(tmp_path / "a.wav", 1.0, seed=1), emotion="joy", speaker="ann", gender="female", text="hi", language="en"),
+        row(
+            record(tmp_path / "a.wav", 1.0, seed=1),
+            emotion="joy",
+            speaker="ann",
+            gender="female",
+            text="hi",
+            language="en",
+        ),
         row(record(tmp_path / "b.wav", 2.0, seed=2), emotion="joy", speaker="bo", gender="male", language="de"),
         row(record(tmp_path / "c.wav", 0.5, seed=3), speaker="ann", gender="female", split="test"),
         ManifestRow(text="words alone", emotion="anger"),
@@ -53,13 +62,29 @@ def test_a_survey_counts_what_is_there(tmp_path):
     told = found.to_dict()
     assert (told["rows"], told["clips"], told["texts_alone"], told["with_words"], told["unlabelled"]) == (4, 3, 1, 2, 1)
     assert told["emotions"] == {"anger": 1, "joy": 2} and told["speakers"] == {"ann": 2, "bo": 1}
-    assert told["genders"] == {"female": 2, "male": 1} and told["languages"] == {"de": 1, "en": 1} and told["splits"] == {"test": 1}
-    assert found.duration == 3.5 and told["shortest"] == {"name": "c.wav", "duration": 0.5} and told["longest"]["name"] == "b.wav"
+    assert (
+        told["genders"] == {"female": 2, "male": 1}
+        and told["languages"] == {"de": 1, "en": 1}
+        and told["splits"] == {"test": 1}
+    )
+    assert (
+        found.duration == 3.5
+        and told["shortest"] == {"name": "c.wav", "duration": 0.5}
+        and told["longest"]["name"] == "b.wav"
+    )
     assert told["sampling_rates"] == {"16000": 3} and told["channels"] == {"1": 3}
     assert told["warnings"] == [] and told["errors"] == []
     assert json.loads(json.dumps(told)) == told
     text = str(found)
-    for part in ("here", "3, 3.5 s", "0.50 s (c.wav)", "2.00 s (b.wav)", "anger 1, joy 2", "female 2, male 1", "16000 Hz (3 clips)"):
+    for part in (
+        "here",
+        "3, 3.5 s",
+        "0.50 s (c.wav)",
+        "2.00 s (b.wav)",
+        "anger 1, joy 2",
+        "female 2, male 1",
+        "16000 Hz (3 clips)",
+    ):
         assert part in text
     assert "look at" not in text and "left out" not in text
 
@@ -73,7 +98,8 @@ def test_the_one_bad_file_in_a_thousand_is_named_and_costs_only_itself(tmp_path)
     record(tmp_path / "blink.wav", samples=np.ones(100) * 0.1)
     soundfile.write(tmp_path / "nan.wav", np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
     bad = [
-        row(tmp_path / f"{name}.wav", place=f"m.csv, line {at}") for at, name in enumerate(("text", "empty", "cut", "blink", "nan", "gone"))
+        row(tmp_path / f"{name}.wav", place=f"m.csv, line {at}")
+        for at, name in enumerate(("text", "empty", "cut", "blink", "nan", "gone"))
     ]
     found = survey([*bad[:3], *good, *bad[3:]])
     assert found.rows == tuple(good) and len(found.measured) == 30
@@ -141,11 +167,17 @@ def test_clipping_and_near_silence_are_measured(tmp_path):
     ]  # fmt: skip
     found = survey(rows)
     expected = np.mean(np.abs(np.rint(loud * 32767) / 32768) >= 0.999)
-    assert list(found.clipped) == ["loud.wav"] and found.clipped["loud.wav"] == pytest.approx(expected, abs=1e-5) and expected > 0.01
+    assert (
+        list(found.clipped) == ["loud.wav"]
+        and found.clipped["loud.wav"] == pytest.approx(expected, abs=1e-5)
+        and expected > 0.01
+    )
     assert list(found.nearly_silent) == ["none.wav", "faint.wav"] and found.nearly_silent["none.wav"] is None
     assert -80 < found.nearly_silent["faint.wav"] < -50
     text = "\n".join(found.warnings)
-    assert "1 clip is clipped (share of samples at full scale): loud.wav" in text and "2 clips are nearly silent" in text
+    assert (
+        "1 clip is clipped (share of samples at full scale): loud.wav" in text and "2 clips are nearly silent" in text
+    )
 
 
 def test_low_and_mixed_rates_are_told(tmp_path):
@@ -154,7 +186,10 @@ def test_low_and_mixed_rates_are_told(tmp_path):
     assert found.sampling_rates == {44100: 2, 8000: 1, 16000: 1}
     assert found.low_rates == {"c.wav": 8000} and found.odd_rates == {"c.wav": 8000, "d.wav": 16000}
     text = str(found)
-    assert "1 clip is below 16 kHz" in text and "2 clips have another rate than the 44100 Hz of most: c.wav (8000 Hz), d.wav" in text
+    assert (
+        "1 clip is below 16 kHz" in text
+        and "2 clips have another rate than the 44100 Hz of most: c.wav (8000 Hz), d.wav" in text
+    )
     assert "no speaker is given" in text
 
 
@@ -236,7 +271,9 @@ def test_noise_is_reduced_where_it_is_and_speech_is_kept():
     scale = clean @ speech / (speech @ speech)
     assert 10 * np.log10(np.square(scale * speech).sum() / np.square(clean - scale * speech).sum()) > 6.5  # it was 5
     assert scale > 0.6
-    padded, notes = clean_waveform(np.pad(speech + noise, (5000, 7000)), ["denoise"])  # what was padded holds no noise to go by
+    padded, notes = clean_waveform(
+        np.pad(speech + noise, (5000, 7000)), ["denoise"]
+    )  # what was padded holds no noise to go by
     assert notes == () and level(padded[5320:11000]) < level(noise[:6000]) - 8
 
 
@@ -250,7 +287,9 @@ def test_noise_that_cannot_be_told_from_speech_is_left():
 
 
 def test_steps_are_done_in_one_order_and_unknown_ones_are_refused():
-    assert check_steps(["loudness", "trim", "denoise", "trim"]) == ("denoise", "trim", "loudness") and check_steps("trim") == ("trim",)
+    assert check_steps(["loudness", "trim", "denoise", "trim"]) == ("denoise", "trim", "loudness") and check_steps(
+        "trim"
+    ) == ("trim",)
     with pytest.raises(InputError, match=r"clean: expected some of denoise, trim, loudness, got 'polish'"):
         check_steps(["polish"])
 
@@ -284,8 +323,12 @@ def test_clean_copies_lie_as_the_originals_do_and_these_stay_as_they_are(tmp_pat
     assert prints(root) == before
     names = [None if one.path is None else one.path.relative_to(folder).as_posix() for one in done.rows]
     assert names == ["ann/1.flac", "bo/1_wav.flac", "bo/1_flac.flac", None, "talk_0.500-1.500.flac"]
-    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == sorted(filter(None, names))
-    assert [(one.emotion, one.text, one.start, one.end) for one in done.rows] == [(one.emotion, one.text, None, None) for one in rows]
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == sorted(
+        filter(None, names)
+    )
+    assert [(one.emotion, one.text, one.start, one.end) for one in done.rows] == [
+        (one.emotion, one.text, None, None) for one in rows
+    ]
     assert done.errors == () and done.files == 4
     for one in done.rows:
         if one.path is not None:
@@ -349,12 +392,19 @@ def test_a_folder_becomes_a_manifest_that_is_read_back(folders, tmp_path):
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_each_kind_of_manifest_is_written(folders, tmp_path, ending):
     done = prepare("folder", folders, output=tmp_path / f"manifest{ending}", label_set="native")
-    assert read_manifest(done.output).rows == done.rows and {one.emotion for one in done.rows} == {"happiness", "surprise", "calm"}
+    assert read_manifest(done.output).rows == done.rows and {one.emotion for one in done.rows} == {
+        "happiness",
+        "surprise",
+        "calm",
+    }
 
 
 def test_a_label_set_renames_and_leaves_out_what_has_no_place(folders, tmp_path):
     done = prepare(folders, output=tmp_path / "m.csv", label_set="ekman")
-    assert sorted(one.emotion for one in done.rows) == ["happiness", "happiness", "neutral", "surprise"] and done.left_out == {}
+    assert (
+        sorted(one.emotion for one in done.rows) == ["happiness", "happiness", "neutral", "surprise"]
+        and done.left_out == {}
+    )
     done = prepare(folders, output=tmp_path / "m.csv", label_set="sentiment")
     assert done.left_out == {"surprise": (1, "positive or negative, case by case")} and len(done.rows) == 3
     assert "surprise: 1 row left out (positive or negative, case by case)" in str(done)
@@ -389,7 +439,9 @@ def test_bad_rows_of_every_kind_are_named_and_the_others_are_prepared(tmp_path):
     assert [(one.name, one.emotion, one.gender) for one in done.rows] == [
         ("0.wav", "happiness", "female"), ("1.wav[0.200-]", "happiness", "male"), ("2.wav", "anger", "male"),
     ]  # fmt: skip
-    told = {int(str(error).split("line ")[1].split(",")[0].split(":")[0].split(" ")[0]): str(error) for error in done.errors}
+    told = {
+        int(str(error).split("line ")[1].split(",")[0].split(":")[0].split(" ")[0]): str(error) for error in done.errors
+    }
     assert sorted(told) == [3, 4, 5, 6, 8, 9, 10] and len(done.errors) == 7
     assert "'hunger'" in told[6] and "bad.wav" in told[4] and "NUL" in told[9] and "gone.wav" in told[3]
     assert all(line in str(done) for line in told.values())
@@ -415,7 +467,9 @@ def test_cleaned_manifests_name_the_copies(folders, tmp_path):
     before = prints(folders)
     done = prepare(folders, output=tmp_path / "manifest.csv", clean=["loudness", "trim"])
     assert (
-        prints(folders) == before and done.cleaning.folder == tmp_path / "manifest_cleaned" and done.cleaning.steps == ("trim", "loudness")
+        prints(folders) == before
+        and done.cleaning.folder == tmp_path / "manifest_cleaned"
+        and done.cleaning.steps == ("trim", "loudness")
     )
     again = read_manifest(tmp_path / "manifest.csv")
     assert again.errors == () and again.rows == done.rows
@@ -434,7 +488,9 @@ def test_a_known_corpus_is_told_by_its_names(tmp_path):
     asked = prepare("RAVDESS", root, output=tmp_path / "a.csv")
     guessed = prepare(root, output=tmp_path / "b.csv")
     assert asked.kind == guessed.kind == "ravdess" and asked.rows == guessed.rows
-    assert asked.rows[0].speaker == "ravdess_01" and asked.rows[0].emotion == "anger" and asked.rows[0].corpus == "ravdess"
+    assert (
+        asked.rows[0].speaker == "ravdess_01" and asked.rows[0].emotion == "anger" and asked.rows[0].corpus == "ravdess"
+    )
     assert "RAVDESS (ravdess): CC BY-NC-SA 4.0" in str(asked) and "3 of the 1440" in str(asked)
     assert "told by its names" in str(guessed) and "told by its names" not in str(asked)
     assert asked.to_dict()["corpus"]["licence"] == "CC BY-NC-SA 4.0"
@@ -485,7 +541,11 @@ def test_ravdess_is_prepared_in_three_lines_of_report(data, tmp_path):
     assert time.monotonic() - began < 45  # 1.24 hours; a second or two on a quiet machine
     assert done.errors == () and len(done.rows) == 1200 and len({one.speaker for one in done.rows}) == 20
     told = done.survey.to_dict()
-    assert told["emotions"]["neutral"] == 240 and told["genders"] == {"female": 600, "male": 600} and 1.2 < told["hours"] < 1.3
+    assert (
+        told["emotions"]["neutral"] == 240
+        and told["genders"] == {"female": 600, "male": 600}
+        and 1.2 < told["hours"] < 1.3
+    )
     # a mistake of the corpus itself: two repetitions of actor 7 are one recording
     (pair,) = told["duplicates"]
     assert [name.rpartition("/")[2] for name in pair] == ["03-01-03-01-02-01-07.flac", "03-01-03-01-02-02-07.flac"]

@@ -36,7 +36,9 @@ def corpora(draw):
             )
         )  # fmt: skip
         twin = draw(st.integers(0, 3 * count))
-        contents.append(contents[twin] if twin < len(contents) and rows[twin].speaker == rows[-1].speaker else f"sound {index}")
+        contents.append(
+            contents[twin] if twin < len(contents) and rows[twin].speaker == rows[-1].speaker else f"sound {index}"
+        )
     return rows, contents
 
 
@@ -91,7 +93,12 @@ def test_the_order_of_the_rows_changes_nothing(corpus, protocol, chance):
 
 
 def test_folds_are_alike_in_their_classes():
-    rows = [ManifestRow(path=Path(f"/{s}{e}{n}.wav"), emotion=e, speaker=f"s{s}") for s in range(10) for e in EMOTIONS for n in range(3)]
+    rows = [
+        ManifestRow(path=Path(f"/{s}{e}{n}.wav"), emotion=e, speaker=f"s{s}")
+        for s in range(10)
+        for e in EMOTIONS
+        for n in range(3)
+    ]
     for fold in folds(rows, "folds", k=5):
         counts = [sum(rows[i].emotion == emotion for i in fold.split.test) for emotion in EMOTIONS]
         assert counts == [6, 6, 6, 6]
@@ -103,7 +110,9 @@ def planted(tmp_path):
     for number, (speaker, sentence) in enumerate([("Ann", "1"), ("Ann", "2"), ("Bo", "3"), ("Cy", "1"), ("Di", "4")]):
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, noise.normal(0, 0.1, 8000).clip(-1, 1), 16_000)
-        rows.append(ManifestRow(path=path, emotion=EMOTIONS[number % 2], speaker=speaker, sentence=sentence, folder=tmp_path))
+        rows.append(
+            ManifestRow(path=path, emotion=EMOTIONS[number % 2], speaker=speaker, sentence=sentence, folder=tmp_path)
+        )
     samples, _ = soundfile.read(tmp_path / "2.wav")
     soundfile.write(tmp_path / "other_name.flac", samples, 16_000)
     return [*rows, replace(rows[4], path=tmp_path / "other_name.flac")]
@@ -129,19 +138,29 @@ def test_an_official_split_that_leaks_is_refused_and_named_when_forced(tmp_path)
     rows[1] = replace(rows[1], split="train")
     rows[4] = replace(rows[4], split="test")
     contents = content_hashes(rows)
-    (fold,) = folds(rows, "official", contents=contents, validation_share=0)  # a copy is left out of what is learned from
+    (fold,) = folds(
+        rows, "official", contents=contents, validation_share=0
+    )  # a copy is left out of what is learned from
     assert fold.split.train == (0, 1, 3) and fold.split.test == (4, 5)
     assert "1 clip was left out: it sounds the same as others on another side: 2.wav" in fold.split.notes
     (fold,) = folds(rows, "official", contents=contents, validation_share=0, allow_leak=True)
     assert any("scores are too good" in note and "other_name.flac" in note for note in fold.split.notes)
-    meld = [ManifestRow(text=f"{s} {n}", emotion=EMOTIONS[n % 2], corpus="meld", split=s) for s in ("train", "test") for n in range(4)]
+    meld = [
+        ManifestRow(text=f"{s} {n}", emotion=EMOTIONS[n % 2], corpus="meld", split=s)
+        for s in ("train", "test")
+        for n in range(4)
+    ]
     assert any("MELD" in note for note in folds(meld, "official")[0].split.notes)
     with pytest.raises(InputError, match="a split column with a test part"):
         folds([replace(row, split=None) for row in meld], "official")
 
 
 def test_clips_at_random_only_knowingly():
-    rows = [ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n % 4], speaker=f"s{s}") for s in range(4) for n in range(8)]
+    rows = [
+        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n % 4], speaker=f"s{s}")
+        for s in range(4)
+        for n in range(8)
+    ]
     with pytest.raises(InputError, match=r"every voice on both sides.*allow_leak"):
         folds(rows, "random")
     for fold in folds(rows, "random", k=4, allow_leak=True):
@@ -168,7 +187,10 @@ def test_what_cannot_be_divided_is_said():
 def test_where_nobody_knows_who_speaks_clips_are_no_voices(protocol):
     """They are divided by clip only where that is asked for, and called what they are; words alone by dialogue or text, with a note."""
     rows = [ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], sentence=str(n % 4)) for n in range(16)]
-    with pytest.raises(InputError, match=r"expected speakers, to hold whole ones out, got none in 16 recordings; name them .* allow_leak"):
+    with pytest.raises(
+        InputError,
+        match=r"expected speakers, to hold whole ones out, got none in 16 recordings; name them .* allow_leak",
+    ):
         folds(rows, protocol, k=2)
     for fold in folds(rows, protocol, k=2, allow_leak=True):
         assert "speakers" not in fold.split.protocol and "clips" in fold.split.protocol
@@ -185,15 +207,22 @@ def test_a_held_out_share_is_the_true_one():
 
 
 def test_sessions_of_the_same_speakers_cannot_be_left_out():
-    rows = [ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], speaker="ab"[n % 2], session=str(n // 10)) for n in range(20)]
+    rows = [
+        ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], speaker="ab"[n % 2], session=str(n // 10))
+        for n in range(20)
+    ]
     with pytest.raises(
-        InputError, match=r"expected sessions of different speakers, got in session '0' every voice of the others; \"loso\""
+        InputError,
+        match=r"expected sessions of different speakers, got in session '0' every voice of the others; \"loso\"",
     ):
         folds(rows, "session")
 
 
 def test_speakers_who_differ_in_how_they_are_written_are_told():
-    rows = [ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], speaker=("Ann", "ann", "Bo")[n % 3]) for n in range(30)]
+    rows = [
+        ManifestRow(path=Path(f"/{n}.wav"), emotion=EMOTIONS[n % 2], speaker=("Ann", "ann", "Bo")[n % 3])
+        for n in range(30)
+    ]
     told = "1 speaker may be on two sides, under names that are written in several ways: Ann / ann"
     assert any(told in fold.split.notes for fold in folds(rows, "loso"))
     assert told in split_rows(rows, validation_speakers=["ann"]).notes
@@ -201,7 +230,11 @@ def test_speakers_who_differ_in_how_they_are_written_are_told():
 
 
 def test_copies_do_not_stop_emoboxs_folds():
-    rows = [ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"ravdess_{s:02d}") for s in range(1, 25) for n in range(4)]
+    rows = [
+        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"ravdess_{s:02d}")
+        for s in range(1, 25)
+        for n in range(4)
+    ]
     contents = [f"sound {n}" for n in range(len(rows))]
     contents[4] = contents[0]  # the first clip of actor 2 is one of actor 1, whom fold 1 tests on
     first = folds(rows, "emobox-ravdess", contents=contents)[0].split
@@ -226,7 +259,9 @@ def classes_in_one_fold(rows, places):
     said = {}
     for row in rows:
         said.setdefault(row.label, set()).add(row.speaker)
-    return {label for label, speakers in said.items() if len(speakers) > 1 and len({places[name] for name in speakers}) == 1}
+    return {
+        label for label, speakers in said.items() if len(speakers) > 1 and len({places[name] for name in speakers}) == 1
+    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -241,15 +276,21 @@ def test_every_class_is_learned_where_that_is_possible(corpus, k, seed):
         for places in itertools.product(range(k), repeat=len(names))
         if len(set(places)) == k
     )
-    alone = classes_in_one_fold(rows, {rows[i].speaker: number for number, fold in enumerate(found) for i in fold.split.test})
+    alone = classes_in_one_fold(
+        rows, {rows[i].speaker: number for number, fold in enumerate(found) for i in fold.split.test}
+    )
     assert len(alone) == best
     for fold, missing in zip(found, lost, strict=True):  # and what cannot be learned is told
-        assert bool(missing) == any(note.startswith("only in the test part, and not learned") for note in fold.split.notes)
+        assert bool(missing) == any(
+            note.startswith("only in the test part, and not learned") for note in fold.split.notes
+        )
 
 
 def test_each_speaker_session_and_corpus_is_left_out_once():
     rows = [
-        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"s{s}", session=f"Ses{s // 2}", corpus="ab"[s // 3])
+        ManifestRow(
+            path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"s{s}", session=f"Ses{s // 2}", corpus="ab"[s // 3]
+        )
         for s in range(6)
         for n in range(4)
     ]
@@ -261,7 +302,9 @@ def test_each_speaker_session_and_corpus_is_left_out_once():
 
 def test_who_is_in_two_sessions_is_learned_from_in_neither():
     rows = [
-        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"s{s}", session=f"Ses{s}") for s in range(4) for n in range(4)
+        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"s{s}", session=f"Ses{s}")
+        for s in range(4)
+        for n in range(4)
     ]
     rows[0] = replace(rows[0], session="Ses1")
     fold = folds(rows, "session", validation_share=0)[0]
@@ -283,7 +326,11 @@ def test_copies_of_files_are_found_without_being_asked_for(tmp_path):
 
 
 def test_as_many_speakers_as_asked_for_choose_the_model():
-    rows = [ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"ravdess_{s:02d}") for s in range(1, 25) for n in range(4)]
+    rows = [
+        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"ravdess_{s:02d}")
+        for s in range(1, 25)
+        for n in range(4)
+    ]
     for protocol, count in (("folds", 3), ("loso", 2), ("emobox-ravdess", 4), ("holdout", 1), ("emobox-ravdess", 0)):
         for fold in folds(rows, protocol, validation_speakers=count):
             assert len({rows[i].speaker for i in fold.split.validation}) == count
@@ -296,7 +343,12 @@ def test_as_many_speakers_as_asked_for_choose_the_model():
 def test_what_is_known_of_a_corpus_is_in_the_notes():
     rows = [
         ManifestRow(
-            path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"s{s}", session=f"Ses{s // 2}", corpus="iemocap", sentence=str(n)
+            path=Path(f"/{s}{n}.wav"),
+            emotion=EMOTIONS[n],
+            speaker=f"s{s}",
+            session=f"Ses{s // 2}",
+            corpus="iemocap",
+            sentence=str(n),
         )
         for s in range(6)
         for n in range(4)
@@ -315,7 +367,10 @@ def test_what_is_known_of_a_corpus_is_in_the_notes():
 
 
 def test_clips_of_one_dialogue_in_words_alone_may_be_divided_by_speaker():
-    rows = [ManifestRow(text=f"text {n}", emotion=EMOTIONS[n % 4], speaker=f"s{n % 5}", dialogue=f"d{n // 10}") for n in range(60)]
+    rows = [
+        ManifestRow(text=f"text {n}", emotion=EMOTIONS[n % 4], speaker=f"s{n % 5}", dialogue=f"d{n // 10}")
+        for n in range(60)
+    ]
     assert len(folds(rows, "folds", k=5)) == 5
     rows = [replace(row, speaker=None) for row in rows]
     for fold in folds(rows, "folds", k=3):
@@ -324,7 +379,9 @@ def test_clips_of_one_dialogue_in_words_alone_may_be_divided_by_speaker():
 
 def test_rows_without_a_sentence_are_left_out_where_sentences_are_held_out():
     rows = [
-        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"s{s}", sentence=str(n)) for s in range(6) for n in range(4)
+        ManifestRow(path=Path(f"/{s}{n}.wav"), emotion=EMOTIONS[n], speaker=f"s{s}", sentence=str(n))
+        for s in range(6)
+        for n in range(4)
     ]
     rows.append(ManifestRow(path=Path("/silent.wav"), emotion="joy", speaker="s0"))
     for fold in folds(rows, "speaker-sentence", k=3):
@@ -333,7 +390,9 @@ def test_rows_without_a_sentence_are_left_out_where_sentences_are_held_out():
 
 
 def test_words_that_are_said_again_stay_where_their_speakers_are():
-    rows = [ManifestRow(text=f"text {n % 7}", emotion=EMOTIONS[n % 4], speaker=f"s{n % 6}", dialogue="d") for n in range(72)]
+    rows = [
+        ManifestRow(text=f"text {n % 7}", emotion=EMOTIONS[n % 4], speaker=f"s{n % 6}", dialogue="d") for n in range(72)
+    ]
     for protocol in ("holdout", "folds", "loso"):
         for fold in folds(rows, protocol, k=3):
             assert len({rows[i].text for i in fold.split.test}) == 7
@@ -353,7 +412,11 @@ def test_any_rows_are_divided_cleanly_or_refused():
     )  # fmt: skip
 
     @settings(max_examples=300, deadline=None)
-    @given(st.lists(row, min_size=1, max_size=30), st.sampled_from([name for name in PROTOCOLS if name != "random"]), st.integers(0, 3))
+    @given(
+        st.lists(row, min_size=1, max_size=30),
+        st.sampled_from([name for name in PROTOCOLS if name != "random"]),
+        st.integers(0, 3),
+    )
     def hold(rows, protocol, seed):
         try:
             found = folds(rows, protocol, k=2, seed=seed)
@@ -363,7 +426,11 @@ def test_any_rows_are_divided_cleanly_or_refused():
         assert len(set(tested)) == len(tested)
         for fold in found:
             parts = sides(fold.split)
-            assert len({index for part in parts for index in part}) == sum(map(len, parts)) and fold.split.train and fold.split.test
+            assert (
+                len({index for part in parts for index in part}) == sum(map(len, parts))
+                and fold.split.train
+                and fold.split.test
+            )
             assert not [leak for leak in find_leaks(rows, fold.split) if leak.serious]
 
     hold()

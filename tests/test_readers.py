@@ -99,7 +99,9 @@ def test_copies_and_strangers_are_named_and_the_others_read(tmp_path):
     assert len(errors) == 3 and manifest.ignored == ("README.txt",)
     assert errors[0].startswith("Actor_01/03-01-09-02-01-01-01.wav, emotion: expected one of 01, 02")
     assert errors[1].startswith("Actor_01/take2.wav: expected a name as 03-01-06-01-02-01-12.wav")
-    assert errors[2].startswith("again/Actor_01/03-01-05-02-01-01-01.wav: expected each clip once, got the same name as Actor_01/")
+    assert errors[2].startswith(
+        "again/Actor_01/03-01-05-02-01-01-01.wav: expected each clip once, got the same name as Actor_01/"
+    )
 
 
 def test_equal_copies_are_one_note_with_a_count(tmp_path):
@@ -126,7 +128,18 @@ def test_a_corpus_of_ones_own(tmp_path):
 def test_a_bad_line_of_a_table_costs_itself_alone(tmp_path):
     from multimodal_ser.corpora.readers import read_table
 
-    lines = [b"file,text", b"a,naive", b"b,na\xefve", b'c,"not closed', b"d,a\0b", b"e", b"", b'f,"two', b'lines"', b'g,"last, ""quoted"""']
+    lines = [
+        b"file,text",
+        b"a,naive",
+        b"b,na\xefve",
+        b'c,"not closed',
+        b"d,a\0b",
+        b"e",
+        b"",
+        b'f,"two',
+        b'lines"',
+        b'g,"last, ""quoted"""',
+    ]
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(lines))
     rows = list(read_table(tmp_path / "t.csv", ["file", "text"]))
     assert [row[1] for row in rows if not isinstance(row, InputError)] == [
@@ -161,10 +174,20 @@ def test_a_text_in_another_encoding_is_named_and_the_others_read(name, tmp_path)
 
 @pytest.mark.parametrize("folder", ["", "Actor_12/", "archive/audio_speech_actors_01-24/Actor_12/"])
 def test_ravdess(folder, tmp_path):
-    clips(tmp_path, f"{folder}03-01-06-01-02-01-12.wav", f"{folder}03-02-06-01-02-01-12.wav", f"{folder}01-01-06-01-02-01-12.mp4")
+    clips(
+        tmp_path,
+        f"{folder}03-01-06-01-02-01-12.wav",
+        f"{folder}03-02-06-01-02-01-12.wav",
+        f"{folder}01-01-06-01-02-01-12.mp4",
+    )
     rows, errors = read("ravdess", tmp_path)
     row = rows["03-01-06-01-02-01-12"]
-    assert told(row, "emotion", "intensity", "sentence", "text") == ("fear", "normal", "02", "Dogs are sitting by the door.")
+    assert told(row, "emotion", "intensity", "sentence", "text") == (
+        "fear",
+        "normal",
+        "02",
+        "Dogs are sitting by the door.",
+    )
     assert told(row, "speaker", "gender", "split") == ("ravdess_12", "female", None)
     assert not errors
     assert sorted(read_corpus("ravdess", tmp_path).notes) == [
@@ -192,13 +215,22 @@ def test_nemo(tmp_path):
           "EB0_surprised_7\tsurprised\tNaprawdę?\tnaprawdę\tEB0\tfemale\t24\n")  # fmt: skip
     clips(tmp_path, "samples/EB0_surprised_7.wav", "samples/KS0_anger_7.wav", "samples/KS0_disgust_7.wav")
     rows, errors = read("nemo", tmp_path)
-    assert told(rows["EB0_surprised_7"], "emotion", "text", "gender", "sentence") == ("surprise", "Naprawdę?", "female", "7")
+    assert told(rows["EB0_surprised_7"], "emotion", "text", "gender", "sentence") == (
+        "surprise",
+        "Naprawdę?",
+        "female",
+        "7",
+    )
     assert told(rows["KS0_anger_7"], "emotion", "text", "gender", "speaker") == ("anger", None, None, "nemo_KS0")
     assert len(errors) == 1 and "got 'disgust'" in errors[0]
 
 
 def test_crema_d(tmp_path):
-    write(tmp_path, "VideoDemographics.csv", "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1002,21,Female\n")
+    write(
+        tmp_path,
+        "VideoDemographics.csv",
+        "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1002,21,Female\n",
+    )
     clips(
         tmp_path,
         "AudioWAV/1001_DFA_ANG_XX.wav",
@@ -207,8 +239,18 @@ def test_crema_d(tmp_path):
         "AudioWAV/1001_XYZ_ANG_XX.wav",
     )
     rows, errors = read("crema_d", tmp_path)
-    assert told(rows["1001_DFA_ANG_XX"], "emotion", "intensity", "text", "gender") == ("anger", None, "Don't forget a jacket.", "male")
-    assert told(rows["1002_IEO_HAP_LO"], "emotion", "intensity", "sentence", "speaker") == ("happiness", "low", "IEO", "crema_d_1002")
+    assert told(rows["1001_DFA_ANG_XX"], "emotion", "intensity", "text", "gender") == (
+        "anger",
+        None,
+        "Don't forget a jacket.",
+        "male",
+    )
+    assert told(rows["1002_IEO_HAP_LO"], "emotion", "intensity", "sentence", "speaker") == (
+        "happiness",
+        "low",
+        "IEO",
+        "crema_d_1002",
+    )
     assert rows["1040_ITH_SAD_X"].intensity is None
     assert len(errors) == 2 and errors[0].startswith("VideoDemographics.csv, line 3") and "1001_XYZ_ANG_XX" in errors[1]
 
@@ -219,7 +261,11 @@ def test_crema_d_as_its_repository_lays_it_out(tmp_path):
     clips(tmp_path, *(f"AudioWAV/{name}.wav" for name in names), *(f"AudioMP3/{name}.mp3" for name in (*names, "1003_IEO_SAD_LO")),
           *(f"VideoFlash/{name}.flv" for name in names))  # fmt: skip
     rows, errors = read("crema_d", tmp_path)
-    assert {name: row.path.suffix for name, row in rows.items()} == {names[0]: ".wav", names[1]: ".wav", "1003_IEO_SAD_LO": ".mp3"}
+    assert {name: row.path.suffix for name, row in rows.items()} == {
+        names[0]: ".wav",
+        names[1]: ".wav",
+        "1003_IEO_SAD_LO": ".mp3",
+    }
     assert not errors and read_corpus("crema_d", tmp_path).notes == (
         "2 files: .flv files beside .wav files of the same clips: not read", "2 files: .mp3 files beside .wav files of the same clips: not read",
     )  # fmt: skip
@@ -234,8 +280,17 @@ def test_tess(tmp_path):
         "TESS/x.wav",
     )
     rows, errors = read("tess", tmp_path)
-    assert told(rows["OAF_back_ps"], "emotion", "text", "sentence", "speaker") == ("surprise", "Say the word back.", "back", "tess_OAF")
-    assert rows["OA_bite_neutral"].speaker == "tess_OAF" and rows["YAF_back_sad"].speaker == "tess_YAF" and len(errors) == 1
+    assert told(rows["OAF_back_ps"], "emotion", "text", "sentence", "speaker") == (
+        "surprise",
+        "Say the word back.",
+        "back",
+        "tess_OAF",
+    )
+    assert (
+        rows["OA_bite_neutral"].speaker == "tess_OAF"
+        and rows["YAF_back_sad"].speaker == "tess_YAF"
+        and len(errors) == 1
+    )
 
 
 @pytest.mark.parametrize("name", ["AudioData/DC/{}.wav", "ALL/DC_{}.wav", "savee/dc/{}.wav"])
@@ -260,7 +315,13 @@ def test_esd(encoding, tmp_path):
     rows, errors = read("esd", tmp_path)
     assert told(rows["0001_000351"], "emotion", "split", "text", "language") == ("anger", "train", "打远一看", "zh")
     assert told(rows["0001_000352"], "split", "sentence", "gender") == ("validation", "zh002", "female")
-    assert told(rows["0020_001052"], "emotion", "split", "sentence", "gender", "language") == ("sadness", None, "en002", "male", "en")
+    assert told(rows["0020_001052"], "emotion", "split", "sentence", "gender", "language") == (
+        "sadness",
+        None,
+        "en002",
+        "male",
+        "en",
+    )
     assert len(errors) == 2 and "a clip of speaker 0001" in errors[0] and "got 'Calm'" in errors[1]
 
 
@@ -280,16 +341,32 @@ def test_casia(tmp_path):
     clips(tmp_path, "CASIA/wangzhe/angry/201.wav", "CASIA/ZhaoZuoxiang/fear/201.wav", "CASIA/liuchanhg/sad/201.wav", "CASIA/nobody/sad/201.wav",
           "CASIA/wangzhe/calm/201.wav")  # fmt: skip
     rows, errors = read("casia", tmp_path)
-    assert told(rows["wangzhe_angry_201"], "emotion", "speaker", "gender", "sentence") == ("anger", "casia_wangzhe", "male", "201")
+    assert told(rows["wangzhe_angry_201"], "emotion", "speaker", "gender", "sentence") == (
+        "anger",
+        "casia_wangzhe",
+        "male",
+        "201",
+    )
     assert rows["zhaozuoxiang_fear_201"].gender == "male" and rows["liuchanhg_sad_201"].gender == "female"
     assert len(errors) == 2 and any("nobody" in error for error in errors)
 
 
 def test_jl_corpus(tmp_path):
-    clips(tmp_path, "JL/female1_angry_1a_1.wav", "JL/male2_assertive_3b_2.wav", "JL/male1_anxious_3b_2.wav", "JL/male3_sad_1a_1.wav")
+    clips(
+        tmp_path,
+        "JL/female1_angry_1a_1.wav",
+        "JL/male2_assertive_3b_2.wav",
+        "JL/male1_anxious_3b_2.wav",
+        "JL/male3_sad_1a_1.wav",
+    )
     write(tmp_path, "JL/female1_angry_1a_1.txt", "Tom beats that farmer.\n")
     rows, errors = read("jl_corpus", tmp_path)
-    assert told(rows["female1_angry_1a_1"], "emotion", "text", "session", "sentence") == ("anger", "Tom beats that farmer.", "1", "1a")
+    assert told(rows["female1_angry_1a_1"], "emotion", "text", "session", "sentence") == (
+        "anger",
+        "Tom beats that farmer.",
+        "1",
+        "1a",
+    )
     assert told(rows["male2_assertive_3b_2"], "emotion", "sentence", "gender") == (
         None,
         "assertive_3b",
@@ -299,7 +376,14 @@ def test_jl_corpus(tmp_path):
 
 
 def test_aesdd(tmp_path):
-    clips(tmp_path, "anger/a03 (4).wav", "fear/f18 (5).wav", "fear/f18 (5)b.wav", "sadness/s20 (1).wav", "sadness/n01 (1).wav")
+    clips(
+        tmp_path,
+        "anger/a03 (4).wav",
+        "fear/f18 (5).wav",
+        "fear/f18 (5)b.wav",
+        "sadness/s20 (1).wav",
+        "sadness/n01 (1).wav",
+    )
     rows, errors = read("aesdd", tmp_path)
     assert told(rows["a03 (4)"], "emotion", "speaker", "sentence", "language") == ("anger", "aesdd_4", "03", "el")
     assert rows["f18 (5)b"].sentence == rows["f18 (5)"].sentence == "18" and rows["s20 (1)"].sentence is None
@@ -310,7 +394,11 @@ def test_aesdd(tmp_path):
 
 
 def test_shemo(tmp_path):
-    write(tmp_path, "shemo.json", json.dumps({"F03S02": {"gender": "female", "emotion": "sadness", "transcript": "سلام", "ipa": "s"}}))
+    write(
+        tmp_path,
+        "shemo.json",
+        json.dumps({"F03S02": {"gender": "female", "emotion": "sadness", "transcript": "سلام", "ipa": "s"}}),
+    )
     clips(tmp_path, "female/F03S02.wav", "male/M02F01.wav", "male/M02X01.wav")
     rows, errors = read("shemo", tmp_path)
     assert told(rows["F03S02"], "emotion", "text", "gender", "speaker") == ("sadness", "سلام", "female", "shemo_F03")
@@ -342,7 +430,11 @@ C-E2:\tExcited;\t()
 
 def test_iemocap(tmp_path):
     write(tmp_path, "IEMOCAP/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", EVALUATION)
-    write(tmp_path, "IEMOCAP/Session1/dialog/EmoEvaluation/Categorical/Ses01F_impro01_e2_cat.txt", "Ses01F_impro01_F000 :Neutral; ()\n")
+    write(
+        tmp_path,
+        "IEMOCAP/Session1/dialog/EmoEvaluation/Categorical/Ses01F_impro01_e2_cat.txt",
+        "Ses01F_impro01_F000 :Neutral; ()\n",
+    )
     words = "Ses01F_impro01_F000 [006.2901-008.2357]: [LAUGHTER] Excuse [BREATHING] me.\n"
     write(tmp_path, "IEMOCAP/Session1/dialog/transcriptions/Ses01F_impro01.txt", words)
     folder = "IEMOCAP/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_"
@@ -353,9 +445,21 @@ def test_iemocap(tmp_path):
     )
     rows, errors = read("iemocap", tmp_path)
     first, second, third = (rows[f"Ses01F_impro01_{turn}"] for turn in ("F000", "M000", "M001"))
-    assert told(first, "emotion", "text", "turn", "speaker", "gender") == ("neutral", "Excuse me.", 0, "iemocap_1F", "female")
+    assert told(first, "emotion", "text", "turn", "speaker", "gender") == (
+        "neutral",
+        "Excuse me.",
+        0,
+        "iemocap_1F",
+        "female",
+    )
     assert told(second, "emotion", "turn", "valence", "arousal", "dominance") == ("happiness", 1, 4.0, 4.5, 3.0)
-    assert told(third, "emotion", "arousal", "session", "dialogue", "speaker") == (None, 3.5, "1", "Ses01F_impro01", "iemocap_1M")
+    assert told(third, "emotion", "arousal", "session", "dialogue", "speaker") == (
+        None,
+        3.5,
+        "1",
+        "Ses01F_impro01",
+        "iemocap_1M",
+    )
     assert len(rows) == 3 and len(errors) == 4
     for said in (
         "line 9: expected [start - end]",
@@ -374,12 +478,22 @@ def test_meld(tmp_path):
           "2,What?,A Waiter,joy,positive,0,1,4,7,,\n3,Hm.,Ross,envy,negative,0,2,4,7,,\n4,Gone.,Ross,anger,negative,0,3,4,7,,\n")  # fmt: skip
     write(tmp_path, "dev_sent_emo.csv", HEADER + "1,Hey!,Joey,neutral,neutral,0,0,4,7,,\n")
     rows, errors = read("meld", tmp_path)
-    assert told(rows["train_0_0"], "emotion", "speaker", "gender", "split", "path") == ("surprise", "meld_Phoebe", "female", "train", None)
+    assert told(rows["train_0_0"], "emotion", "speaker", "gender", "split", "path") == (
+        "surprise",
+        "meld_Phoebe",
+        "female",
+        "train",
+        None,
+    )
     assert told(rows["validation_0_0"], "split", "dialogue", "turn") == ("validation", "validation_0", 0)
     assert rows["train_0_1"].gender is None and len(rows) == 4 and len(errors) == 1 and "got 'envy'" in errors[0]
     clips(tmp_path, *(f"train_splits/dia0_utt{turn}.mp4" for turn in (0, 1)), "train_splits/final.mp4")
     rows, errors = read("meld", tmp_path)
-    assert rows["train_0_1"].path.name == "dia0_utt1.mp4" and rows["train_0_1"].start is None and rows["validation_0_0"].path is None
+    assert (
+        rows["train_0_1"].path.name == "dia0_utt1.mp4"
+        and rows["train_0_1"].start is None
+        and rows["validation_0_0"].path is None
+    )
     assert len(errors) == 3 and any("dia0_utt3.mp4, got no such file" in error for error in errors)
 
 
@@ -387,12 +501,22 @@ def test_meld(tmp_path):
     "folder", ["train/{}.wav", "MELD.Raw/train/train_splits/{}.mp4", "audio/train_splits/{}.wav", "wavs/Train/{}.flac"]
 )
 def test_meld_however_its_clips_are_kept(folder, tmp_path):
-    write(tmp_path, "train_sent_emo.csv", HEADER + "1,Oh!,Phoebe,surprise,negative,0,0,4,7,,\n2,What?,A Waiter,joy,positive,0,1,4,7,,\n")
+    write(
+        tmp_path,
+        "train_sent_emo.csv",
+        HEADER + "1,Oh!,Phoebe,surprise,negative,0,0,4,7,,\n2,What?,A Waiter,joy,positive,0,1,4,7,,\n",
+    )
     clips(
-        tmp_path, folder.format("dia0_utt0"), folder.format("dia0_utt1"), folder.format("final_videos_testdia0_utt0"), "train/dia0_utt0.flv"
+        tmp_path,
+        folder.format("dia0_utt0"),
+        folder.format("dia0_utt1"),
+        folder.format("final_videos_testdia0_utt0"),
+        "train/dia0_utt0.flv",
     )
     manifest = read_corpus("meld", tmp_path)
-    assert [row.path.relative_to(tmp_path).as_posix() for row in manifest.rows] == [folder.format(f"dia0_utt{n}") for n in (0, 1)]
+    assert [row.path.relative_to(tmp_path).as_posix() for row in manifest.rows] == [
+        folder.format(f"dia0_utt{n}") for n in (0, 1)
+    ]
     assert not manifest.errors and len(manifest.notes) == 2
     assert any(note.startswith("1 file: final_videos_test") for note in manifest.notes)
 
@@ -406,10 +530,20 @@ def test_msp_podcast(tmp_path):
     clips(tmp_path, *(f"Audios/MSP-PODCAST_0001_{number:04d}.wav" for number in (8, 9, 10, 11, 99)))
     rows, errors = read("msp_podcast", tmp_path)
     first, second = rows["MSP-PODCAST_0001_0008"], rows["MSP-PODCAST_0001_0009"]
-    assert told(first, "emotion", "text", "speaker", "split", "arousal") == ("neutral", "well yes", "msp_podcast_30", "test", 2.2)
+    assert told(first, "emotion", "text", "speaker", "split", "arousal") == (
+        "neutral",
+        "well yes",
+        "msp_podcast_30",
+        "test",
+        2.2,
+    )
     assert told(second, "emotion", "speaker", "split", "valence") == (None, None, "validation", 2.0)
     assert rows["MSP-PODCAST_0001_0011"].split == "test2" and len(rows) == 3 and len(errors) == 3
-    for said in ("line 4, EmoAct: expected a rating", "0012.wav, got no such file", "0099.wav: expected a turn of labels_consensus.csv"):
+    for said in (
+        "line 4, EmoAct: expected a rating",
+        "0012.wav, got no such file",
+        "0099.wav: expected a turn of labels_consensus.csv",
+    ):
         assert any(said in error for error in errors), said
 
 
@@ -420,7 +554,10 @@ def test_cmu_mosei(tmp_path):
     clips(tmp_path, "Raw/abc/0.mp4", "Raw/abc/1.mp4", "Raw/x-y/0.mp4", "Raw/x-y/2.mp4")
     rows, errors = read("cmu_mosei", tmp_path)
     assert told(rows["abc_0"], "emotion", "valence", "split", "speaker") == ("happiness", 2.4, "train", "cmu_mosei_abc")
-    assert told(rows["abc_1"], "emotion", "split") == ("neutral", "validation") and rows["x-y_0"].emotion == "anger|sadness"
+    assert (
+        told(rows["abc_1"], "emotion", "split") == ("neutral", "validation")
+        and rows["x-y_0"].emotion == "anger|sadness"
+    )
     assert len(errors) == 2 and "x-y/1.mp4, got no such file" in errors[0] and "label: expected a number" in errors[1]
     write(tmp_path, "label.csv", "video_id,clip_id,text,label,annotation,mode\nabc,0,Great film.,2.4,Positive,train\n")
     rows, errors = read("cmu_mosei", tmp_path)
@@ -449,14 +586,22 @@ def test_goemotions(tmp_path):
 
 
 def test_dailydialog(tmp_path):
-    write(tmp_path, "train/dialogues_train.txt", "Hi ! __eou__ Oh , you ! __eou__\nBad line . __eou__\nSo ? __eou__ What ? __eou__\n")
+    write(
+        tmp_path,
+        "train/dialogues_train.txt",
+        "Hi ! __eou__ Oh , you ! __eou__\nBad line . __eou__\nSo ? __eou__ What ? __eou__\n",
+    )
     write(tmp_path, "train/dialogues_emotion_train.txt", "0 4 \n1 1 \n9 2\n")
     write(tmp_path, "dialogues_text.txt", "Hi ! __eou__ Oh , you ! __eou__\n")
     write(tmp_path, "dialogues_emotion.txt", "0 4\n")
     rows, errors = read("dailydialog", tmp_path)
     assert told(rows["en_train0_1"], "text", "emotion", "split", "turn") == ("Oh , you !", "happiness", "train", 1)
     assert rows["en_train2_1"].emotion == "disgust" and len(rows) == 3  # the whole beside the parts is not read again
-    assert len(errors) == 2 and "line 2: expected 2 turns, as it has emotions, got 1" in errors[0] and "got '9'" in errors[1]
+    assert (
+        len(errors) == 2
+        and "line 2: expected 2 turns, as it has emotions, got 1" in errors[0]
+        and "got '9'" in errors[1]
+    )
 
 
 def test_xdailydialog(tmp_path):
@@ -484,13 +629,19 @@ def test_real_recordings(name, count, speakers, data):
         known = {Path(line["path"]).stem: line for line in csv.DictReader(file)}
     for key, row in rows.items():
         line = known[key]
-        assert told(row, "emotion", "speaker", "text", "language") == (line["emotion"], line["speaker"], line["text"], line["language"])
+        assert told(row, "emotion", "speaker", "text", "language") == (
+            line["emotion"],
+            line["speaker"],
+            line["text"],
+            line["language"],
+        )
         assert row.gender[0] == line["gender"] and (row.intensity or "") == line["intensity"]
     assert not read_corpus(name, data / name).ignored or read_corpus(name, data / name).ignored == ("manifest.csv",)
 
 
 @pytest.mark.parametrize(
-    ("name", "table", "count"), [("goemotions", "goemotions_ekman", 48836), ("dailydialog", "dailydialog", 130300), ("meld", "meld", 11098)]
+    ("name", "table", "count"),
+    [("goemotions", "goemotions_ekman", 48836), ("dailydialog", "dailydialog", 130300), ("meld", "meld", 11098)],
 )
 def test_real_texts(name, table, count, data):
     manifest = read_corpus(name, data / "text" / f"{table}.csv")

@@ -37,7 +37,9 @@ def rows(tmp_path_factory):
     found = []
     for at in range(18):
         soundfile.write(folder / f"{at}.wav", synthetic_speech(0.4 + 0.02 * at, seed=at), 16_000)
-        found.append({"path": str(folder / f"{at}.wav"), "emotion": EMOTIONS[at % 9], "speaker": NAUGHTY if at % 2 else "Ann"})
+        found.append(
+            {"path": str(folder / f"{at}.wav"), "emotion": EMOTIONS[at % 9], "speaker": NAUGHTY if at % 2 else "Ann"}
+        )
     return found
 
 
@@ -51,7 +53,9 @@ def table(path, rows):
 
 def asked(path, folder, **fields):
     told = []
-    return evaluate(EvaluationArguments(data=[path], output_dir=str(folder), resamples=5, device="cpu", **fields), told.append), told
+    return evaluate(
+        EvaluationArguments(data=[path], output_dir=str(folder), resamples=5, device="cpu", **fields), told.append
+    ), told
 
 
 # labels without a place
@@ -59,20 +63,30 @@ def asked(path, folder, **fields):
 
 @pytest.mark.parametrize("label_set", ["iemocap4", "sentiment", "quadrants"])
 def test_a_model_is_measured_among_the_labels_that_have_a_place(rows, nine, tmp_path, label_set):
-    report, _ = asked(table(tmp_path / "m.csv", rows), tmp_path / "r", model=nine, label_set=label_set, modalities="audio")
+    report, _ = asked(
+        table(tmp_path / "m.csv", rows), tmp_path / "r", model=nine, label_set=label_set, modalities="audio"
+    )
     dropped = [name for name in EMOTIONS if name in LABEL_SETS[label_set].dropped]
     assert report["labels"] == list(LABEL_SETS[label_set].labels) and report["model"]["labels_without_place"] == dropped
     assert report["data"]["without_place"] == dict.fromkeys(sorted(dropped), 2) and report["left_out"] == []
     assert report["systems"][0]["clips"] == 18 - 2 * len(dropped)
     assert any(
-        f"labels of the model without a place in the label set {label_set}: {', '.join(dropped)}; " in note for note in report["notes"]
+        f"labels of the model without a place in the label set {label_set}: {', '.join(dropped)}; " in note
+        for note in report["notes"]
     )
-    assert any(f"2 rows of {dropped[0]!r} have no place in the label set {label_set} (" in note for note in report["notes"])
+    assert any(
+        f"2 rows of {dropped[0]!r} have no place in the label set {label_set} (" in note for note in report["notes"]
+    )
     stored = json.loads((tmp_path / "r" / "rows" / "all" / "model_audio.json").read_text())
     model = MultimodalEmotionClassifier.from_pretrained(nine, whisper=None)
     native = model.predict(rows[EMOTIONS.index("anger")]["path"], modalities="audio").probabilities
-    merged = {name: sum(native[own] for own, other in LABEL_SETS[label_set].mapping.items() if other == name) for name in report["labels"]}
-    assert stored["probabilities"][0] == pytest.approx([value / sum(merged.values()) for value in merged.values()], abs=1e-5)
+    merged = {
+        name: sum(native[own] for own, other in LABEL_SETS[label_set].mapping.items() if other == name)
+        for name in report["labels"]
+    }
+    assert stored["probabilities"][0] == pytest.approx(
+        [value / sum(merged.values()) for value in merged.values()], abs=1e-5
+    )
     with pytest.raises(LabelError, match="in the way"):
         model.predict(rows[0]["path"], label_set=label_set)  # who predicts is told, and not given half an answer
 
@@ -87,7 +101,9 @@ def test_what_is_no_emotion_is_not_dropped_and_two_labels_have_to_be_left():
         Merging.of(EMOTIONS, "sentimnet", drop=True)
     with pytest.raises(LabelError):
         Merging.of(EMOTIONS, "sentiment")
-    nothing_left = Merging.of(["anger", "joy", "surprise"], "sentiment", drop=True).probabilities(np.array([[0.0, 0.0, 1.0]]))
+    nothing_left = Merging.of(["anger", "joy", "surprise"], "sentiment", drop=True).probabilities(
+        np.array([[0.0, 0.0, 1.0]])
+    )
     assert nothing_left.tolist() == [[0.5, 0.5]]
 
 
@@ -97,7 +113,16 @@ def test_what_is_no_emotion_is_not_dropped_and_two_labels_have_to_be_left():
 @pytest.mark.parametrize("label_set", ["native", "ekman"])
 def test_an_unknown_label_is_named_by_line_and_field_in_every_label_set(rows, nine, tmp_path, label_set, capsys):
     bad = [*rows[:5], rows[5] | {"emotion": "grumpyness"}, *rows[6:]]
-    command = ["evaluate", table(tmp_path / "m.csv", bad), "--model", nine, "--output-dir", str(tmp_path / "r"), "--resamples", "5"]
+    command = [
+        "evaluate",
+        table(tmp_path / "m.csv", bad),
+        "--model",
+        nine,
+        "--output-dir",
+        str(tmp_path / "r"),
+        "--resamples",
+        "5",
+    ]
     assert cli.main([*command, "--label-set", label_set, "--modalities", "audio"]) == 1
     [line] = json.loads((tmp_path / "r" / "report.json").read_text())["left_out"]
     assert re.match(r"m\.csv, line 7, emotion: expected one of .* got 'grumpyness'; ", line)
@@ -110,12 +135,17 @@ def test_a_slip_of_the_pen_is_no_class_that_is_trained(rows, tmp_path):
     report, _ = asked(path, tmp_path / "r", protocol="folds", num_folds=2, baselines=["majority"], only_baselines=True)
     assert report["labels"] == ["anger", "joy"] and report["systems"][0]["clips"] == 40
     assert re.match(r"m\.csv, line 42, emotion: .*'hapiness'.*did you mean 'happiness'", report["left_out"][0])
-    data = read_rows(EvaluationArguments(data=[path], protocol="folds", train_options={"labels": ["joy", "anger", "hapiness"]}))
+    data = read_rows(
+        EvaluationArguments(data=[path], protocol="folds", train_options={"labels": ["joy", "anger", "hapiness"]})
+    )
     assert len(data.clips) == 41 and data.errors == []
 
 
 def test_a_column_that_seems_to_hold_the_emotions_is_told(rows, nine, tmp_path, capsys):
-    path = table(tmp_path / "m.csv", [{"path": row["path"], "feeling": row["emotion"], "speaker": row["speaker"]} for row in rows])
+    path = table(
+        tmp_path / "m.csv",
+        [{"path": row["path"], "feeling": row["emotion"], "speaker": row["speaker"]} for row in rows],
+    )
     for command in (["evaluate", path, "--output-dir"], ["calibrate", path, "--whisper", "none", "-o"]):
         assert cli.main([*command, str(tmp_path / "r"), "--model", nine]) == 2
         assert "--columns emotion=feeling" in capsys.readouterr().err
@@ -214,20 +244,43 @@ def test_the_page_is_read_by_machines_that_read_aloud(written):
 
 
 def test_each_fold_has_a_folder_of_its_own(tmp_path):
-    names = ["", "fold 1", "fold 2", "A 1", "A-1", "A_1", "A/1", "all", "fold-1", "...", "Ann", "Ses01", "日本", "x" * 300, "x" * 299]
+    names = [
+        "",
+        "fold 1",
+        "fold 2",
+        "A 1",
+        "A-1",
+        "A_1",
+        "A/1",
+        "all",
+        "fold-1",
+        "...",
+        "Ann",
+        "Ses01",
+        "日本",
+        "x" * 300,
+        "x" * 299,
+    ]
     folders = [folder_of(name) for name in names]
     assert len(set(folders)) == len(names) and all(re.fullmatch(r"[\w.-]{1,100}", name) for name in folders)
     assert folders[:3] == ["all", "fold-1", "fold-2"] and folder_of("Ann") == "Ann"
     store = AnswerStore(tmp_path, ["a"], ["x", "y"])
     for number, name in enumerate(("A 1", "A-1")):
-        store.write(Answers(Question("n", "network", "audio", name, 1), (0,), np.array([[number, 1.0 - number]])), f"of {name}")
-    found = [store.read(Question("n", "network", "audio", name, 1), f"of {name}").probabilities[0, 0] for name in ("A 1", "A-1")]
+        store.write(
+            Answers(Question("n", "network", "audio", name, 1), (0,), np.array([[number, 1.0 - number]])), f"of {name}"
+        )
+    found = [
+        store.read(Question("n", "network", "audio", name, 1), f"of {name}").probabilities[0, 0]
+        for name in ("A 1", "A-1")
+    ]
     assert found == [0.0, 1.0]
 
 
 def test_answers_of_other_data_are_not_mixed_in(tmp_path):
     store = AnswerStore(tmp_path, ["a", "b"], ["x", "y"])
-    answers = Answers(Question("m", "model", "audio"), (0,), np.array([[0.25, 0.75]]), {"valence": np.array([0.5])}, {1: "why"}, 1.5)
+    answers = Answers(
+        Question("m", "model", "audio"), (0,), np.array([[0.25, 0.75]]), {"valence": np.array([0.5])}, {1: "why"}, 1.5
+    )
     store.write(answers, "one")
     again = store.read(answers.question, "one")
     assert again.rows == (0,) and again.unanswered == {1: "why"} and again.dimensions["valence"].tolist() == [0.5]
@@ -240,7 +293,10 @@ def test_answers_of_other_data_are_not_mixed_in(tmp_path):
 
 
 def test_leaving_one_speaker_out_ends_whatever_speakers_are_called(rows, nine, tmp_path):
-    emotions = [row | {"emotion": ("anger", "joy")[at // 3 % 2], "speaker": ("A 1", "A-1", "B")[at % 3]} for at, row in enumerate(rows)]
+    emotions = [
+        row | {"emotion": ("anger", "joy")[at // 3 % 2], "speaker": ("A 1", "A-1", "B")[at % 3]}
+        for at, row in enumerate(rows)
+    ]
     report, _ = asked(
         table(tmp_path / "m.csv", emotions), tmp_path / "r", model=nine, protocol="loso", modalities="audio",
         train_options={"max_steps": 1, "use_cpu": True, "freeze": ["audio", "text"], "validation_share": 0.0},

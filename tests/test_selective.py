@@ -81,8 +81,12 @@ def test_a_promise_to_new_speakers_holds_where_that_to_clips_does_not():
     assert np.mean(covered[True]) >= 0.9 > np.mean(covered[False])
     each = [str(i) for i in range(300)]
     logits, references = drawn(300, seed=9)
-    assert conformal_threshold(softmax(logits), references, speakers=each) == conformal_threshold(softmax(logits), references)
-    assert conformal_threshold(softmax(logits), references, speakers=["a"] * 150 + ["b"] * 150) == 1.0  # two speakers promise nothing
+    assert conformal_threshold(softmax(logits), references, speakers=each) == conformal_threshold(
+        softmax(logits), references
+    )
+    assert (
+        conformal_threshold(softmax(logits), references, speakers=["a"] * 150 + ["b"] * 150) == 1.0
+    )  # two speakers promise nothing
 
 
 def test_wrong_conformal_options_are_told():
@@ -104,7 +108,9 @@ def test_the_confidence_threshold_is_the_lowest_that_keeps_the_error():
     for error in (0.02, 0.1, 0.2):
         found = confidence_threshold(probabilities, references, error)
         kept = confidence >= found.threshold
-        assert found.kept == kept.sum() and found.share == kept.mean() and found.error == pytest.approx(wrong[kept].mean())
+        assert (
+            found.kept == kept.sum() and found.share == kept.mean() and found.error == pytest.approx(wrong[kept].mean())
+        )
         assert found.error <= error
         for lower in confidence[confidence < found.threshold]:
             assert wrong[confidence >= lower].mean() > error
@@ -127,7 +133,9 @@ def test_a_prediction_that_abstains_keeps_its_label():
     assert not plain.abstained and str(plain) == f"{plain.label} ({plain.confidence:.2f})"
     unsure = model.predict(clip, sampling_rate=16000, abstain_below=min(1.0, plain.confidence + 0.01))
     assert unsure.abstained and unsure.label == plain.label and str(unsure).startswith(f"uncertain ({plain.label}")
-    assert not model.predict(clip, sampling_rate=16000, abstain_below=plain.confidence).abstained  # as sure as asked for
+    assert not model.predict(
+        clip, sampling_rate=16000, abstain_below=plain.confidence
+    ).abstained  # as sure as asked for
     assert unsure.to_dict()["abstained"] is True and json.loads(json.dumps(plain.to_dict()))["abstained"] is False
     for wrong in (60, -0.1, math.nan, "0.6", True):
         with pytest.raises(InputError, match="abstain_below"):

@@ -28,7 +28,12 @@ def test_size_and_licence(classifier):
     assert sum(path.stat().st_size for path in SHIPPED_CHECKPOINT.iterdir()) <= 60e6
     assert sum(p.numel() for p in classifier.parameters()) <= 30e6
     assert sum(p.numel() for p in classifier.model.text_branch.parameters()) <= 14e6
-    assert {path.suffix for path in SHIPPED_CHECKPOINT.iterdir()} <= {".safetensors", ".json", ".md", ""}  # no pickles, no code
+    assert {path.suffix for path in SHIPPED_CHECKPOINT.iterdir()} <= {
+        ".safetensors",
+        ".json",
+        ".md",
+        "",
+    }  # no pickles, no code
     assert "CC BY-NC-SA 4.0" in (SHIPPED_CHECKPOINT / "LICENSE").read_text()
     assert classifier.config.weights_license == "cc-by-nc-sa-4.0"
 
@@ -66,11 +71,16 @@ def test_words_are_read(classifier):
 
 def test_the_order_of_words_in_the_cross_attention_matters(classifier):
     """Keys stay, values are shuffled: were the fusion deaf to which word is which, nothing would change."""
-    clip, text = synthetic_speech(2.0, seed=3), "I really thought that he would come but now I am afraid that he is gone"
+    clip, text = (
+        synthetic_speech(2.0, seed=3),
+        "I really thought that he would come but now I am afraid that he is gone",
+    )
     before = classifier.predict(clip, text=text, sampling_rate=16000).probabilities
     shuffle = torch.randperm(64, generator=torch.Generator().manual_seed(0))
     hooks = [
-        layer.audio_to_text.v_proj.register_forward_hook(lambda _module, _inputs, values: values[:, shuffle[shuffle < values.shape[1]]])
+        layer.audio_to_text.v_proj.register_forward_hook(
+            lambda _module, _inputs, values: values[:, shuffle[shuffle < values.shape[1]]]
+        )
         for layer in classifier.model.fusion_layers
     ]
     after = classifier.predict(clip, text=text, sampling_rate=16000).probabilities
@@ -93,7 +103,10 @@ def test_what_is_saved_from_it_inherits_its_licence(classifier, tmp_path):
     assert "cc-by-nc-sa-4.0, inherited" in (tmp_path / "README.md").read_text()
     again = MultimodalEmotionClassifier.from_pretrained(tmp_path, whisper=None)
     clip = synthetic_speech(1.0)
-    assert again.predict(clip, sampling_rate=16000).probabilities == classifier.predict(clip, sampling_rate=16000).probabilities
+    assert (
+        again.predict(clip, sampling_rate=16000).probabilities
+        == classifier.predict(clip, sampling_rate=16000).probabilities
+    )
 
 
 def test_unseen_actors_are_understood(classifier, data):
@@ -135,6 +148,8 @@ def test_the_measured_figures_are_those_of_these_weights():
 
 def test_the_demo_runs():
     clips = sorted(str(path) for path in (ROOT / "examples" / "audio").glob("*.flac"))[:2]
-    done = subprocess.run([sys.executable, "examples/demo.py", *clips], cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "examples/demo.py", *clips], cwd=ROOT, env=os.environ, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert all(Path(clip).name in done.stdout for clip in clips) and "%" in done.stdout

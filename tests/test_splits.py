@@ -19,7 +19,9 @@ from multimodal_ser.errors import InputError
 
 def clips(speakers=6, emotions=("anger", "joy", "neutral"), each=4, corpus=None):
     return [
-        ManifestRow(path=Path(f"/data/{s}_{e}_{n}.wav"), emotion=e, speaker=f"s{s:02d}", corpus=corpus, folder=Path("/data"))
+        ManifestRow(
+            path=Path(f"/data/{s}_{e}_{n}.wav"), emotion=e, speaker=f"s{s:02d}", corpus=corpus, folder=Path("/data")
+        )
         for s in range(speakers)
         for e in emotions
         for n in range(each)
@@ -60,24 +62,39 @@ def test_no_class_is_held_out_as_a_whole_where_that_can_be_helped():
 
 
 def test_a_class_that_must_be_held_out_is_told():
-    rows = [ManifestRow(path=Path(f"{s}{n}.wav"), emotion=e, speaker=s) for s, e in (("a", "joy"), ("b", "fear")) for n in range(3)]
+    rows = [
+        ManifestRow(path=Path(f"{s}{n}.wav"), emotion=e, speaker=s)
+        for s, e in (("a", "joy"), ("b", "fear"))
+        for n in range(3)
+    ]
     split = split_rows(rows)
-    assert len(split.validation) == 3 and any("only in the validation part, and not learned" in note for note in split.notes)
+    assert len(split.validation) == 3 and any(
+        "only in the validation part, and not learned" in note for note in split.notes
+    )
 
 
 def test_one_great_speaker_is_not_held_out():
-    rows = [*clips(4, each=2), *(ManifestRow(path=Path(f"/x{n}.wav"), emotion="joy", speaker="great") for n in range(200))]
+    rows = [
+        *clips(4, each=2),
+        *(ManifestRow(path=Path(f"/x{n}.wav"), emotion="joy", speaker="great") for n in range(200)),
+    ]
     assert all("great" not in voices(rows, split_rows(rows, seed=seed).validation) for seed in range(5))
 
 
 def test_corpora_are_all_measured():
     one = clips(8, corpus="emodb")
     other = [
-        ManifestRow(path=Path(f"/o{n}.wav"), emotion=("joy", "anger")[n % 2], speaker=f"o{n % 8}_{n % 2}", corpus="nemo") for n in range(96)
+        ManifestRow(
+            path=Path(f"/o{n}.wav"), emotion=("joy", "anger")[n % 2], speaker=f"o{n % 8}_{n % 2}", corpus="nemo"
+        )
+        for n in range(96)
     ]
     rows = one + other
     for seed in range(5):
-        assert {rows[index].corpus for index in split_rows(rows, seed=seed, validation_share=0.3).validation} == {"emodb", "nemo"}
+        assert {rows[index].corpus for index in split_rows(rows, seed=seed, validation_share=0.3).validation} == {
+            "emodb",
+            "nemo",
+        }
 
 
 def test_texts_and_unknown_voices_are_learned_from_beside_known_speakers():
@@ -93,7 +110,9 @@ def test_speakers_of_texts_do_not_decide_for_recordings():
     heard = [ManifestRow(path=Path(f"/{e}{n}.wav"), emotion=e) for e in ("joy", "anger") for n in range(20)]
     rows = heard + [ManifestRow(text=f"text {n}", emotion="joy", speaker=f"s{n % 4}") for n in range(40)]
     split = split_rows(rows)
-    assert split.protocol == "by clip, speakers unknown: 6 of 40 clips held out" and all(rows[index].path for index in split.validation)
+    assert split.protocol == "by clip, speakers unknown: 6 of 40 clips held out" and all(
+        rows[index].path for index in split.validation
+    )
 
 
 @pytest.mark.parametrize(("speaker", "why"), [(None, "nobody knows who speaks"), ("ann", "there is only one speaker")])
@@ -113,7 +132,9 @@ def test_without_speakers_clips_of_each_class_are_held_out_and_that_is_told(spea
 
 def test_parts_of_one_recording_stay_together():
     rows = [
-        ManifestRow(path=Path(f"/call{n}.wav"), start=k, end=k + 1, emotion=("joy", "anger")[n % 2]) for n in range(8) for k in range(5)
+        ManifestRow(path=Path(f"/call{n}.wav"), start=k, end=k + 1, emotion=("joy", "anger")[n % 2])
+        for n in range(8)
+        for k in range(5)
     ]
     split = split_rows(rows)
     assert split.validation and not {rows[i].path for i in split.train} & {rows[i].path for i in split.validation}
@@ -145,19 +166,26 @@ def test_equal_texts_stay_on_one_side():
 
 def test_dialogues_are_held_out_whole_and_their_common_phrases_measure_nothing():
     rows = [
-        ManifestRow(text="Okay." if t == 0 else f"text {d} {t}", emotion=("joy", "anger")[t % 2], dialogue=f"d{d}", turn=t)
+        ManifestRow(
+            text="Okay." if t == 0 else f"text {d} {t}", emotion=("joy", "anger")[t % 2], dialogue=f"d{d}", turn=t
+        )
         for d in range(20)
         for t in range(4)
     ]
     split = split_rows(rows)
-    assert split.protocol == "by dialogue: 3 of 20 dialogues held out" and len(split.train) == 17 * 4 and len(split.validation) == 9
+    assert (
+        split.protocol == "by dialogue: 3 of 20 dialogues held out"
+        and len(split.train) == 17 * 4
+        and len(split.validation) == 9
+    )
     assert not {rows[i].dialogue for i in split.train} & {rows[i].dialogue for i in split.validation}
     assert split.notes == ("3 texts were left out of the validation part: they occur in what is learned from",)
 
 
 def test_texts_with_speakers_are_disjoint_in_both():
     rows = [
-        ManifestRow(text="Okay." if n % 5 == 0 else f"text {n}", emotion=("joy", "anger")[n % 2], speaker=f"s{n % 6}") for n in range(90)
+        ManifestRow(text="Okay." if n % 5 == 0 else f"text {n}", emotion=("joy", "anger")[n % 2], speaker=f"s{n % 6}")
+        for n in range(90)
     ]
     split = split_rows(rows)
     assert split.protocol == "speaker-disjoint: 1 of 6 speakers held out"
@@ -180,7 +208,11 @@ def test_recordings_may_share_their_sentences():
 def test_a_split_column_is_followed():
     rows = with_splits(clips(6), lambda row: {"s00": "Test", "s01": "dev"}.get(row.speaker, "train"))
     split = split_rows(rows)
-    assert voices(rows, split.test) == {"s00"} and voices(rows, split.validation) == {"s01"} and split.protocol == "the split column"
+    assert (
+        voices(rows, split.test) == {"s00"}
+        and voices(rows, split.validation) == {"s01"}
+        and split.protocol == "the split column"
+    )
     assert voices(rows, split.train) == {"s02", "s03", "s04", "s05"} and split.notes == ()
 
 
@@ -188,14 +220,19 @@ def test_without_a_validation_part_one_is_taken_from_train_and_never_from_test()
     rows = with_splits(clips(8), lambda row: "test" if row.speaker in ("s00", "s01") else "train")
     split = split_rows(rows)
     assert split.protocol == "the split column; speaker-disjoint: 1 of 6 speakers held out"
-    assert voices(rows, split.test) == {"s00", "s01"} and not voices(rows, split.validation) & {"s00", "s01"} and split.validation
+    assert (
+        voices(rows, split.test) == {"s00", "s01"}
+        and not voices(rows, split.validation) & {"s00", "s01"}
+        and split.validation
+    )
 
 
 @pytest.mark.parametrize("side", ["dev", "test"])
 def test_a_leaking_column_is_refused_unless_asked_for(side):
     rows = with_splits(clips(4), lambda row: side if row.name.endswith("_0.wav") else "train")
     with pytest.raises(
-        InputError, match=r"no voice on two sides, got 4 voices in train and .*: s00, s01, s02, s03; drop the column.*allow_leak=True"
+        InputError,
+        match=r"no voice on two sides, got 4 voices in train and .*: s00, s01, s02, s03; drop the column.*allow_leak=True",
     ):
         split_rows(rows)
     split = split_rows(rows, allow_leak=True)
@@ -204,13 +241,18 @@ def test_a_leaking_column_is_refused_unless_asked_for(side):
 
 
 def test_parts_of_a_recording_on_both_sides_are_a_leak_too():
-    rows = [ManifestRow(path=Path("/call.wav"), start=n, end=n + 1, emotion="joy", split=("train", "dev")[n]) for n in range(2)]
+    rows = [
+        ManifestRow(path=Path("/call.wav"), start=n, end=n + 1, emotion="joy", split=("train", "dev")[n])
+        for n in range(2)
+    ]
     with pytest.raises(InputError, match=r"1 voice in train and validation: /call.wav"):
         split_rows(rows)
 
 
 def test_voices_in_validation_and_test_are_told():
-    rows = with_splits(clips(4), lambda row: "train" if row.speaker != "s00" else ("dev" if row.name.endswith("_0.wav") else "test"))
+    rows = with_splits(
+        clips(4), lambda row: "train" if row.speaker != "s00" else ("dev" if row.name.endswith("_0.wav") else "test")
+    )
     assert split_rows(rows).notes == ("the split leaks, and scores are too good: 1 voice in validation and test: s00",)
 
 
@@ -228,25 +270,42 @@ def test_other_words_in_a_split_column_are_told():
 
 
 def test_texts_of_official_splits_that_repeat_are_told():
-    rows = [ManifestRow(text=t, emotion="joy", split=s) for t, s in (("a", "train"), ("b", "train"), ("b", "dev"), ("c", "dev"))]
+    rows = [
+        ManifestRow(text=t, emotion="joy", split=s)
+        for t, s in (("a", "train"), ("b", "train"), ("b", "dev"), ("c", "dev"))
+    ]
     split = split_rows(rows)
-    assert split.validation == (2, 3) and split.notes == ("1 text of the validation and test parts occurs in the train part too",)
+    assert split.validation == (2, 3) and split.notes == (
+        "1 text of the validation and test parts occurs in the train part too",
+    )
 
 
 def test_speakers_that_are_named():
     rows = clips(8)
     split = split_rows(rows, validation_speakers=["s01"], test_speakers=["s02", "s03"])
-    assert voices(rows, split.validation) == {"s01"} and voices(rows, split.test) == {"s02", "s03"} and len(voices(rows, split.train)) == 5
+    assert (
+        voices(rows, split.validation) == {"s01"}
+        and voices(rows, split.test) == {"s02", "s03"}
+        and len(voices(rows, split.train)) == 5
+    )
     assert split.protocol == "test speakers named: s02, s03; validation speakers named: s01"
     split = split_rows(rows, test_speakers="s02")
     assert split.protocol == "test speakers named: s02; speaker-disjoint: 1 of 7 speakers held out"
-    assert voices(rows, split.test) == {"s02"} and not voices(rows, split.train) & voices(rows, split.validation) and split.validation
+    assert (
+        voices(rows, split.test) == {"s02"}
+        and not voices(rows, split.train) & voices(rows, split.validation)
+        and split.validation
+    )
 
 
 def test_named_test_speakers_replace_the_column_and_named_validation_speakers_its_validation_part():
     rows = with_splits(clips(6), lambda row: {"s00": "test", "s01": "dev"}.get(row.speaker, "train"))
     split = split_rows(rows, validation_speakers=["s02"])
-    assert voices(rows, split.test) == {"s00"} and voices(rows, split.validation) == {"s02"} and "s01" in voices(rows, split.train)
+    assert (
+        voices(rows, split.test) == {"s00"}
+        and voices(rows, split.validation) == {"s02"}
+        and "s01" in voices(rows, split.train)
+    )
     split = split_rows(rows, validation_speakers=["s02"], test_speakers=["s03"])
     assert voices(rows, split.test) == {"s03"} and "s00" in voices(rows, split.train)
     assert "the split column was not looked at" in split.notes[0]
@@ -255,7 +314,10 @@ def test_named_test_speakers_replace_the_column_and_named_validation_speakers_it
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"test_speakers": ["s0"]}, r"test_speakers: expected speakers of the manifest \(s00, .*and 1 more\), got s0; did you mean 's0\d'"),
+        (
+            {"test_speakers": ["s0"]},
+            r"test_speakers: expected speakers of the manifest \(s00, .*and 1 more\), got s0; did you mean 's0\d'",
+        ),
         ({"validation_speakers": ["S03"]}, "validation_speakers: .*did you mean 's03'"),
         ({"validation_speakers": ["s01"], "test_speakers": ["s01"]}, "expected others than test_speakers, got s01"),
         ({"test_speakers": [f"s{n:02d}" for n in range(6)]}, "something to learn from"),
@@ -294,7 +356,9 @@ ROW = st.builds(
 )  # fmt: skip
 
 
-@given(st.lists(ROW, min_size=1, max_size=40), st.integers(0, 5), st.randoms(use_true_random=False), st.floats(0.05, 0.6))
+@given(
+    st.lists(ROW, min_size=1, max_size=40), st.integers(0, 5), st.randoms(use_true_random=False), st.floats(0.05, 0.6)
+)
 @settings(deadline=None, max_examples=300)
 def test_splits_of_any_rows_hold(rows, seed, shuffler, share):
     contents = [None] * len(rows)
@@ -305,15 +369,21 @@ def test_splits_of_any_rows_hold(rows, seed, shuffler, share):
     if split.protocol.startswith("speaker-disjoint"):
         assert not {row.speaker for row in learned} & {row.speaker for row in held}
     assert not {row.text for row in learned} & {row.text for row in held if row.path is None}
-    assert not {row.path for row in learned} & {row.path for row in held if row.path is not None and row.speaker is None}
+    assert not {row.path for row in learned} & {
+        row.path for row in held if row.path is not None and row.speaker is None
+    }
     left_out = [row for index, row in enumerate(rows) if index not in parts]
     heard = {row.path for row in learned + held}
-    assert all(row.path in heard or (row.path is None and row.text in {other.text for other in learned}) for row in left_out)
+    assert all(
+        row.path in heard or (row.path is None and row.text in {other.text for other in learned}) for row in left_out
+    )
     assert not {row.path for row in learned if row.path} & {row.path for row in held}
     shuffled = list(rows)
     shuffler.shuffle(shuffled)
     again = split_rows(shuffled, seed=seed, validation_share=share, contents=contents)
-    assert names(shuffled, again) == names(rows, split) and again.protocol == split.protocol and again.notes == split.notes
+    assert (
+        names(shuffled, again) == names(rows, split) and again.protocol == split.protocol and again.notes == split.notes
+    )
 
 
 def test_copies_are_on_one_side(tmp_path):
@@ -323,7 +393,9 @@ def test_copies_are_on_one_side(tmp_path):
     (tmp_path / "copy.wav").write_bytes(copied)
     people = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c", "c2": "c", "copy": "b"}
     rows = [
-        ManifestRow(path=tmp_path / f"{name}.wav", speaker=who, emotion=("joy", "anger")[name[-1] == "2"], folder=tmp_path)
+        ManifestRow(
+            path=tmp_path / f"{name}.wav", speaker=who, emotion=("joy", "anger")[name[-1] == "2"], folder=tmp_path
+        )
         for name, who in people.items()
     ]
     none = [None] * len(rows)  # copies of files, byte for byte, are found all the same
@@ -339,7 +411,9 @@ def test_copies_are_on_one_side(tmp_path):
     only = [rows[0], rows[6]]
     with pytest.raises(InputError, match="only what sounds the same as the test part"):
         split_rows(only, test_speakers=["a"], validation_share=0, contents=[1, 1])
-    assert split_rows(only, validation_speakers=["a"], contents=[1, 1]).train == (1,)  # rather no validation than nothing to learn from
+    assert split_rows(only, validation_speakers=["a"], contents=[1, 1]).train == (
+        1,
+    )  # rather no validation than nothing to learn from
 
 
 def test_the_same_rows_and_seed_give_the_same_split_in_any_order_and_any_process():
@@ -352,7 +426,9 @@ def test_the_same_rows_and_seed_give_the_same_split_in_any_order_and_any_process
         "print(split_rows(rows), split_rows([ManifestRow(path=row.path, emotion=row.emotion) for row in rows]))"
     )
     outputs = {
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
         for seed in ("1", "2")
     }
     assert len(outputs) == 1

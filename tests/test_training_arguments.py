@@ -38,7 +38,9 @@ def test_yaml_gives_back_every_field(tmp_path):
     args.to_yaml(tmp_path / "a.yaml")
     again = TrainingArguments.from_yaml(tmp_path / "a.yaml")
     assert again == args
-    assert again.labels == ["1e-3", "null"] and again.augmentation["noise"] == {"snr": [5, 20]} and again.report_to == []
+    assert (
+        again.labels == ["1e-3", "null"] and again.augmentation["noise"] == {"snr": [5, 20]} and again.report_to == []
+    )
     assert read_yaml(tmp_path / "a.yaml") == dataclasses.asdict(args)  # which is what a resumed run compares
 
 
@@ -50,7 +52,12 @@ def test_yaml_of_a_person(tmp_path):
     args = TrainingArguments.from_yaml(path, bf16=False)
     assert (args.data, args.learning_rate, args.num_train_epochs, args.seeds) == (["clips"], 1e-3, 3, [7])
     assert isinstance(args.num_train_epochs, int)
-    assert (args.augmentation, args.model_config, args.report_to, args.bf16) == ({"speed": {}, "gain": {}}, {}, [], False)
+    assert (args.augmentation, args.model_config, args.report_to, args.bf16) == (
+        {"speed": {}, "gain": {}},
+        {},
+        [],
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,9 +91,18 @@ def test_command_line_takes_every_form(monkeypatch):
         "--augmentation", "speed", "noise={snr: [5, 20], probability: 0.3}", "--model-config", "fusion_layers=1", "modality_dropout=0.5", "--seeds", "1", "2",
         "--validation-speakers", "01", "2", "--run-name", "1e5", "--num-train-epochs", "3", "--audio-layers", "null", "--report-to", "none", "--bf16",
     )  # fmt: skip
-    assert args.data == ["a", "b.csv"] and args.output_dir == "007" and args.run_name == "1e5" and args.validation_speakers == ["01", "2"]
-    assert args.learning_rate == 1e-3 and args.warmup_steps == 20.0 and args.num_train_epochs == 3 and args.seeds == [1, 2]
-    assert args.labels == ["calm", "urgent"] and args.freeze == [] and args.report_to == [] and args.audio_layers is None
+    assert (
+        args.data == ["a", "b.csv"]
+        and args.output_dir == "007"
+        and args.run_name == "1e5"
+        and args.validation_speakers == ["01", "2"]
+    )
+    assert (
+        args.learning_rate == 1e-3 and args.warmup_steps == 20.0 and args.num_train_epochs == 3 and args.seeds == [1, 2]
+    )
+    assert (
+        args.labels == ["calm", "urgent"] and args.freeze == [] and args.report_to == [] and args.audio_layers is None
+    )
     assert args.augmentation == {"speed": {}, "noise": {"snr": [5, 20], "probability": 0.3}}
     assert args.model_config == {"fusion_layers": 1, "modality_dropout": 0.5}
     assert args.bf16 and not args.save_best_model and args.embedding_cache
@@ -94,7 +110,9 @@ def test_command_line_takes_every_form(monkeypatch):
 
 def test_command_line_overrides_the_configuration(monkeypatch, tmp_path):
     config = tmp_path / "a.yaml"
-    config.write_text("data: [clips]\nlearning_rate: 0.5\nbf16: true\nfreeze: [text]\nseed: 3\naugmentation: {speed: {}}\n")
+    config.write_text(
+        "data: [clips]\nlearning_rate: 0.5\nbf16: true\nfreeze: [text]\nseed: 3\naugmentation: {speed: {}}\n"
+    )
     args = from_command_line(monkeypatch, "--config", config, "--no-bf16", "--freeze", "none", "--learning-rate", "0.1")
     assert (args.data, args.learning_rate, args.bf16, args.freeze, args.seed) == (["clips"], 0.1, False, [], 3)
     assert args.augmentation == {"speed": {}}
@@ -122,7 +140,8 @@ def test_an_option_that_is_misspelt_is_guessed(capsys):
             cli.main(words)
         assert stopped.value.code == 2
         assert any(
-            f"did you mean --{name}?" in capsys.readouterr().err for name in ("learning-rate" if words[0] == "train" else "modalities",)
+            f"did you mean --{name}?" in capsys.readouterr().err
+            for name in ("learning-rate" if words[0] == "train" else "modalities",)
         )
 
 

@@ -30,7 +30,11 @@ def test_cached_runs_equal_uncached_ones(tmp_path, tiny, mixed):
         "per_device_train_batch_size": 4,
     }
     results = {}
-    for name, fields in (("uncached", {"embedding_cache": False}), ("cached", {"cache_dtype": "float32"}), ("half", {})):
+    for name, fields in (
+        ("uncached", {"embedding_cache": False}),
+        ("cached", {"cache_dtype": "float32"}),
+        ("half", {}),
+    ):
         results[name] = train(arguments(mixed, tmp_path / name, **common, **fields))
     np.testing.assert_allclose(curve(tmp_path / "cached"), curve(tmp_path / "uncached"), atol=1e-5, rtol=0)
     np.testing.assert_allclose(curve(tmp_path / "half"), curve(tmp_path / "uncached"), atol=0.02, rtol=0)
@@ -74,7 +78,10 @@ def test_augmentation_and_the_cache(tmp_path, tiny, manifest, capsys):
     common = {"model": tiny, "num_train_epochs": 2, "validation_share": 0.25}
     train(arguments(manifest, tmp_path / "anew", augmentation=["gain"], cache_dir=str(tmp_path / "a"), **common))
     told = capsys.readouterr().err
-    assert "no embedding cache of the audio branch: clips sound different every epoch (augmentation_variants=4 keeps four)" in told
+    assert (
+        "no embedding cache of the audio branch: clips sound different every epoch (augmentation_variants=4 keeps four)"
+        in told
+    )
     assert len(entries(tmp_path / "a")) == 24  # of the texts
     train(
         arguments(
@@ -90,13 +97,20 @@ def test_augmentation_and_the_cache(tmp_path, tiny, manifest, capsys):
     assert len(entries(tmp_path / "b")) == 24 + 3 * learned + 24 - learned
     assert f"hears {learned} clips in 3 versions" in capsys.readouterr().err
     train(arguments(manifest, tmp_path / "words", augmentation=["words"], cache_dir=str(tmp_path / "c"), **common))
-    assert "no embedding cache of the text branch" in capsys.readouterr().err and len(entries(tmp_path / "c")) == 24  # of the recordings
+    assert (
+        "no embedding cache of the text branch" in capsys.readouterr().err and len(entries(tmp_path / "c")) == 24
+    )  # of the recordings
     train(arguments(manifest, tmp_path / "all", freeze=[], cache_dir=str(tmp_path / "d"), **common))
     assert not (tmp_path / "d").exists()  # nothing is frozen
 
 
 def test_versions_of_clips_are_the_same_for_all_seeds(tmp_path, tiny, manifest):
-    common = {"augmentation": {"gain": {"probability": 1.0}}, "augmentation_variants": 3, "cache_dir": str(tmp_path / "c"), "model": tiny}
+    common = {
+        "augmentation": {"gain": {"probability": 1.0}},
+        "augmentation_variants": 3,
+        "cache_dir": str(tmp_path / "c"),
+        "model": tiny,
+    }
     train(arguments(manifest, tmp_path / "one", seeds=[1], **common))
     before = entries(tmp_path / "c")
     train(arguments(manifest, tmp_path / "two", seeds=[2], **common))

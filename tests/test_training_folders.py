@@ -39,7 +39,11 @@ def test_a_folder_per_emotion_of_ten_clips_trains_with_one_command(tmp_path, mon
         assert said in told, said
     model = MultimodalEmotionClassifier.from_pretrained("run/best", whisper=None)
     prediction = model.predict(str(tmp_path / "clips" / "urgent" / "3.wav"))
-    assert set(prediction.probabilities) == {"happy", "urgent"} and prediction.label == "urgent" and prediction.modalities == ("audio",)
+    assert (
+        set(prediction.probabilities) == {"happy", "urgent"}
+        and prediction.label == "urgent"
+        and prediction.modalities == ("audio",)
+    )
     files = {path.name for path in Path("run").iterdir()}
     assert files == {
         "arguments.yaml",
@@ -65,18 +69,31 @@ def test_real_folders_start_from_the_heads_rows(tmp_path, data):
         rows = [
             row
             for row in csv.DictReader(file)
-            if row["emotion"] in wanted and row["speaker"] in ("ravdess_02", "ravdess_15", "ravdess_16", "ravdess_18", "ravdess_01")
+            if row["emotion"] in wanted
+            and row["speaker"] in ("ravdess_02", "ravdess_15", "ravdess_16", "ravdess_18", "ravdess_01")
         ]
     for row in rows[::5]:
         link = tmp_path / "clips" / row["speaker"] / wanted[row["emotion"]] / Path(row["path"]).name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(data / "ravdess" / row["path"])
-    common = {"learning_rate": 1e-4, "cache_dir": tmp_path / "cache", "validation_speakers": ["ravdess_02", "ravdess_16"]}
+    common = {
+        "learning_rate": 1e-4,
+        "cache_dir": tmp_path / "cache",
+        "validation_speakers": ["ravdess_02", "ravdess_16"],
+    }
     known = train(arguments(tmp_path / "clips", tmp_path / "known", **common | {"cache_dir": str(tmp_path / "cache")}))
-    new = train(arguments(tmp_path / "clips", tmp_path / "new", new_head=True, **common | {"cache_dir": str(tmp_path / "cache")}))
+    new = train(
+        arguments(
+            tmp_path / "clips", tmp_path / "new", new_head=True, **common | {"cache_dir": str(tmp_path / "cache")}
+        )
+    )
     assert known.validation["ua"] > 0.5  # chance is 0.25
-    assert known.validation["ua"] > new.validation["ua"] + 0.1 and known.validation["loss"] < new.validation["loss"] - 0.1
-    assert json.loads((tmp_path / "known" / "data.json").read_text())["protocol"].startswith("validation speakers named")
+    assert (
+        known.validation["ua"] > new.validation["ua"] + 0.1 and known.validation["loss"] < new.validation["loss"] - 0.1
+    )
+    assert json.loads((tmp_path / "known" / "data.json").read_text())["protocol"].startswith(
+        "validation speakers named"
+    )
 
 
 def nothing(root):
@@ -174,7 +191,9 @@ def test_speakers_are_held_out_whole(tmp_path, tiny, capsys):
     result = train(arguments(tmp_path / "clips", tmp_path / "run", model=tiny, validation_share=0.25))
     assert "4 speakers" in capsys.readouterr().err
     about = json.loads((tmp_path / "run" / "data.json").read_text())
-    assert len(about["validation"]["speakers"]) == 1 and not set(about["validation"]["speakers"]) & set(about["train"]["speakers"])
+    assert len(about["validation"]["speakers"]) == 1 and not set(about["validation"]["speakers"]) & set(
+        about["train"]["speakers"]
+    )
     assert "speaker-disjoint" in about["protocol"] and result.validation
     one = [path for path in (tmp_path / "clips").iterdir() if path.name != "ann"]
     for path in one:
@@ -202,12 +221,25 @@ def test_a_copy_of_what_is_held_out_is_not_learned_from(tmp_path):
 
 
 def test_a_table_with_other_column_names_is_learned_from(tmp_path, manifest, tiny, capsys):
-    rows = [{"wav_name": row["path"], "emo": row["emotion"], "text": row["text"], "speaker": row["speaker"]} for row in rows_of(manifest)]
+    rows = [
+        {"wav_name": row["path"], "emo": row["emotion"], "text": row["text"], "speaker": row["speaker"]}
+        for row in rows_of(manifest)
+    ]
     renamed = table(tmp_path / "renamed.csv", rows)
     with pytest.raises(InputError, match="annotated"):
         train(arguments(renamed, tmp_path / "run", model=tiny))
     assert "'wav_name' and 'emo' seem to hold some: --columns path=wav_name emotion=emo" in capsys.readouterr().err
-    command = ["train", str(renamed), "-o", str(tmp_path / "run"), "--model", str(tiny), "--num-train-epochs", "1", "--use-cpu"]
+    command = [
+        "train",
+        str(renamed),
+        "-o",
+        str(tmp_path / "run"),
+        "--model",
+        str(tiny),
+        "--num-train-epochs",
+        "1",
+        "--use-cpu",
+    ]
     assert cli.main([*command, "--columns", "path=wav_name", "emotion=emo"]) == 0
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
 
@@ -218,7 +250,11 @@ def test_each_row_of_a_recording_that_cannot_be_used_is_told_with_its_line_and_f
     lines = ["bad.wav,joy,,", "bad.wav,anger,0.1,", "good.wav,joy,9,", "good.wav,joy,0,0.25", "good.wav,anger,0.25,5"]
     (tmp_path / "m.csv").write_text("path,emotion,start,end\n" + "\n".join(lines) + "\n")
     ready, told = prepared(tmp_path / "m.csv")
-    assert [error.what for error in ready.errors] == ["m.csv, line 2, path", "m.csv, line 3, path", "m.csv, line 4, start"]
+    assert [error.what for error in ready.errors] == [
+        "m.csv, line 2, path",
+        "m.csv, line 3, path",
+        "m.csv, line 4, start",
+    ]
     assert all("(bad.wav)" in error.got for error in ready.errors[:2])
     assert "1 part ends after the recording does: what there is is taken" in told
     assert len(ready.train) + len(ready.validation) == 2
@@ -227,7 +263,13 @@ def test_each_row_of_a_recording_that_cannot_be_used_is_told_with_its_line_and_f
 def test_long_recordings_are_cut_and_parts_stand_for_themselves(tmp_path, tiny, capsys):
     path, other = write(tmp_path / "long.wav", 4.0), write(tmp_path / "other.wav", 4.0)
     rows = [
-        {"path": path, "start": at / 2, "end": at / 2 + 0.5, "emotion": ("happy", "sad")[at % 2], "speaker": "abcd"[at // 2]}
+        {
+            "path": path,
+            "start": at / 2,
+            "end": at / 2 + 0.5,
+            "emotion": ("happy", "sad")[at % 2],
+            "speaker": "abcd"[at // 2],
+        }
         for at in range(8)
     ]
     rows += [
@@ -240,17 +282,28 @@ def test_long_recordings_are_cut_and_parts_stand_for_themselves(tmp_path, tiny, 
     durations = [clip.duration for clip in ready.train]
     assert durations == pytest.approx([0.5] * 6 + [4.0, 3.0])
     assert any("2 recordings are longer than 1 s: the first part of each is heard" in line for line in told)
-    assert len(ready.errors) == 1 and "a.csv, line 11" in str(ready.errors[0]) and "at least 25 ms" in str(ready.errors[0])
+    assert (
+        len(ready.errors) == 1 and "a.csv, line 11" in str(ready.errors[0]) and "at least 25 ms" in str(ready.errors[0])
+    )
     assert any("in each epoch another part" in line for line in prepared(some, max_duration=1.0, freeze=[])[1])
     data = ClipData(
-        list(ready.train), Targets.of(ready.train, ready.labels, ()), tiny_model().processor, arguments(some, max_duration=1.0), 1, True
+        list(ready.train),
+        Targets.of(ready.train, ready.labels, ()),
+        tiny_model().processor,
+        arguments(some, max_duration=1.0),
+        1,
+        True,
     )
     whole, _ = soundfile.read(path, dtype="float32")
     another, _ = soundfile.read(other, dtype="float32")
     np.testing.assert_allclose(data.waveform(0, 1), whole[16_000:24_000], atol=1e-4)  # 1.0 to 1.5 s
     np.testing.assert_allclose(data.waveform(6, 0), another[:16_000], atol=1e-4)  # the clip as it is: its first part
     parts = [data.waveform(6, draw) for draw in (1, 2, 1)]
-    assert {len(part) for part in parts} == {16_000} and (parts[0] == parts[2]).all() and not np.allclose(parts[0], parts[1])
+    assert (
+        {len(part) for part in parts} == {16_000}
+        and (parts[0] == parts[2]).all()
+        and not np.allclose(parts[0], parts[1])
+    )
     assert data.durations == pytest.approx((0.5,) * 6 + (1.0, 1.0))
     train(arguments(some, tmp_path / "run", model=tiny, max_duration=1.0, validation_speakers=["a", "e"]))
     names = ["long.wav[0.000-0.500]", "long.wav[0.500-1.000]", "other.wav", "other.wav[1.000-]"]
@@ -271,7 +324,10 @@ def test_the_data_hash_tells_what_is_learned_from_and_not_in_which_order(manifes
         "split": "dev",
         "corpus": "nemo",
     }
-    changed = [dataclasses.replace(clips[0], row=dataclasses.replace(clips[0].row, **{name: value})) for name, value in changes.items()]
+    changed = [
+        dataclasses.replace(clips[0], row=dataclasses.replace(clips[0].row, **{name: value}))
+        for name, value in changes.items()
+    ]
     changed += [dataclasses.replace(clips[0], content="0" * 64), dataclasses.replace(clips[0], context=("before",))]
     hashes = {data_hash([clip, *clips[1:]]) for clip in changed}
     assert len(hashes) == len(changed) and found not in hashes and data_hash(clips[1:]) != found

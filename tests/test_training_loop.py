@@ -47,7 +47,9 @@ def write_clips(folder, count):
         for index in range(count):
             name, pitch, words = classes[index % 3]
             if index % 4 != 3:
-                soundfile.write(folder / f"{index:03d}.wav", synthetic_speech(0.3 + index % 5 / 20, seed=index, pitch=pitch), 16_000)
+                soundfile.write(
+                    folder / f"{index:03d}.wav", synthetic_speech(0.3 + index % 5 / 20, seed=index, pitch=pitch), 16_000
+                )
             path = "" if index % 4 == 3 else f"{index:03d}.wav"
             text = "" if index % 4 == 0 else f"{words} {['the', 'door', 'is', 'hello', 'we', 'are', 'by'][index % 7]}"
             writer.writerow([path, name, text, f"speaker_{index // 3 % 4}"])
@@ -160,12 +162,19 @@ def test_gradients_reach_everything_from_the_loss_to_the_samples(manifest, tmp_p
     found = {}
     before_step(loop, lambda: found.update(gradients(model)))
     loop.run()
-    silent = {name for name, _ in model.named_parameters()} - {name for name, gradient in found.items() if gradient.abs().max() > 0}
+    silent = {name for name, _ in model.named_parameters()} - {
+        name for name, gradient in found.items() if gradient.abs().max() > 0
+    }
     # SpecAugment's embedding is not used here, sinusoids never learn; all keys may move together without changing attention
     assert {name for name in silent if not name.endswith((".k_proj.bias", ".key.bias", ".k_lin.bias"))} <= {
         "model.audio_branch.encoder.masked_spec_embed", "model.audio_branch.encoder.embed_positions.weight",
     }  # fmt: skip
-    assert {"model.audio_branch.layer_weights", "model.text_branch.layer_weights", "classifier.weight", "regressor.weight"} <= found.keys()
+    assert {
+        "model.audio_branch.layer_weights",
+        "model.text_branch.layer_weights",
+        "classifier.weight",
+        "regressor.weight",
+    } <= found.keys()
     for layer in range(2):
         for direction in ("audio_to_text", "text_to_audio"):
             for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
@@ -199,7 +208,9 @@ def test_the_trainer_of_transformers_accumulates_the_same_gradients(manifest, tm
     from transformers import TrainingArguments as TheirArguments
 
     ours, theirs = {}, {}
-    args = arguments(manifest, per_device_train_batch_size=4, gradient_accumulation_steps=6, num_train_epochs=1, max_grad_norm=0)
+    args = arguments(
+        manifest, per_device_train_batch_size=4, gradient_accumulation_steps=6, num_train_epochs=1, max_grad_norm=0
+    )
     loop = loop_of(still_model(), args, tmp_path / "ours")
     before_step(loop, lambda: ours.update(gradients(loop.bare)))
     loop.run()
@@ -219,7 +230,9 @@ def test_the_trainer_of_transformers_accumulates_the_same_gradients(manifest, tm
         train_dataset=list(range(len(data))), data_collator=data.batch, callbacks=[Watch()],
     ).train()  # fmt: skip
     assert len(ours) > 100 and max(float(gradient.abs().max()) for gradient in ours.values()) > 1e-3
-    assert largest_difference(ours, theirs) < 1e-5  # of gradients up to 6; counted as often as there are passes they would be 6 times that
+    assert (
+        largest_difference(ours, theirs) < 1e-5
+    )  # of gradients up to 6; counted as often as there are passes they would be 6 times that
 
 
 # learning
@@ -284,7 +297,9 @@ def test_it_stops_early_and_says_so(manifest, checkpoint, tmp_path, capsys):
     result = train(args)
     assert "stopped early: no better ua in 2 epochs" in capsys.readouterr().err
     scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
-    assert (scores["epochs"], scores["best_epoch"], result.best_epoch) == (3, 1, 1) and "no better ua" in scores["stopped"]
+    assert (scores["epochs"], scores["best_epoch"], result.best_epoch) == (3, 1, 1) and "no better ua" in scores[
+        "stopped"
+    ]
 
 
 @pytest.mark.parametrize("metric", ["ua", "loss"])
@@ -292,14 +307,21 @@ def test_the_best_epoch_is_kept_and_waiting_is_counted(manifest, tmp_path, metri
     figures = [float("nan"), 0.5, 0.6, 0.6, 0.7, 0.65, float("nan"), 0.9]
     kept = []
     args = arguments(
-        manifest, max_steps=50, num_train_epochs=9, early_stopping_patience=2, metric_for_best_model=metric, per_device_train_batch_size=4
+        manifest,
+        max_steps=50,
+        num_train_epochs=9,
+        early_stopping_patience=2,
+        metric_for_best_model=metric,
+        per_device_train_batch_size=4,
     )
 
     def evaluate(epoch):
         return {metric: figures[epoch] * (-1 if metric == "loss" else 1)}
 
     def loop():
-        return loop_of(still_model(), args, tmp_path, count=4, evaluate=evaluate, keep=lambda: kept.append(running.progress.step))
+        return loop_of(
+            still_model(), args, tmp_path, count=4, evaluate=evaluate, keep=lambda: kept.append(running.progress.step)
+        )
 
     running = loop()
     progress = running.run()
@@ -322,9 +344,13 @@ def test_without_selection_the_last_epoch_is_kept(manifest, tmp_path):
 
 
 def test_max_steps_and_save_total_limit(manifest, tmp_path):
-    args = arguments(manifest, max_steps=5, num_train_epochs=9, per_device_train_batch_size=4, save_steps=1, save_total_limit=3)
+    args = arguments(
+        manifest, max_steps=5, num_train_epochs=9, per_device_train_batch_size=4, save_steps=1, save_total_limit=3
+    )
     judged = []
-    loop = loop_of(still_model(), args, tmp_path, count=12, evaluate=lambda epoch: judged.append(epoch) or {"ua": epoch})
+    loop = loop_of(
+        still_model(), args, tmp_path, count=12, evaluate=lambda epoch: judged.append(epoch) or {"ua": epoch}
+    )
     assert loop.run().step == 5
     assert (loop.progress.epoch, judged) == (2, [0, 1])  # three steps, then two of the next epoch
     assert sorted(path.name for path in loop.checkpoints.iterdir()) == [f"step-0000000{step}" for step in (3, 4, 5)]
@@ -407,25 +433,44 @@ def test_what_a_stop_leaves_behind_is_found_again_to_the_bit(manifest, checkpoin
 
     go_on_until(1, MultimodalEmotionClassifier, "save_pretrained", instead=half)  # the first model that is kept
     assert names("best*") == ["best.new"]
-    go_on_until(1, os, "replace", lambda source, target: Path(target).name == "best" and names("best.old"))  # between two renames
+    go_on_until(
+        1, os, "replace", lambda source, target: Path(target).name == "best" and names("best.old")
+    )  # between two renames
     assert names("best*") == ["best.new", "best.old"]
     go_on_until(1, Loop, "run")
     assert names("best*") == ["best"] and MultimodalEmotionClassifier.from_pretrained(broken / "best", whisper=None)
     before = names("checkpoints/*")
-    go_on_until(2, os, "replace", lambda source, target: Path(target).name.startswith("step-"))  # all is written, but not yet renamed
+    go_on_until(
+        2, os, "replace", lambda source, target: Path(target).name.startswith("step-")
+    )  # all is written, but not yet renamed
     assert len(names("checkpoints/*.unfinished")) == 1 and names("checkpoints/*") != before
     train(run("broken"))
 
-    whole = ["best/model.safetensors", "best/config.json", "best/adapter/adapter_model.safetensors", "validation_predictions.csv"]
-    whole += [f"checkpoints/step-{steps:08d}/{name}" for name in ("trained.safetensors", "average.safetensors", "progress.json")]
+    whole = [
+        "best/model.safetensors",
+        "best/config.json",
+        "best/adapter/adapter_model.safetensors",
+        "validation_predictions.csv",
+    ]
+    whole += [
+        f"checkpoints/step-{steps:08d}/{name}"
+        for name in ("trained.safetensors", "average.safetensors", "progress.json")
+    ]
     for name in whole[:-1]:
         assert (broken / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes(), name
     logs = []
     for name in ("unbroken", "broken"):
-        logs.append([{k: v for k, v in line.items() if k not in ("seconds", "steps_in_epoch")} for line in log_of(tmp_path / name)])
+        logs.append(
+            [
+                {k: v for k, v in line.items() if k not in ("seconds", "steps_in_epoch")}
+                for line in log_of(tmp_path / name)
+            ]
+        )
     assert logs[0] == logs[1] and len(logs[0]) == steps + 4  # how long it took is all that differs
     assert not names("*.new") and not names("*.old") and not names("checkpoints/*.unfinished")
-    states = [torch.load(tmp_path / name / f"checkpoints/step-{steps:08d}/optimizer.bin") for name in ("unbroken", "broken")]
+    states = [
+        torch.load(tmp_path / name / f"checkpoints/step-{steps:08d}/optimizer.bin") for name in ("unbroken", "broken")
+    ]
     for one, other in zip(states[0]["state"].values(), states[1]["state"].values(), strict=True):
         assert all(torch.equal(one[key], other[key]) for key in one)
 
@@ -466,7 +511,13 @@ def test_two_processes_learn_as_one_and_end_when_one_of_them_is_killed(manifest,
         "class_weights": "balanced", "validation_speakers": ["speaker_3"], "learning_rate": 1e-2, "ema_decay": 0.5,
         "adam_epsilon": 1e-2, "max_grad_norm": 0,  # with which the size of a gradient counts
     }  # fmt: skip
-    two = arguments(manifest, output_dir=str(tmp_path / "two"), per_device_train_batch_size=2, gradient_accumulation_steps=2, **common)
+    two = arguments(
+        manifest,
+        output_dir=str(tmp_path / "two"),
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=2,
+        **common,
+    )
     two.to_yaml(tmp_path / "two.yaml")
     (tmp_path / "script.py").write_text(SCRIPT)
     launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"

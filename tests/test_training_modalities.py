@@ -19,16 +19,22 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 def test_rows_of_either_modality_and_of_both_train_in_one_run(tmp_path, tiny, mixed):
-    result = train(arguments(mixed, tmp_path / "run", model=tiny, per_device_train_batch_size=4, validation_speakers=["s0", "s1"]))
+    result = train(
+        arguments(mixed, tmp_path / "run", model=tiny, per_device_train_batch_size=4, validation_speakers=["s0", "s1"])
+    )
     model = MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None)
     assert model.config.trained_modalities == ["audio", "text"]
     assert any(row["name"].startswith("text:") for row in predictions(tmp_path / "run"))
     assert model.predict(text="we are very sad").modalities == ("text",)
 
 
-@pytest.mark.parametrize(("modalities", "used"), [("audio", ["audio"]), ("text", ["text"]), ("both", ["audio", "text"])])
+@pytest.mark.parametrize(
+    ("modalities", "used"), [("audio", ["audio"]), ("text", ["text"]), ("both", ["audio", "text"])]
+)
 def test_what_is_learned_from_is_what_predict_uses(tmp_path, tiny, mixed, modalities, used):
-    result = train(arguments(mixed, tmp_path / "run", model=tiny, modalities=modalities, validation_speakers=["s0", "s1"]))
+    result = train(
+        arguments(mixed, tmp_path / "run", model=tiny, modalities=modalities, validation_speakers=["s0", "s1"])
+    )
     model = MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None)
     assert model.config.trained_modalities == used
     waveform = synthetic_speech(0.5)
@@ -39,11 +45,17 @@ def test_what_is_learned_from_is_what_predict_uses(tmp_path, tiny, mixed, modali
 
 def test_modalities_leave_out_rows_that_lack_them(mixed):
     both, told = prepared(mixed, modalities="both")
-    assert all(clip.row.path and clip.row.text for clip in both.train) and any("not what modalities both asks for" in line for line in told)
+    assert all(clip.row.path and clip.row.text for clip in both.train) and any(
+        "not what modalities both asks for" in line for line in told
+    )
     audio, _ = prepared(mixed, modalities="audio")
     assert not any(clip.row.text or clip.row.path is None for clip in audio.train) and not audio.use_text
     text, _ = prepared(mixed, modalities="text")
-    assert not any(clip.row.path for clip in text.train) and not text.use_audio and {clip.duration for clip in text.train} == {0.0}
+    assert (
+        not any(clip.row.path for clip in text.train)
+        and not text.use_audio
+        and {clip.duration for clip in text.train} == {0.0}
+    )
 
 
 def test_held_out_rows_without_anything_that_is_learned_from_are_left_out(tmp_path, mixed):
@@ -96,7 +108,9 @@ def test_a_corpus_of_a_few_sentences_is_learned_from_the_voice_alone(tmp_path, t
     result = train(arguments(fixed, tmp_path / "run", model=tiny))
     told = capsys.readouterr().err
     assert "24 recordings of 2 sentences: the words tell nothing" in told and "learned from: the voice\n" in told
-    assert MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None).config.trained_modalities == ["audio"]
+    assert MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None).config.trained_modalities == [
+        "audio"
+    ]
     asked, told = prepared(fixed, modalities="both")
     assert asked.use_text and not any("tell nothing" in line for line in told)
     rows += [row | {"corpus": "talk", "text": f"{row['text']} {at}", "start": 0.1} for at, row in enumerate(rows)]
@@ -114,9 +128,15 @@ def test_dialogues_give_the_turns_before(tmp_path, tiny, manifest):
     ready, _ = prepared(some, context_turns=2)
     by_text = {clip.row.text: clip for clip in (*ready.train, *ready.validation)}
     assert by_text[rows[2]["text"]].context == (rows[0]["text"], rows[1]["text"])
-    assert by_text[rows[0]["text"]].context == () and by_text[rows[6]["text"]].context == () and rows[1]["text"] not in by_text
+    assert (
+        by_text[rows[0]["text"]].context == ()
+        and by_text[rows[6]["text"]].context == ()
+        and rows[1]["text"] not in by_text
+    )
     assert not any(clip.context for clip in prepared(some)[0].train)
-    other = table(tmp_path / "b.csv", [row | {"text": f"other {row['text']}", "path": ""} for row in rows])  # dialogues of the same names
+    other = table(
+        tmp_path / "b.csv", [row | {"text": f"other {row['text']}", "path": ""} for row in rows]
+    )  # dialogues of the same names
     two, _ = prepared([some, other], context_turns=2)
     assert next(clip for clip in (*two.train, *two.validation) if clip.row.text == rows[2]["text"]).context == (
         rows[0]["text"],
@@ -189,14 +209,25 @@ def test_whisper_writes_the_texts_that_rows_lack(tmp_path, tiny, clips, manifest
     assert config.transcriber == "fake-small" and config.trained_modalities == ["audio", "text"]
     assert "so happy 8000" not in texts_in(tmp_path / "run")
     whisper.clear()
-    again = train(arguments(manifest, tmp_path / "given", model=tiny, transcribe=True))  # all have texts: nobody has to listen
-    assert whisper == [] and MultimodalEmotionClassifier.from_pretrained(again.model, whisper=None).config.transcriber is None
+    again = train(
+        arguments(manifest, tmp_path / "given", model=tiny, transcribe=True)
+    )  # all have texts: nobody has to listen
+    assert (
+        whisper == []
+        and MultimodalEmotionClassifier.from_pretrained(again.model, whisper=None).config.transcriber is None
+    )
 
 
 def test_transcripts_are_of_the_part_that_is_meant_and_errors_cost_one_row(tmp_path, clips, whisper):
     path = write(tmp_path / "long.wav", 2.0)
     rows = [
-        {"path": path, "start": at / 2, "end": at / 2 + 0.5, "emotion": ("happy", "sad")[at % 2], "language": "xx" if at == 3 else ""}
+        {
+            "path": path,
+            "start": at / 2,
+            "end": at / 2 + 0.5,
+            "emotion": ("happy", "sad")[at % 2],
+            "language": "xx" if at == 3 else "",
+        }
         for at in range(4)
     ]
     rows += [{"path": path, "start": 0, "end": 1, "emotion": ""}]  # nobody needs its words
@@ -211,7 +242,11 @@ def test_a_corpus_of_few_sentences_stays_one_when_whisper_listens(tmp_path, clip
         for number in range(12):
             write(tmp_path / name / f"{number}.wav", 0.5, number)
     ready, told = prepared(tmp_path, transcribe=True)
-    assert not ready.use_text and ready.transcriber is None and any("24 recordings of 1 sentence:" in line for line in told)
+    assert (
+        not ready.use_text
+        and ready.transcriber is None
+        and any("24 recordings of 1 sentence:" in line for line in told)
+    )
 
 
 # unlabelled recordings
@@ -228,15 +263,23 @@ def test_pseudo_labels_are_learned_from_and_never_measured_on(tmp_path, tiny, cl
     assert len(added) == 5 + len(plain.train) and names(all_of_them.validation) == names(plain.validation)
     assert not {clip.content for clip in added} & {clip.content for clip in all_of_them.validation}
     assert {clip.row.emotion for clip in added} <= {"anger", "happiness", "sadness"}
-    assert any("of 24 recordings 20 are labelled" in line and "1 cannot be read" in line and "3 are held out" in line for line in told)
+    assert any(
+        "of 24 recordings 20 are labelled" in line and "1 cannot be read" in line and "3 are held out" in line
+        for line in told
+    )
     none, told = prepared(clips, model=tiny, unlabelled=tmp_path / "more", pseudo_label_threshold=1)
     assert none.train == plain.train and any(": none" in line for line in told)
-    result = train(arguments(clips, tmp_path / "run", model=tiny, unlabelled=tmp_path / "more", pseudo_label_threshold=0))
+    result = train(
+        arguments(clips, tmp_path / "run", model=tiny, unlabelled=tmp_path / "more", pseudo_label_threshold=0)
+    )
     assert {row["name"] for row in predictions(tmp_path / "run")} == names(plain.validation) and result.validation
 
 
 def test_pseudo_labels_of_parts_words_and_speakers(tmp_path, tiny, manifest, monkeypatch):
-    rows = [{"path": row["path"], "speaker": row["speaker"], "start": 0.1, "end": 0.3, "text": "so sad"} for row in rows_of(manifest)]
+    rows = [
+        {"path": row["path"], "speaker": row["speaker"], "start": 0.1, "end": 0.3, "text": "so sad"}
+        for row in rows_of(manifest)
+    ]
     some = table(tmp_path / "more.csv", rows)
     heard = []
     whole = MultimodalEmotionClassifier.predict_iter
@@ -256,14 +299,20 @@ def test_pseudo_labels_of_parts_words_and_speakers(tmp_path, tiny, manifest, mon
         validation_speakers=["s1"],
         test_speakers=["s2"],
     )
-    assert len(heard) == 16 and {len(item["audio"]) for item in heard} == {3200} and {item["text"] for item in heard} == {None}
+    assert (
+        len(heard) == 16
+        and {len(item["audio"]) for item in heard} == {3200}
+        and {item["text"] for item in heard} == {None}
+    )
     assert not ready.use_text and not {clip.row.speaker for clip in ready.train} & {"s1", "s2"}
 
 
 def test_pseudo_labels_need_a_model_that_knows_the_classes(tmp_path, tiny, clips):
     shutil.copytree(clips / "sad", tmp_path / "clips" / "urgent")
     shutil.copytree(clips / "happy", tmp_path / "clips" / "happy")
-    with pytest.raises(InputError, match="a model that knows the classes, got one without urgent; train without unlabelled first"):
+    with pytest.raises(
+        InputError, match="a model that knows the classes, got one without urgent; train without unlabelled first"
+    ):
         prepared(tmp_path / "clips", model=tiny, unlabelled=clips)
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="unlabelled: expected recordings, got none"):

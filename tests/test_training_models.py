@@ -37,7 +37,9 @@ def test_a_head_for_other_labels_starts_with_the_rows_that_mean_the_same(tiny, c
     told = []
     base = MultimodalEmotionClassifier.from_pretrained(tiny, whisper=None)  # anger, happiness, sadness
     model = build_model(arguments(clips, model=tiny), ["sad", "urgent", "Joy"], say=told.append)
-    assert model.classifier.weight[0].equal(base.classifier.weight[2]) and model.classifier.weight[2].equal(base.classifier.weight[1])
+    assert model.classifier.weight[0].equal(base.classifier.weight[2]) and model.classifier.weight[2].equal(
+        base.classifier.weight[1]
+    )
     assert model.classifier.bias[2].equal(base.classifier.bias[1])
     assert not any(model.classifier.weight[1].equal(row) for row in base.classifier.weight)
     assert told == ["the head starts with sad, Joy from the checkpoint's; urgent at random"]
@@ -85,7 +87,9 @@ def test_adapters_lie_beside_the_merged_model_and_only_where_they_learn(tmp_path
     assert (result.model / "adapter" / "adapter_config.json").exists()
     adapted = json.loads((result.model / "adapter" / "adapter_config.json").read_text())["target_modules"]
     assert adapted and all("audio_branch" in name for name in adapted)  # nothing is read here
-    MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None).predict(synthetic_speech(0.5), sampling_rate=16_000)
+    MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None).predict(
+        synthetic_speech(0.5), sampling_rate=16_000
+    )
     with pytest.raises(InputError, match="lora_branches: expected a branch that is learned from"):
         train(arguments(clips, tmp_path / "text", model=tiny, lora_rank=2, lora_branches="text"))
     with pytest.raises(InputError, match="everything frozen but text, of which the data has nothing"):

@@ -28,7 +28,15 @@ from multimodal_ser.model.losses import emotion_loss
 from multimodal_ser.testing import tiny_model
 from multimodal_ser.training import train
 from multimodal_ser.training.batching import BatchPlanner, PairMaker, divided
-from multimodal_ser.training.parameters import Freezing, MovingAverage, add_adapters, layer_of, merged, parameter_groups, part_of
+from multimodal_ser.training.parameters import (
+    Freezing,
+    MovingAverage,
+    add_adapters,
+    layer_of,
+    merged,
+    parameter_groups,
+    part_of,
+)
 
 AUDIO, TEXT = "model.audio_branch.encoder.", "model.text_branch.encoder."
 NEVER = {AUDIO + "masked_spec_embed", AUDIO + "embed_positions.weight"}
@@ -56,12 +64,18 @@ def is_front(name):
 
 def in_layer(name, prefix, layers):
     return name.startswith(
-        tuple(f"{prefix}{path}.{k}." for path in ("encoder.layers", "layers", "encoder.layer", "transformer.layer", "h") for k in layers)
+        tuple(
+            f"{prefix}{path}.{k}."
+            for path in ("encoder.layers", "layers", "encoder.layer", "transformer.layer", "h")
+            for k in layers
+        )
     )
 
 
 def is_last_norm(name):
-    return name.startswith((AUDIO + "layer_norm.", TEXT + "ln_f."))  # Whisper's and GPT-2's, behind their highest layers
+    return name.startswith(
+        (AUDIO + "layer_norm.", TEXT + "ln_f.")
+    )  # Whisper's and GPT-2's, behind their highest layers
 
 
 CASES = {
@@ -86,14 +100,18 @@ CASES = {
 def test_frozen_parts_stay_and_all_others_learn(manifest, tmp_path, audio, text, case):
     options, learns = CASES[case]
     model = still_model(audio, text)
-    loop = loop_of(model, arguments(manifest, max_steps=2, warmup_steps=0, per_device_train_batch_size=12, **options), tmp_path)
+    loop = loop_of(
+        model, arguments(manifest, max_steps=2, warmup_steps=0, per_device_train_batch_size=12, **options), tmp_path
+    )
     before = weights_of(model)
     loop.run()
     assert changed(before, weights_of(model)) == {name for name in before if learns(name)} - NEVER
     for name, module in model.named_modules():
         own = [f"{name}.{weight}".removeprefix(".") for weight, _ in module.named_parameters()]
         if own:
-            assert module.training == any(learns(weight) and not weight.endswith("embed_positions.weight") for weight in own), name
+            assert module.training == any(
+                learns(weight) and not weight.endswith("embed_positions.weight") for weight in own
+            ), name
     if case == "audio":
         assert not any(module.training for module in model.model.audio_branch.encoder.modules())  # dropouts too
 
@@ -125,14 +143,18 @@ def test_dimensions_alone_leave_the_classifier(manifest):
 def test_more_layers_than_there_are_are_refused(manifest):
     for branch, other in (("audio", "text"), ("text", "audio")):
         Freezing(still_model(), arguments(manifest, **{f"freeze_{branch}_layers": 2}))
-        with pytest.raises(InputError, match=f'freeze_{branch}_layers: .* 3 of an encoder of 2; .*"{branch}" to freeze'):
+        with pytest.raises(
+            InputError, match=f'freeze_{branch}_layers: .* 3 of an encoder of 2; .*"{branch}" to freeze'
+        ):
             Freezing(still_model(), arguments(manifest, freeze=[other], **{f"freeze_{branch}_layers": 3}))
 
 
 # rates and gradients
 
 
-@pytest.mark.parametrize(("audio", "text"), [("wavlm", "roberta"), ("whisper_audio_encoder", "distilbert"), ("hubert", "gpt2")])
+@pytest.mark.parametrize(
+    ("audio", "text"), [("wavlm", "roberta"), ("whisper_audio_encoder", "distilbert"), ("hubert", "gpt2")]
+)
 def test_each_part_and_layer_has_its_rate_and_only_matrices_decay(manifest, audio, text):
     args = arguments(
         manifest, layer_decay=0.5, learning_rate=1.0, audio_learning_rate=0.1, text_learning_rate=0.2, fusion_learning_rate=0.3,
@@ -148,7 +170,13 @@ def test_each_part_and_layer_has_its_rate_and_only_matrices_decay(manifest, audi
         if name.startswith((AUDIO, TEXT)):
             top = 0.1 if name.startswith(AUDIO) else 0.2
             prefix = AUDIO if name.startswith(AUDIO) else TEXT
-            wanted = top if in_layer(name, prefix, [1]) or is_last_norm(name) else top / 2 if in_layer(name, prefix, [0]) else top / 4
+            wanted = (
+                top
+                if in_layer(name, prefix, [1]) or is_last_norm(name)
+                else top / 2
+                if in_layer(name, prefix, [0])
+                else top / 4
+            )
         elif name == "model.text_branch.layer_weights":
             wanted = 0.2
         else:
@@ -175,16 +203,31 @@ def test_rates_rise_and_fall_as_asked(manifest, tmp_path, kind):
     before_step(loop, lambda: rates.append(sorted({group["lr"] for group in loop.optimizer.param_groups})))
     loop.run()
     warmup, steps = 3, 12  # 0.24 of 12, rounded up
-    wanted = [step / warmup if step < warmup else SCHEDULES[kind]((step - warmup) / (steps - warmup)) for step in range(steps)]
+    wanted = [
+        step / warmup if step < warmup else SCHEDULES[kind]((step - warmup) / (steps - warmup)) for step in range(steps)
+    ]
     assert rates[0] == [0]
-    assert np.allclose(rates[1:], [(5e-5 * value, 1e-3 * value, 4e-3 * value) for value in wanted[1:]], rtol=1e-6, atol=0)
+    assert np.allclose(
+        rates[1:], [(5e-5 * value, 1e-3 * value, 4e-3 * value) for value in wanted[1:]], rtol=1e-6, atol=0
+    )
 
 
 def test_parts_and_layers_of_names():
-    assert [part_of(name) for name in (AUDIO + "x", TEXT + "x", "model.missing_text", "norm.bias")] == ["audio", "text", "fusion", "head"]
-    assert layer_of(AUDIO + "encoder.layers.11.attention.q_proj.weight") == 11 and layer_of(TEXT + "transformer.layer.3.ffn.lin1.bias") == 3
+    assert [part_of(name) for name in (AUDIO + "x", TEXT + "x", "model.missing_text", "norm.bias")] == [
+        "audio",
+        "text",
+        "fusion",
+        "head",
+    ]
+    assert (
+        layer_of(AUDIO + "encoder.layers.11.attention.q_proj.weight") == 11
+        and layer_of(TEXT + "transformer.layer.3.ffn.lin1.bias") == 3
+    )
     assert layer_of(AUDIO + "feature_extractor.conv_layers.3.conv.weight") is None
-    assert layer_of(TEXT + "h.7.attn.weight") == 7 and layer_of(TEXT + "encoder.block.2.layer.0.SelfAttention.q.weight") == 2
+    assert (
+        layer_of(TEXT + "h.7.attn.weight") == 7
+        and layer_of(TEXT + "encoder.block.2.layer.0.SelfAttention.q.weight") == 2
+    )
 
 
 @pytest.mark.parametrize(("audio", "text"), [("wav2vec2-group", "bert"), ("whisper_audio_encoder", "roberta")])
@@ -197,7 +240,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(manifest, audio, text):
     seen = []
     for checkpointing in (False, True):
         if checkpointing:
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable  # renamed in 5.2x
+            enable = (
+                getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            )  # renamed in 5.2x
             enable({"use_reentrant": False})
             layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
             assert len(layers) >= 2 + 2 + 2 and all(layer.gradient_checkpointing for layer in layers)
@@ -215,7 +260,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(manifest, audio, text):
 # adapters
 
 
-@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False but the target module is")  # GPT-2's; peft sets it right
+@pytest.mark.filterwarnings(
+    "ignore:fan_in_fan_out is set to False but the target module is"
+)  # GPT-2's; peft sets it right
 @pytest.mark.parametrize(
     ("audio", "text"),
     [
@@ -235,7 +282,9 @@ def test_merged_adapters_equal_unmerged_ones_and_leave_the_model_alone(manifest,
     with torch.inference_mode():
         before = model(**batch).logits
     adapted = add_adapters(model, args)
-    assert len(adapted) == (6 if text == "gpt2" else 8)  # two projections of two layers of both encoders; GPT-2 has both in one
+    assert len(adapted) == (
+        6 if text == "gpt2" else 8
+    )  # two projections of two layers of both encoders; GPT-2 has both in one
     freezing = Freezing(model, args)
     freezing.apply(0)
     trained = freezing.ever_trained()
@@ -244,7 +293,9 @@ def test_merged_adapters_equal_unmerged_ones_and_leave_the_model_alone(manifest,
         name for name in keys if part_of(name) in ("fusion", "head") and not name.endswith(("hidden_mean", "hidden_std"))
     }  # fmt: skip
     assert sum(weight.numel() for name, weight in trained.items() if ".lora_" in name) < 0.02 * whole
-    model(**batch).loss.backward()  # the second of each pair begins as zeros, so that the first learns from the second step on
+    model(
+        **batch
+    ).loss.backward()  # the second of each pair begins as zeros, so that the first learns from the second step on
     assert all(float(weight.grad.norm()) > 0 for name, weight in trained.items() if ".lora_B." in name)
     model.eval()
     with torch.inference_mode():
@@ -257,7 +308,10 @@ def test_merged_adapters_equal_unmerged_ones_and_leave_the_model_alone(manifest,
         unmerged = model(**batch).logits
         assert (one.eval()(**batch).logits - unmerged).abs().max() < 1e-5 < (unmerged - before).abs().max()
     assert set(one.state_dict()) == keys and not any("lora" in name for name, _ in one.named_modules())
-    assert all(torch.equal(tensor, held[name]) for name, tensor in model.state_dict().items()) and held.keys() == model.state_dict().keys()
+    assert (
+        all(torch.equal(tensor, held[name]) for name, tensor in model.state_dict().items())
+        and held.keys() == model.state_dict().keys()
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks for it
@@ -277,7 +331,11 @@ def test_runs_with_adapters_give_an_ordinary_checkpoint_and_an_adapter(manifest,
     started, stored = load_file(tmp_path / "model" / "model.safetensors"), load_file(best / "model.safetensors")
     assert started.keys() == stored.keys()
     moved = changed(started, stored)
-    assert {"classifier.weight", "model.fusion_layers.0.audio_to_text.q_proj.weight", "model.text_branch.projection.weight"} <= moved
+    assert {
+        "classifier.weight",
+        "model.fusion_layers.0.audio_to_text.q_proj.weight",
+        "model.text_branch.projection.weight",
+    } <= moved
     encoders = {name for name in moved if name.startswith((AUDIO, TEXT))}
     assert len(encoders) == (8 if branches == "both" else 4) and all(name.endswith(".weight") for name in encoders)
     assert branches == "both" or all(name.startswith(TEXT) for name in encoders)
@@ -348,8 +406,13 @@ def test_a_share_of_one_is_no_mixup_and_others_mix_vectors_and_losses(manifest):
     output = model(**batch, mixup_index=index, mixup_share=share)
     mixed = share[:, None] * plain.embeddings + (1 - share[:, None]) * plain.embeddings[index]
     logits = model.classifier(model.norm(mixed))
-    each = [[emotion_loss(logits[i : i + 1], some[i : i + 1], 0.1, weights).item() for i in range(12)] for some in (labels, labels[index])]
-    row_weights = [[float(torch.tensor(weights)[int(row.float().argmax())]) for row in some] for some in (labels, labels[index])]
+    each = [
+        [emotion_loss(logits[i : i + 1], some[i : i + 1], 0.1, weights).item() for i in range(12)]
+        for some in (labels, labels[index])
+    ]
+    row_weights = [
+        [float(torch.tensor(weights)[int(row.float().argmax())]) for row in some] for some in (labels, labels[index])
+    ]
     by_hand = sum(
         float(share[i]) * row_weights[0][i] * each[0][i] + float(1 - share[i]) * row_weights[1][i] * each[1][i] for i in range(12)
     ) / sum(row_weights[0])  # fmt: skip
@@ -361,9 +424,14 @@ def test_shares_are_at_least_half_and_partners_a_permutation_drawn_anew(manifest
     model.register_forward_pre_hook(
         lambda module, args, kwargs: seen.append((kwargs["mixup_index"], kwargs["mixup_share"])), with_kwargs=True
     )
-    loop_of(model, arguments(manifest, mixup_alpha=0.3, num_train_epochs=3, per_device_train_batch_size=4), tmp_path).run()
+    loop_of(
+        model, arguments(manifest, mixup_alpha=0.3, num_train_epochs=3, per_device_train_batch_size=4), tmp_path
+    ).run()
     assert len(seen) == 9
-    assert all(sorted(index.tolist()) == list(range(4)) and bool((share >= 0.5).all() and (share <= 1).all()) for index, share in seen)
+    assert all(
+        sorted(index.tolist()) == list(range(4)) and bool((share >= 0.5).all() and (share <= 1).all())
+        for index, share in seen
+    )
     assert len({tuple(share.tolist()) for _, share in seen}) == 9
 
 
@@ -387,7 +455,9 @@ def test_spans_hide_at_most_an_eighth_each_of_true_frames_and_only_in_training(s
         assert not (hidden & ~mask).any()
         assert (hidden.sum(1) <= spans * (lengths / 8).ceil()).all()
         share += hidden.sum(1) / lengths.clamp_min(1) / 200
-    assert (share[-3:] > spans / 8 * 0.35).all() and (share[-3:] < spans / 8 * 0.6).all()  # half of an eighth each, less where they overlap
+    assert (share[-3:] > spans / 8 * 0.35).all() and (
+        share[-3:] < spans / 8 * 0.6
+    ).all()  # half of an eighth each, less where they overlap
     branch.encoder.requires_grad_(False).eval()  # a frozen encoder changes nothing about it
     branch(states, mask)
     assert (inputs.pop() == 0).all(-1).any()
@@ -408,7 +478,9 @@ def test_every_row_comes_once_an_epoch(lengths, rows, seed):
         assert sorted(row for step in steps for row in step) == list(range(len(lengths)))
         assert all(len(step) <= rows for step in steps) and steps == planner.epoch(epoch)
         assert len(steps) == planner.steps_per_epoch(epoch) and len(steps) <= len(lengths) // rows + 1
-        assert all([lengths[row] for row in step] == sorted((lengths[row] for row in step), reverse=True) for step in steps)
+        assert all(
+            [lengths[row] for row in step] == sorted((lengths[row] for row in step), reverse=True) for step in steps
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -432,7 +504,9 @@ def test_other_epochs_and_seeds_give_another_order():
     lengths = tuple(1.0 + k / 50 for k in range(200))
     plans = [BatchPlanner(lengths, rows=8, seed=seed).epoch(epoch) for seed in range(3) for epoch in range(3)]
     assert len({json.dumps(plan) for plan in plans}) == 9
-    assert len({json.dumps(sorted(sorted(step) for step in plan)) for plan in plans}) == 9  # other neighbours, not only another order
+    assert (
+        len({json.dumps(sorted(sorted(step) for step in plan)) for plan in plans}) == 9
+    )  # other neighbours, not only another order
 
 
 @settings(max_examples=60, deadline=None)
@@ -469,19 +543,30 @@ def test_a_step_is_divided_into_passes_and_processes(count, passes, processes):
 
 
 def test_pairs_are_made_in_the_shares_that_were_asked_for():
-    recordings, texts = tuple([k % 3 for k in range(300)] + [-1] * 32), tuple([-1] * 300 + [k % 3 for k in range(30)] + [-1, -1])
+    recordings, texts = (
+        tuple([k % 3 for k in range(300)] + [-1] * 32),
+        tuple([-1] * 300 + [k % 3 for k in range(30)] + [-1, -1]),
+    )
     pairs = PairMaker(recordings, texts, matched=0.5, mismatched=0.2, seed=4)
     drawn = [[pairs.partner(row, epoch) for row in range(332)] for epoch in range(8)]
     assert drawn == [[pairs.partner(row, epoch) for row in range(332)] for epoch in range(8)] and drawn[0] != drawn[1]
     assert all(partner is None for epoch in drawn for partner in epoch[300:])
-    made = [(recordings[row], texts[partner]) for epoch in drawn for row, partner in enumerate(epoch) if partner is not None]
+    made = [
+        (recordings[row], texts[partner]) for epoch in drawn for row, partner in enumerate(epoch) if partner is not None
+    ]
     assert all(text >= 0 for _, text in made)
     assert sum(own == text for own, text in made) / 2400 == pytest.approx(0.5, abs=0.04)
     assert sum(own != text for own, text in made) / 2400 == pytest.approx(0.2, abs=0.03)
     assert {(own, text) for own, text in made} == {(own, text) for own in range(3) for text in range(3)}
     assert all(PairMaker(recordings, texts).partner(row, 0) is None for row in range(332))
-    lonely = PairMaker((0, 1, -1), (-1, -1, 0), matched=0.5, mismatched=0.5)  # no words of the one, no others for the other
-    assert {lonely.partner(1, epoch) for epoch in range(40)} == {None, 2} == {lonely.partner(0, epoch) for epoch in range(40)}
+    lonely = PairMaker(
+        (0, 1, -1), (-1, -1, 0), matched=0.5, mismatched=0.5
+    )  # no words of the one, no others for the other
+    assert (
+        {lonely.partner(1, epoch) for epoch in range(40)}
+        == {None, 2}
+        == {lonely.partner(0, epoch) for epoch in range(40)}
+    )
 
 
 def test_a_mismatched_pair_is_half_of_each(manifest, tmp_path):

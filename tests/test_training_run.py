@@ -19,7 +19,9 @@ from multimodal_ser.training.scoring import evaluate
 
 def test_the_run_folder_tells_all_and_no_words(tmp_path, tiny, manifest, monkeypatch):
     monkeypatch.setattr("sys.argv", ["multimodal-ser", "train", "a b.csv"])
-    args = arguments(manifest, tmp_path / "run", model=tiny, num_train_epochs=2, report_to=["tensorboard"], logging_steps=1)
+    args = arguments(
+        manifest, tmp_path / "run", model=tiny, num_train_epochs=2, report_to=["tensorboard"], logging_steps=1
+    )
     train(args)
     run = tmp_path / "run"
     assert {path.name for path in run.iterdir()} == {
@@ -34,12 +36,24 @@ def test_the_run_folder_tells_all_and_no_words(tmp_path, tiny, manifest, monkeyp
     )
     about = json.loads((run / "data.json").read_text())
     scores = json.loads((run / "scores.json").read_text())
-    assert about["data_hash"] == scores["data_hash"] and len(about["data_hash"]) == 64 and about["labels"] == ["angry", "happy", "sad"]
-    assert about["train"]["clips"] + about["validation"]["clips"] == 24 and "classes: angry 8, happy 8, sad 8" in about["notes"]
-    epochs = [line for line in log(run) if "train_loss" in line]
-    assert [line["epoch"] for line in epochs] == [0, 1] and {"loss", "accuracy", "ua", "macro_f1", "learning_rate", "seconds"} <= set(
-        epochs[0]
+    assert (
+        about["data_hash"] == scores["data_hash"]
+        and len(about["data_hash"]) == 64
+        and about["labels"] == ["angry", "happy", "sad"]
     )
+    assert (
+        about["train"]["clips"] + about["validation"]["clips"] == 24
+        and "classes: angry 8, happy 8, sad 8" in about["notes"]
+    )
+    epochs = [line for line in log(run) if "train_loss" in line]
+    assert [line["epoch"] for line in epochs] == [0, 1] and {
+        "loss",
+        "accuracy",
+        "ua",
+        "macro_f1",
+        "learning_rate",
+        "seconds",
+    } <= set(epochs[0])
     assert sum("train_loss" not in line for line in log(run)) == scores["steps"] == 4
     assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert list(run.glob("tracking/run/events.out.tfevents.*"))
@@ -57,7 +71,9 @@ def test_a_tracker_that_is_not_installed_is_told(tmp_path, tiny, clips, monkeypa
 
 
 def test_validation_predictions_are_those_of_the_model_that_is_kept(tmp_path, tiny, mixed):
-    result = train(arguments(mixed, tmp_path / "run", model=tiny, num_train_epochs=3, validation_speakers=["s0", "s1", "s2"]))
+    result = train(
+        arguments(mixed, tmp_path / "run", model=tiny, num_train_epochs=3, validation_speakers=["s0", "s1", "s2"])
+    )
     model = MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None)
     rows = predictions(tmp_path / "run")
     ready, _ = prepared(mixed, validation_speakers=["s0", "s1", "s2"])
@@ -65,7 +81,11 @@ def test_validation_predictions_are_those_of_the_model_that_is_kept(tmp_path, ti
     for row, clip in zip(rows, ready.validation, strict=True):
         inputs = {"audio": None if clip.row.path is None else str(clip.row.path), "text": clip.row.text}
         prediction = model.predict(**inputs)
-        assert prediction.label == row["prediction"] and clip.row.emotion == row["emotion"] and clip.row.speaker == row["speaker"]
+        assert (
+            prediction.label == row["prediction"]
+            and clip.row.emotion == row["emotion"]
+            and clip.row.speaker == row["speaker"]
+        )
         assert {f"p_{label}": value for label, value in prediction.probabilities.items()} == pytest.approx(
             {name: float(row[name]) for name in row if name.startswith("p_")}, abs=1e-5
         )
@@ -90,7 +110,13 @@ def test_the_best_epoch_is_what_is_kept(tmp_path, tiny, manifest):
     assert result.best_epoch == best + 1 and result.validation["loss"] == pytest.approx(epochs[best]["loss"], abs=1e-5)
     last = train(
         arguments(
-            manifest, tmp_path / "last", model=tiny, num_train_epochs=4, embedding_cache=False, save_best_model=False, learning_rate=0.02
+            manifest,
+            tmp_path / "last",
+            model=tiny,
+            num_train_epochs=4,
+            embedding_cache=False,
+            save_best_model=False,
+            learning_rate=0.02,
         )
     )
     assert last.best_epoch is None and last.validation["loss"] == pytest.approx(epochs[-1]["loss"], abs=1e-5)
@@ -98,7 +124,9 @@ def test_the_best_epoch_is_what_is_kept(tmp_path, tiny, manifest):
 
 def test_a_measured_test_part_is_left_alone_until_the_end(tmp_path, tiny, manifest):
     result = train(arguments(manifest, tmp_path / "run", model=tiny, test_speakers=["s5"]))
-    assert {row["speaker"] for row in predictions(tmp_path / "run", "test")} == {"s5"} and set(result.test) == set(result.validation)
+    assert {row["speaker"] for row in predictions(tmp_path / "run", "test")} == {"s5"} and set(result.test) == set(
+        result.validation
+    )
     assert "s5" not in {row["speaker"] for row in predictions(tmp_path / "run")}
     assert all("test" not in line for line in log(tmp_path / "run"))
 
@@ -128,26 +156,41 @@ def test_several_seeds(tmp_path, tiny, manifest, monkeypatch, capsys):
     summary = json.loads((tmp_path / "run" / "scores.json").read_text())
     each = [json.loads((tmp_path / "run" / f"seed-{seed}" / "scores.json").read_text()) for seed in (3, 1)]
     assert summary["seeds"] == [3, 1] and summary["each"]["test"]["ua"] == [scores["test"]["ua"] for scores in each]
-    assert summary["mean"]["validation"]["loss"] == pytest.approx(np.mean([scores["validation"]["loss"] for scores in each]))
+    assert summary["mean"]["validation"]["loss"] == pytest.approx(
+        np.mean([scores["validation"]["loss"] for scores in each])
+    )
     assert summary["standard_deviation"]["validation"]["loss"] == pytest.approx(
         np.std([scores["validation"]["loss"] for scores in each], ddof=1)
     )
-    assert result.validation == summary["mean"]["validation"] and result.test == summary["mean"]["test"] and len(result.runs) == 2
+    assert (
+        result.validation == summary["mean"]["validation"]
+        and result.test == summary["mean"]["test"]
+        and len(result.runs) == 2
+    )
     best = max(each, key=lambda scores: scores["validation"]["ua"])
-    assert result.model == tmp_path / "run" / f"seed-{summary['best_seed']}" / "best" and summary["best_seed"] == best["seed"]
+    assert (
+        result.model == tmp_path / "run" / f"seed-{summary['best_seed']}" / "best"
+        and summary["best_seed"] == best["seed"]
+    )
     test = frozenset(f"audio/{number}.wav" for number in range(16, 24))
     assert Counter(measured)[test] == 2  # once a seed, at its end
-    assert each[0]["data_hash"] == each[1]["data_hash"] and each[0]["validation"]["loss"] != each[1]["validation"]["loss"]
+    assert (
+        each[0]["data_hash"] == each[1]["data_hash"] and each[0]["validation"]["loss"] != each[1]["validation"]["loss"]
+    )
     stored = TrainingArguments.from_yaml(tmp_path / "run" / "seed-3" / "arguments.yaml")
     assert stored.seeds == [3] and TrainingArguments.from_yaml(tmp_path / "run" / "arguments.yaml") == args
     assert not (tmp_path / "run" / "embeddings").exists()
     with pytest.raises(InputError, match="which holds one"):
         train(args)
 
-    kept = train(dataclasses.replace(args, seeds=[3, 1, 2], resume_from_checkpoint=True))  # a third seed; the others are done
+    kept = train(
+        dataclasses.replace(args, seeds=[3, 1, 2], resume_from_checkpoint=True)
+    )  # a third seed; the others are done
     told = capsys.readouterr().err
     assert told.count("holds a run that is done") == 2 and kept.runs[:2] == result.runs and len(kept.runs) == 3
-    alone = train(dataclasses.replace(stored, output_dir=str(tmp_path / "alone")))  # what a seed's folder stores gives the same again
+    alone = train(
+        dataclasses.replace(stored, output_dir=str(tmp_path / "alone"))
+    )  # what a seed's folder stores gives the same again
     assert alone.validation == result.runs[0].validation
 
 
@@ -160,7 +203,8 @@ def test_a_folder_that_holds_a_run_is_refused_and_gone_on_with_alone(tmp_path, t
     first = train(arguments(manifest, run, **common))
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     with pytest.raises(
-        InputError, match=r"output_dir: expected a folder without a run, got \S+run, which holds one; add --resume-from-checkpoint"
+        InputError,
+        match=r"output_dir: expected a folder without a run, got \S+run, which holds one; add --resume-from-checkpoint",
     ):
         train(arguments(manifest, run, **common))
     with pytest.raises(InputError, match=r"lora_rank 4 instead of 0, learning_rate 0\.5 instead of not given"):

@@ -27,12 +27,16 @@ def test_a_slip_among_the_emotions_is_a_bad_row_unless_it_is_named(tmp_path):
     ready, _ = prepared(tmp_path / "m.csv", modalities="text")
     assert ready.labels == ("joy", "sad") and [error.what for error in ready.errors] == ["m.csv, line 42, emotion"]
     assert "--labels" in ready.errors[0].remedy
-    wanted, _ = prepared(tmp_path / "m.csv", modalities="text", labels=["joy", "sad", "grumpyness"], validation_share=0.0)
+    wanted, _ = prepared(
+        tmp_path / "m.csv", modalities="text", labels=["joy", "sad", "grumpyness"], validation_share=0.0
+    )
     assert not wanted.errors and sum(clip.row.emotion == "grumpyness" for clip in wanted.train) == 1
 
 
 def test_codes_become_names(tmp_path):
-    (tmp_path / "m.csv").write_text("text,emotion\n" + "".join(f"text {n},{('hap', 'SAD')[n % 2]}\n" for n in range(12)))
+    (tmp_path / "m.csv").write_text(
+        "text,emotion\n" + "".join(f"text {n},{('hap', 'SAD')[n % 2]}\n" for n in range(12))
+    )
     assert prepared(tmp_path / "m.csv", modalities="text")[0].labels == ("SAD", "happiness")
 
 
@@ -42,12 +46,16 @@ def test_names_of_ones_own_and_synonyms(tmp_path):
             write(tmp_path / name / f"{number}.wav", seed=number)
     ready, told = prepared(tmp_path)
     assert ready.labels == ("calm", "happiness", "urgent")
-    assert "classes: calm 4, happiness 8, urgent 4" in told and any("happy, joy are one class, happiness" in line for line in told)
+    assert "classes: calm 4, happiness 8, urgent 4" in told and any(
+        "happy, joy are one class, happiness" in line for line in told
+    )
     apart, told = prepared(tmp_path, labels=["joy", "Happy", "calm", "urgent"])
     assert apart.labels == ("joy", "Happy", "calm", "urgent") and "classes: joy 4, Happy 4, calm 4, urgent 4" in told
     fewer, told = prepared(tmp_path, labels=["urgent", "calm"])
     assert len(fewer.train) + len(fewer.validation) == 8 and len(fewer.errors) == 8
-    assert any("left out: " in line and "Happy/0.wav" in line for line in told) and any("3 more" in line for line in told)
+    assert any("left out: " in line and "Happy/0.wav" in line for line in told) and any(
+        "3 more" in line for line in told
+    )
     with pytest.raises(InputError, match="training clips of every class, got none of bored"):
         prepared(tmp_path, labels=["urgent", "calm", "bored"])
 
@@ -69,8 +77,14 @@ def targets(labels, *rows, dimensions=(), soft=False):
 
 def test_votes_admissible_classes_and_dimensions_become_targets():
     labels = ["anger", "happiness", "sadness"]
-    hard = targets(labels, {"emotion": "angry"}, {"emotion": "anger|sad"}, {"arousal": 2.0}, dimensions=["arousal", "valence"])
-    assert hard.classes.tolist() == [[True, False, False], [True, False, True], [False] * 3] and hard.single == (0, -1, -1)
+    hard = targets(
+        labels, {"emotion": "angry"}, {"emotion": "anger|sad"}, {"arousal": 2.0}, dimensions=["arousal", "valence"]
+    )
+    assert hard.classes.tolist() == [[True, False, False], [True, False, True], [False] * 3] and hard.single == (
+        0,
+        -1,
+        -1,
+    )
     assert hard.dimensions[2, 0] == 2 and hard.dimensions.isnan().sum() == 5
     soft = targets(labels, {"votes": {"angry": 3.0, "joy": 1.0}}, {"emotion": "anger|sad"}, {"emotion": "sad"})
     torch.testing.assert_close(soft.classes, torch.tensor([[0.75, 0.25, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]]))
@@ -83,21 +97,41 @@ def test_a_run_on_votes_admissible_classes_and_dimensions(tmp_path, tiny, manife
         row["votes"] = "happy:3|sad:1"
     rows[1]["emotion"], rows[2]["emotion"], rows[3]["arousal"] = "sad|angry", "", ""
     told = table(tmp_path / "some.csv", rows)
-    result = train(arguments(told, tmp_path / "run", model=tiny, dimensions=["arousal", "valence"], validation_speakers=["s0", "s5"]))
+    result = train(
+        arguments(
+            told, tmp_path / "run", model=tiny, dimensions=["arousal", "valence"], validation_speakers=["s0", "s5"]
+        )
+    )
     assert {"ua", "ccc", "ccc_arousal", "ccc_valence", "loss"} <= set(result.validation)
     by_name = {Path(row["name"]).stem: row for row in predictions(tmp_path / "run")}
-    assert by_name["00"]["emotion"] == "happy:3|sad:1" and by_name["01"]["emotion"] == "angry|sad" and by_name["02"]["emotion"] == ""
     assert (
-        by_name["03"]["arousal"] == "" and float(by_name["00"]["arousal"]) == 2.4 and float(by_name["03"]["predicted_arousal"]) is not None
+        by_name["00"]["emotion"] == "happy:3|sad:1"
+        and by_name["01"]["emotion"] == "angry|sad"
+        and by_name["02"]["emotion"] == ""
     )
-    assert MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None).config.dimensions == ["arousal", "valence"]
+    assert (
+        by_name["03"]["arousal"] == ""
+        and float(by_name["00"]["arousal"]) == 2.4
+        and float(by_name["03"]["predicted_arousal"]) is not None
+    )
+    assert MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None).config.dimensions == [
+        "arousal",
+        "valence",
+    ]
 
 
 def test_dimensions_alone_leave_the_emotion_head_as_it_is(tmp_path, manifest):
     base = tiny_model(temperature={"both": 1.5, "audio": 2.0, "text": 0.5})
     base.save_pretrained(tmp_path / "base")
     result = train(
-        arguments(manifest, tmp_path / "run", model=tmp_path / "base", emotions=False, dimensions=["arousal"], modalities="audio")
+        arguments(
+            manifest,
+            tmp_path / "run",
+            model=tmp_path / "base",
+            emotions=False,
+            dimensions=["arousal"],
+            modalities="audio",
+        )
     )
     model = MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None)
     assert model.labels == ["anger", "happiness", "sadness"] and model.classifier.weight.equal(base.classifier.weight)
@@ -107,7 +141,9 @@ def test_dimensions_alone_leave_the_emotion_head_as_it_is(tmp_path, manifest):
 
 
 def test_emotions_without_an_emotion_column_point_to_dimensions(tmp_path, manifest):
-    rows = [{name: value for name, value in row.items() if name not in ("emotion", "votes")} for row in rows_of(manifest)]
+    rows = [
+        {name: value for name, value in row.items() if name not in ("emotion", "votes")} for row in rows_of(manifest)
+    ]
     with pytest.raises(InputError, match="emotions=False"):
         prepared(table(tmp_path / "a.csv", rows), dimensions=["arousal"])
     with pytest.raises(InputError, match="rows annotated with an emotion, got none"):
@@ -131,7 +167,9 @@ def test_class_weights_reach_the_loss(tmp_path, tiny, clips):
     shutil.copytree(clips, tmp_path / "clips")
     for number in range(3, 6):
         (tmp_path / "clips" / "sad" / f"{number}.wav").unlink()
-    result = train(arguments(tmp_path / "clips", tmp_path / "run", model=tiny, class_weights="balanced", validation_share=0))
+    result = train(
+        arguments(tmp_path / "clips", tmp_path / "run", model=tiny, class_weights="balanced", validation_share=0)
+    )
     weights = MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None).config.class_weights
     assert weights == pytest.approx([15 / 18, 15 / 18, 15 / 9], abs=1e-4)
     plain = train(arguments(tmp_path / "clips", tmp_path / "plain", model=tiny, validation_share=0))

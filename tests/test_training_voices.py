@@ -62,7 +62,9 @@ def test_a_shifted_clip_moves_from_its_speakers_mean_towards_anothers(manifest, 
         directions = [means[other] - means[row % 3] for other in range(3) if other != row % 3]
         shares = [float((shift * d).sum() / d.square().sum()) for d in directions]
         fits = [float((shift - share * d).norm() / d.norm()) for share, d in zip(shares, directions, strict=True)]
-        along += min(fits) < 1e-3 and all(-1e-3 <= share <= 1 for share, fit in zip(shares, fits, strict=True) if fit < 1e-3)
+        along += min(fits) < 1e-3 and all(
+            -1e-3 <= share <= 1 for share, fit in zip(shares, fits, strict=True) if fit < 1e-3
+        )
     assert along == 18  # on the line from its own mean to another's (or, where the draw fell on its own, nowhere)
     assert (moved.flatten(1).norm(dim=1) > 0).sum() >= 6
     again = data.batch(range(17, -1, -1), 0)["audio_hidden_states"].flip(0)
@@ -97,7 +99,9 @@ def test_it_needs_speakers_and_a_cache(manifest, tmp_path):
     nobody = manifest.with_name("nobody.csv")
     nobody.write_text("\n".join(lines))
     tiny_model().save_pretrained(tmp_path / "model")
-    args = TrainingArguments(data=[str(nobody)], model=str(tmp_path / "model"), output_dir=str(tmp_path / "run"), voice_shift=0.5)
+    args = TrainingArguments(
+        data=[str(nobody)], model=str(tmp_path / "model"), output_dir=str(tmp_path / "run"), voice_shift=0.5
+    )
     with pytest.raises(InputError, match="expected clips of at least two speakers, got none known"):
         train(args)
     for wrong in ({"freeze": ["text"]}, {"embedding_cache": False}):
@@ -109,8 +113,18 @@ def test_it_needs_speakers_and_a_cache(manifest, tmp_path):
 
 def test_a_run_learns_so_and_its_model_knows_speakers(manifest, tmp_path):
     tiny_model().save_pretrained(tmp_path / "model")
-    options = {"voice_shift": 0.4, "speaker_mean_share": 0.4, "num_train_epochs": 2, "disable_tqdm": True, "report_to": ["none"]}
-    result = train(TrainingArguments(data=[str(manifest)], model=str(tmp_path / "model"), output_dir=str(tmp_path / "run"), **options))
+    options = {
+        "voice_shift": 0.4,
+        "speaker_mean_share": 0.4,
+        "num_train_epochs": 2,
+        "disable_tqdm": True,
+        "report_to": ["none"],
+    }
+    result = train(
+        TrainingArguments(
+            data=[str(manifest)], model=str(tmp_path / "model"), output_dir=str(tmp_path / "run"), **options
+        )
+    )
     classifier = MultimodalEmotionClassifier.from_pretrained(result.model, whisper=None)
     clips = [str(manifest.parent / f"{index}.wav") for index in (0, 3, 6, 9)]
     profile = classifier.enroll(clips)

@@ -13,7 +13,14 @@ import pytest
 from multimodal_ser import Transcript, WhisperTranscriber
 from multimodal_ser.audio import load_audio
 from multimodal_ser.errors import InputError
-from multimodal_ser.transcription import TranscriptCache, WhisperNotFoundError, WhisperWeights, Word, find_whisper, weights
+from multimodal_ser.transcription import (
+    TranscriptCache,
+    WhisperNotFoundError,
+    WhisperWeights,
+    Word,
+    find_whisper,
+    weights,
+)
 from multimodal_ser.transcription.backends import Heard
 from multimodal_ser.transcription.gate import speech_segments
 from multimodal_ser.transcription.transcriber import language_code
@@ -115,8 +122,12 @@ def test_long_recordings_are_cut_and_joined(clip):
 
 def test_the_cache_is_asked_first(clip, tmp_path):
     backend = Played()
-    first = transcriber(backend, cache_dir=tmp_path / "words").transcribe(clip, sampling_rate=16000, word_timestamps=True)
-    again = transcriber(backend, cache_dir=tmp_path / "words").transcribe(clip, sampling_rate=16000, word_timestamps=True)
+    first = transcriber(backend, cache_dir=tmp_path / "words").transcribe(
+        clip, sampling_rate=16000, word_timestamps=True
+    )
+    again = transcriber(backend, cache_dir=tmp_path / "words").transcribe(
+        clip, sampling_rate=16000, word_timestamps=True
+    )
     assert again == first and len(backend.heard) == 1
     transcriber(backend, cache_dir=tmp_path / "words").transcribe(clip, sampling_rate=16000, language="de")
     assert len(backend.heard) == 2  # another question
@@ -124,7 +135,10 @@ def test_the_cache_is_asked_first(clip, tmp_path):
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
     for file in files:
         file.write_text("{broken")
-    assert transcriber(backend, cache_dir=tmp_path / "words").transcribe(clip, sampling_rate=16000, word_timestamps=True) == first
+    assert (
+        transcriber(backend, cache_dir=tmp_path / "words").transcribe(clip, sampling_rate=16000, word_timestamps=True)
+        == first
+    )
     assert len(backend.heard) == 3
     cache = TranscriptCache(tmp_path / "words")
     assert cache.clear() == 2 and len(cache) == 0
@@ -171,7 +185,9 @@ def test_a_silent_start_hides_neither_model_nor_backend():
     assert (joined.text, joined.model, joined.backend) == ("hi", "base", "faster-whisper")
 
 
-@pytest.mark.parametrize(("said", "code"), [("de", "de"), ("German", "de"), ("zh", "zh"), ("mandarin", "zh"), (None, None)])
+@pytest.mark.parametrize(
+    ("said", "code"), [("de", "de"), ("German", "de"), ("zh", "zh"), ("mandarin", "zh"), (None, None)]
+)
 def test_languages(said, code):
     assert language_code(said) == code
 
@@ -183,7 +199,9 @@ def test_wrong_words_are_told(clip):
     english.multilingual = False
     with pytest.raises(InputError, match="knows English alone"):
         transcriber(english).transcribe(clip, sampling_rate=16000, language="de")
-    with pytest.raises(InputError, match="knows English alone"):  # a Whisper that is loaded says so before anything is heard
+    with pytest.raises(
+        InputError, match="knows English alone"
+    ):  # a Whisper that is loaded says so before anything is heard
         transcriber(english).transcribe([], language="de")
     with pytest.raises(InputError, match="did you mean 'base'"):
         WhisperTranscriber("bsae")
@@ -196,7 +214,9 @@ def test_what_does_not_load_is_one_line():
         with pytest.raises(InputError, match=f"device: expected .* got '{device}'"):
             transcriber(None, device=device).load()
     for device in ("cpu", "cuda:99"):
-        with pytest.raises(InputError, match=f"whisper played: expected .* on the device '{device}', got /nowhere") as error:
+        with pytest.raises(
+            InputError, match=f"whisper played: expected .* on the device '{device}', got /nowhere"
+        ) as error:
             transcriber(None, device=device).load()
         assert "\n" not in str(error.value)
 

@@ -16,7 +16,14 @@ from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.model import modeling_branches
 from multimodal_ser.model.modeling_core import MultimodalEmotionPreTrainedModel
 from multimodal_ser.model.modeling_whisper_audio_encoder import sinusoids
-from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_config, tiny_model, tiny_processor
+from multimodal_ser.testing import (
+    AUDIO_FAMILIES,
+    TEXT_FAMILIES,
+    synthetic_speech,
+    tiny_config,
+    tiny_model,
+    tiny_processor,
+)
 
 FAMILIES = [(audio, "bert") for audio in AUDIO_FAMILIES] + [("wav2vec2", text) for text in TEXT_FAMILIES[1:]]
 families = pytest.mark.parametrize(("audio", "text"), FAMILIES, ids=["-".join(family) for family in FAMILIES])
@@ -72,7 +79,9 @@ def test_save_load(audio, text, tmp_path):
     assert torch.equal(run(again, batch).logits, run(model, batch).logits)
     again.save_pretrained(tmp_path / "two", max_shard_size="100KB")  # in several files
     assert len(list((tmp_path / "two").glob("*.safetensors"))) > 1
-    shards = {name: value for path in (tmp_path / "two").glob("*.safetensors") for name, value in load_file(path).items()}
+    shards = {
+        name: value for path in (tmp_path / "two").glob("*.safetensors") for name, value in load_file(path).items()
+    }
     whole = load_file(tmp_path / "one" / "model.safetensors")
     assert shards.keys() == whole.keys() and all(torch.equal(shards[name], value) for name, value in whole.items())
     headless = AutoModel.from_pretrained(tmp_path / "two")
@@ -104,7 +113,9 @@ def test_every_weight_that_a_checkpoint_lacks_is_initialised(audio, text, tmp_pa
     state = built.state_dict()
     assert info["missing_keys"] >= {name for name, _ in loaded.named_parameters()}
     for name, value in loaded.state_dict().items():
-        if "pos_conv_embed.conv.parametrizations" in name:  # transformers leaves these as they lay in memory, in its own wav2vec2 too
+        if (
+            "pos_conv_embed.conv.parametrizations" in name
+        ):  # transformers leaves these as they lay in memory, in its own wav2vec2 too
             continue
         assert torch.isfinite(value).all(), name
         if name.endswith("audio_branch.encoder.embed_positions.weight"):
@@ -125,9 +136,14 @@ def test_no_other_number_of_labels_by_the_way(folder):
 
 def test_problem_type():
     """The loss follows the labels that are given; what would have no effect is refused."""
-    assert run(MultimodalEmotionClassifier(tiny_config(problem_type="single_label_classification")), labels=LABELS).loss > 0
+    assert (
+        run(MultimodalEmotionClassifier(tiny_config(problem_type="single_label_classification")), labels=LABELS).loss
+        > 0
+    )
     for other in ("multi_label_classification", "regression"):
-        with pytest.raises(ValueError, match=f"problem_type: expected None or 'single_label_classification', got '{other}'"):
+        with pytest.raises(
+            ValueError, match=f"problem_type: expected None or 'single_label_classification', got '{other}'"
+        ):
             MultimodalEmotionClassifier(tiny_config(problem_type=other))
 
 
@@ -151,7 +167,9 @@ def test_hidden_states(audio, text):
     model, batch = tiny_model(audio, text), batch_of(audio, text)
     plain, output = run(model, batch), run(model, batch, output_hidden_states=True)
     assert plain.fused_audio_hidden_states is None and torch.equal(plain.logits, output.logits)
-    states, frame_mask = model.model.get_audio_features(batch[model.processor.model_input_names[0]], batch["audio_attention_mask"])
+    states, frame_mask = model.model.get_audio_features(
+        batch[model.processor.model_input_names[0]], batch["audio_attention_mask"]
+    )
     frames, tokens = frame_mask.shape[1], batch["input_ids"].shape[1]
     for given, length in ((output.fused_audio_hidden_states, frames), (output.fused_text_hidden_states, tokens)):
         assert [tuple(each.shape) for each in given] == [(4, length, 32)] * (model.config.fusion_layers + 1)
@@ -194,13 +212,20 @@ def test_batching_equivalence(audio, text):
             if (clip if "audio" in name else words) is not None:
                 mask = single["audio_attention_mask" if "audio" in name else "attention_mask"]
                 true = alone[name][-1].shape[1] if "audio" in name else int(mask.sum())
-                torch.testing.assert_close(alone[name][-1][0, :true], together[name][-1][row, :true], atol=1e-4, rtol=1e-4)
+                torch.testing.assert_close(
+                    alone[name][-1][0, :true], together[name][-1][row, :true], atol=1e-4, rtol=1e-4
+                )
 
 
 def test_retain_grad_hidden_states_attentions(model):
     model = copy.deepcopy(model)
     output = model(**batch_of(), output_hidden_states=True, output_attentions=True)
-    inner = [*output.fused_audio_hidden_states, *output.fused_text_hidden_states, *output.audio_attentions, *output.text_attentions]
+    inner = [
+        *output.fused_audio_hidden_states,
+        *output.fused_text_hidden_states,
+        *output.audio_attentions,
+        *output.text_attentions,
+    ]
     for each in inner:
         each.retain_grad()
     output.logits.sum().backward()
@@ -218,7 +243,9 @@ def test_inputs_of_another_shape_are_told(audio):
             model(input_values=given)
     with pytest.raises(ValueError, match=r"audio_attention_mask: expected \(4, \d+\), got \(4, 10\)"):
         model(**{name: batch[name]}, audio_attention_mask=torch.ones(4, 10))
-    with pytest.raises(ValueError, match=r"labels: expected class indices \(B,\).*got \(1,\)"):  # one for four would be taken for each
+    with pytest.raises(
+        ValueError, match=r"labels: expected class indices \(B,\).*got \(1,\)"
+    ):  # one for four would be taken for each
         model(**batch, labels=LABELS[:1])
 
 
@@ -247,7 +274,9 @@ def test_resized_token_embeddings(text, tmp_path):
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_gradient_checkpointing(audio, reentrant):
     if audio == "wavlm" and reentrant:
-        pytest.skip("transformers' WavLM calls itself on the way back, without an end: its layers hand on a position bias by name")
+        pytest.skip(
+            "transformers' WavLM calls itself on the way back, without an end: its layers hand on a position bias by name"
+        )
     torch.manual_seed(0)
     model = MultimodalEmotionClassifier(without_dropout(audio=audio)).train()
     batch, gradients = batch_of(audio), []
@@ -255,10 +284,14 @@ def test_gradient_checkpointing(audio, reentrant):
         if checkpointing:
             getattr(model, f"{CHECKPOINTING}_enable")({"use_reentrant": reentrant})
             run_again = []
-            hook = model.model.fusion_layers[0].audio_to_text.register_forward_hook(lambda *_, seen=run_again: seen.append(1))
+            hook = model.model.fusion_layers[0].audio_to_text.register_forward_hook(
+                lambda *_, seen=run_again: seen.append(1)
+            )
         model.zero_grad()
         model(**batch, labels=LABELS).loss.backward()
-        gradients.append({name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None})
+        gradients.append(
+            {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+        )
     hook.remove()
     assert len(run_again) == 2  # forward, and once more on the way back
     assert gradients[0].keys() == gradients[1].keys()
@@ -282,7 +315,10 @@ def test_enable_input_require_grads(reentrant):
 def test_trainer_in_half_precision_and_by_length(tmp_path):
     datasets = pytest.importorskip("datasets")
     by_length = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__  # in 5.x
-    rows = [{"audio": synthetic_speech(0.2 + 0.1 * i, seed=i).tolist(), "text": "hello you", "label": i % 3, "length": i} for i in range(6)]
+    rows = [
+        {"audio": synthetic_speech(0.2 + 0.1 * i, seed=i).tolist(), "text": "hello you", "label": i % 3, "length": i}
+        for i in range(6)
+    ]
     data = datasets.Dataset.from_list(rows)
     for model, options in (
         (tiny_model("whisper_audio_encoder"), {"bf16": True}),
@@ -291,7 +327,11 @@ def test_trainer_in_half_precision_and_by_length(tmp_path):
         processor = model.processor
 
         def collate(batch, processor=processor):
-            inputs = processor(audio=[np.float32(row["audio"]) for row in batch], text=[row["text"] for row in batch], sampling_rate=16000)
+            inputs = processor(
+                audio=[np.float32(row["audio"]) for row in batch],
+                text=[row["text"] for row in batch],
+                sampling_rate=16000,
+            )
             return {**inputs, "labels": torch.tensor([row["label"] for row in batch])}
 
         arguments = TrainingArguments(
@@ -312,10 +352,15 @@ def test_trainer_from_training_to_prediction(tmp_path):
     """Rows, transformers' own Trainer, our processor as the collator: evaluate, predict, keep the best, load it."""
     torch.manual_seed(0)
     model = tiny_model()
-    rows = [{"audio": synthetic_speech(0.5, seed=i, pitch=100 + 60 * (i % 3)), "text": TEXTS[i % 4], "label": i % 3} for i in range(9)]
+    rows = [
+        {"audio": synthetic_speech(0.5, seed=i, pitch=100 + 60 * (i % 3)), "text": TEXTS[i % 4], "label": i % 3}
+        for i in range(9)
+    ]
 
     def collate(batch):
-        inputs = model.processor(audio=[row["audio"] for row in batch], text=[row["text"] for row in batch], sampling_rate=16000)
+        inputs = model.processor(
+            audio=[row["audio"] for row in batch], text=[row["text"] for row in batch], sampling_rate=16000
+        )
         return {**inputs, "labels": torch.tensor([row["label"] for row in batch])}
 
     arguments = TrainingArguments(
@@ -359,7 +404,9 @@ def test_device_map_of_one_device(model, folder):
         assert torch.equal(run(loaded).logits, run(model).logits)
 
 
-@pytest.mark.parametrize(("audio", "text"), [("wav2vec2", "bert"), ("data2vec-audio", "t5"), ("wav2vec2-bert", "qwen2")])
+@pytest.mark.parametrize(
+    ("audio", "text"), [("wav2vec2", "bert"), ("data2vec-audio", "t5"), ("wav2vec2-bert", "qwen2")]
+)
 def test_what_does_not_fit_into_memory_lies_on_disk(audio, text, tmp_path):
     """Weights are fetched where a module's `forward` is called: branches that read them otherwise have to stay in memory (docs)."""
     model, batch = tiny_model(audio, text), batch_of(audio, text)
@@ -382,11 +429,21 @@ def test_a_device_map_by_name(model, folder, tmp_path):
         "model.missing_audio": "cpu",
         "model.missing_text": "cpu",
     }
-    parts |= {"model.text_branch": "disk", "model.fusion_layers": "disk", "norm": "cpu", "dropout": "cpu", "classifier": "disk"}
+    parts |= {
+        "model.text_branch": "disk",
+        "model.fusion_layers": "disk",
+        "norm": "cpu",
+        "dropout": "cpu",
+        "classifier": "disk",
+    }
     loaded = AutoModelForAudioClassification.from_pretrained(folder, device_map=parts, offload_folder=tmp_path)
-    assert next(loaded.model.text_branch.parameters()).is_meta and not next(loaded.model.audio_branch.parameters()).is_meta
+    assert (
+        next(loaded.model.text_branch.parameters()).is_meta and not next(loaded.model.audio_branch.parameters()).is_meta
+    )
     assert torch.equal(run(loaded).logits, run(model).logits)
-    long = tiny_processor()(text=[" ".join(["so very sad"] * 40), "hello"], audio=None)  # windows, whose weights are added up
+    long = tiny_processor()(
+        text=[" ".join(["so very sad"] * 40), "hello"], audio=None
+    )  # windows, whose weights are added up
     assert torch.equal(run(loaded, long).logits, run(model, long).logits)
 
 
@@ -399,7 +456,9 @@ def test_big_model_loading_of_accelerate(model, folder, tmp_path):
             empty = MultimodalEmotionClassifier(model.config)
         assert all(parameter.is_meta for name, parameter in empty.named_parameters() if "masked_spec_embed" not in name)
         whole = list(empty._no_split_modules)
-        loaded = load_checkpoint_and_dispatch(empty, folder, device_map="auto", no_split_module_classes=whole, **options).eval()
+        loaded = load_checkpoint_and_dispatch(
+            empty, folder, device_map="auto", no_split_module_classes=whole, **options
+        ).eval()
         assert ("disk" in loaded.hf_device_map.values()) == bool(options)
         assert torch.equal(run(loaded).logits, expected)
 
@@ -419,18 +478,30 @@ def test_branches_on_two_devices(monkeypatch):
         }
         del places["model"], places["model.fusion_layers"]
         places |= {"model.audio_branch": "cuda:0", "model.missing_audio": "cuda:0", "model.missing_text": "cuda:0"}
-        places |= {"model.fusion_layers.0": "cuda:0", "model.fusion_layers.1": "cuda:1", "model.audio_pooling": "cuda:0"}
+        places |= {
+            "model.fusion_layers.0": "cuda:0",
+            "model.fusion_layers.1": "cuda:1",
+            "model.audio_pooling": "cuda:0",
+        }
         for prefix, module in model.named_modules():
             for store in (module._parameters, module._buffers):
                 for name, value in store.items():
                     path = f"{prefix}.{name}".lstrip(".")
-                    [device] = [device for part, device in places.items() if path == part or path.startswith(f"{part}.")]
+                    [device] = [
+                        device for part, device in places.items() if path == part or path.startswith(f"{part}.")
+                    ]
                     moved = value.detach().to(device)
-                    store[name] = torch.nn.Parameter(moved, requires_grad=False) if store is module._parameters else moved
-        accelerate.hooks.attach_align_device_hook_on_blocks(model, {**places, "": "cuda:0"}, dict.fromkeys(places, False))
+                    store[name] = (
+                        torch.nn.Parameter(moved, requires_grad=False) if store is module._parameters else moved
+                    )
+        accelerate.hooks.attach_align_device_hook_on_blocks(
+            model, {**places, "": "cuda:0"}, dict.fromkeys(places, False)
+        )
         for each in batches[:1]:
             batch = {name: mode.from_tensor(value) for name, value in each.items()}
-            output = run(model, batch, labels=mode.from_tensor(LABELS), output_attentions=True, output_hidden_states=True)
+            output = run(
+                model, batch, labels=mode.from_tensor(LABELS), output_attentions=True, output_hidden_states=True
+            )
             assert output.logits.shape == (4, 3) and output.loss.shape == ()
 
 
@@ -478,7 +549,9 @@ def test_int8_weights_by_torchao(model, folder, tmp_path):
     assert (tmp_path / "model.safetensors").stat().st_size < 0.75 * (folder / "model.safetensors").stat().st_size
 
 
-@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning", "ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:torch.ao.quantization is deprecated:DeprecationWarning", "ignore:torch.quantize_per_tensor:UserWarning"
+)
 def test_int8_weights_by_torch(model):
     """torch's own quantize_dynamic, which torchao takes the place of."""
     batch = batch_of()
@@ -517,9 +590,13 @@ def test_attention_that_it_does_not_have_is_refused(folder):
 @pytest.mark.parametrize(("audio", "text"), [("wav2vec2", "bert"), ("whisper_audio_encoder", "qwen2")])
 def test_torch_compile(audio, text):
     model, batch = tiny_model(audio, text), batch_of(audio, text)
-    expected = run(model, batch).logits  # the first call installs transformers' hooks, behind a lock, which no whole graph holds
+    expected = run(
+        model, batch
+    ).logits  # the first call installs transformers' hooks, behind a lock, which no whole graph holds
     torch.compiler.reset()
-    compiled = torch.compile(model, backend="eager", fullgraph=True)  # what is traced; inductor, which a user takes, is a minute of gcc
+    compiled = torch.compile(
+        model, backend="eager", fullgraph=True
+    )  # what is traced; inductor, which a user takes, is a minute of gcc
     try:
         torch.testing.assert_close(run(compiled, batch).logits, expected, atol=1e-4, rtol=0)
     finally:

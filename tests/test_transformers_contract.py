@@ -37,7 +37,14 @@ from multimodal_ser import (
 )  # fmt: skip
 from multimodal_ser.model.modeling_core import MultimodalEmotionPreTrainedModel
 from multimodal_ser.model.modeling_whisper_audio_encoder import sinusoids
-from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_config, tiny_model, tiny_processor
+from multimodal_ser.testing import (
+    AUDIO_FAMILIES,
+    TEXT_FAMILIES,
+    synthetic_speech,
+    tiny_config,
+    tiny_model,
+    tiny_processor,
+)
 
 FAMILIES = [(audio, "bert") for audio in AUDIO_FAMILIES] + [("wav2vec2", text) for text in TEXT_FAMILIES[1:]]
 LONG_TEXT = "kids are talking by the door and she is not happy " * 20  # longer than the tiny encoders' 64 tokens
@@ -60,7 +67,9 @@ def saved(tmp_path):
 
 
 def test_config_survives_a_round_trip(tmp_path):
-    config = tiny_config(temperature={"both": 1.5, "audio": 0.7, "text": 2.0}, text_languages=["en"], dimensions=["arousal"])
+    config = tiny_config(
+        temperature={"both": 1.5, "audio": 0.7, "text": 2.0}, text_languages=["en"], dimensions=["arousal"]
+    )
     config.save_pretrained(tmp_path)
     again = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(again, MultimodalEmotionConfig)
@@ -138,11 +147,19 @@ def test_no_bare_parameter_or_buffer_loads_as_garbage(saved):
     _, folder = saved
     weights = load_file(folder / "model.safetensors")
     bare = [
-        name for name in weights if name.endswith(("gate", "layer_weights", "hidden_mean", "hidden_std", "missing_audio", "missing_text"))
+        name
+        for name in weights
+        if name.endswith(("gate", "layer_weights", "hidden_mean", "hidden_std", "missing_audio", "missing_text"))
     ]
     assert len(bare) == 2 * 2 + 3 + 1 + 2
-    save_file({name: value for name, value in weights.items() if name not in bare}, folder / "model.safetensors", metadata={"format": "pt"})
-    model, info = super(MultimodalEmotionPreTrainedModel, MultimodalEmotionClassifier).from_pretrained(folder, output_loading_info=True)
+    save_file(
+        {name: value for name, value in weights.items() if name not in bare},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    model, info = super(MultimodalEmotionPreTrainedModel, MultimodalEmotionClassifier).from_pretrained(
+        folder, output_loading_info=True
+    )
     assert set(info["missing_keys"]) == set(bare)
     state = model.state_dict()
     for name in bare:
@@ -239,7 +256,9 @@ def test_from_pretrained_backbones_takes_the_trained_weights(tmp_path):
         assert torch.equal(value, text.state_dict()[name]), name
     assert model.predict(synthetic_speech(0.5), sampling_rate=16000, text="hello").label in ("anger", "joy")
     model.save_pretrained(tmp_path / "saved")
-    assert str(tmp_path) not in (tmp_path / "saved" / "config.json").read_text()  # a checkpoint does not tell whose machine made it
+    assert (
+        str(tmp_path) not in (tmp_path / "saved" / "config.json").read_text()
+    )  # a checkpoint does not tell whose machine made it
     short = MultimodalEmotionClassifier.from_pretrained_backbones(audio, text, ["a", "b"], audio_layers=1)
     assert len(short.model.audio_branch.encoder.encoder.layers) == 1
 
@@ -310,10 +329,15 @@ def test_group_norm_sees_the_own_length():
     reference = Wav2Vec2Model(model.config.audio_config).eval()
     reference.load_state_dict(model.model.audio_branch.encoder.state_dict())
     clip = torch.from_numpy(synthetic_speech(1.0))[None]
-    padded, mask = torch.nn.functional.pad(clip, (0, 16000)), torch.cat([torch.ones(1, 16000), torch.zeros(1, 16000)], 1).long()
+    padded, mask = (
+        torch.nn.functional.pad(clip, (0, 16000)),
+        torch.cat([torch.ones(1, 16000), torch.zeros(1, 16000)], 1).long(),
+    )
     with torch.no_grad():
         alone = reference(clip, output_hidden_states=True).hidden_states[-1]
-        theirs = reference(padded, attention_mask=mask, output_hidden_states=True).hidden_states[-1][:, : alone.shape[1]]
+        theirs = reference(padded, attention_mask=mask, output_hidden_states=True).hidden_states[-1][
+            :, : alone.shape[1]
+        ]
         ours, frames = model.model.get_audio_features(padded, mask)
     assert (theirs - alone).abs().max() > 1e-2
     torch.testing.assert_close(ours[:, -1, : alone.shape[1]], alone, atol=1e-5, rtol=0)
@@ -421,7 +445,11 @@ def test_gradients_reach_every_part():
     model = tiny_model(modality_dropout=0.0).train()
     batch, *_ = batch_of()
     model(**batch, labels=torch.tensor([0, 1, 2, 0])).loss.backward()
-    without = {name for name, parameter in model.named_parameters() if parameter.grad is None or parameter.grad.abs().max() == 0}
+    without = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or parameter.grad.abs().max() == 0
+    }
     # the last layer norm of a stable wav2vec2 lies behind the hidden states; masked_spec_embed is used where SpecAugment masks
     assert {
         name
@@ -452,7 +480,9 @@ def test_gradient_checkpointing_gives_the_same_gradients():
         rebuilt = MultimodalEmotionClassifier(model.config)
         rebuilt.load_state_dict(model.state_dict())
         if checkpointing:
-            enable = getattr(rebuilt, "activation_checkpointing_enable", None) or rebuilt.gradient_checkpointing_enable  # renamed in 5.2x
+            enable = (
+                getattr(rebuilt, "activation_checkpointing_enable", None) or rebuilt.gradient_checkpointing_enable
+            )  # renamed in 5.2x
             enable()
         rebuilt.train()
         batch, *_ = batch_of()
@@ -543,7 +573,9 @@ def test_silence_at_both_ends_is_cut_where_the_processor_says_so(tmp_path):
     assert len(speech) - 3200 <= cut <= len(speech) + 640
     after = loaded.predict(padded, sampling_rate=16_000).probabilities
     assert after != before
-    silent = loaded.processor(audio=[np.zeros(16_000, np.float32), padded[:4000]], sampling_rate=16_000)["audio_attention_mask"]
+    silent = loaded.processor(audio=[np.zeros(16_000, np.float32), padded[:4000]], sampling_rate=16_000)[
+        "audio_attention_mask"
+    ]
     assert silent.sum(1).tolist() == [16_000, 4_000]  # nothing to go by, or too little left
     with pytest.raises(ValueError, match="trim_silence_db: expected more than 0"):
         type(model.processor)(model.processor.feature_extractor, model.processor.tokenizer, trim_silence_db=0)
@@ -564,7 +596,9 @@ def test_without_the_norm_before_pooling_it_counts_how_large_frames_are(tmp_path
 
 
 def test_a_concatenated_head_is_linear_in_the_statistics_of_both_modalities(tmp_path):
-    model = tiny_model(fusion_layers=0, combination="concatenated", classifier_dropout=0.4, pooling_norm=False, dimensions=["arousal"])
+    model = tiny_model(
+        fusion_layers=0, combination="concatenated", classifier_dropout=0.4, pooling_norm=False, dimensions=["arousal"]
+    )
     assert model.classifier.in_features == model.regressor.in_features == 4 * model.config.fusion_hidden_size
     assert model.dropout.p == 0.4 and isinstance(model.norm, torch.nn.Identity)
     torch.manual_seed(0)
@@ -573,7 +607,9 @@ def test_a_concatenated_head_is_linear_in_the_statistics_of_both_modalities(tmp_
     assert both.gates is None and both.embeddings.shape == (2, 4 * model.config.fusion_hidden_size)
     assert torch.allclose(model.classifier(both.embeddings), both.logits)
     alone = model(input_values=sound)
-    assert torch.equal(alone.embeddings[0, 64:], alone.embeddings[1, 64:])  # the stand-in of missing words is the same for every row
+    assert torch.equal(
+        alone.embeddings[0, 64:], alone.embeddings[1, 64:]
+    )  # the stand-in of missing words is the same for every row
     model.save_pretrained(tmp_path)
     again = type(model).from_pretrained(tmp_path, whisper=None)
     assert torch.equal(again(input_values=sound).logits, alone.logits)
@@ -584,7 +620,10 @@ def test_a_concatenated_head_is_linear_in_the_statistics_of_both_modalities(tmp_
 def test_the_layer_sum_of_frozen_states_has_the_gradients_of_the_written_out_one():
     branch = tiny_model().model.audio_branch
     torch.manual_seed(0)
-    states, mask = torch.randn(2, len(branch.layer_weights), 11, branch.projection.in_features), torch.ones(2, 11, dtype=torch.bool)
+    states, mask = (
+        torch.randn(2, len(branch.layer_weights), 11, branch.projection.in_features),
+        torch.ones(2, 11, dtype=torch.bool),
+    )
     results = []
     for asks in (False, True):  # states that ask for a gradient go the written-out way
         branch.zero_grad()

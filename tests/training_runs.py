@@ -65,7 +65,9 @@ def texts_in(folder):
     found = [
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix in (".json", ".jsonl", ".yaml", ".yml", ".csv", ".txt", ".md") and path.name != "tokenizer.json"
+        if path.is_file()
+        and path.suffix in (".json", ".jsonl", ".yaml", ".yml", ".csv", ".txt", ".md")
+        and path.name != "tokenizer.json"
     ]
     assert len(found) > 5
     return "\n".join(path.read_text(encoding="utf-8") for path in found)

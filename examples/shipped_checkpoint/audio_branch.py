@@ -34,7 +34,9 @@ def student_config() -> Wav2Vec2Config:
 
 @torch.no_grad()
 def new_student(teacher: WhisperAudioEncoder) -> Wav2Vec2Model:
-    student = Wav2Vec2Model._from_config(student_config(), attn_implementation="eager")  # on a CPU faster than sdpa for short clips
+    student = Wav2Vec2Model._from_config(
+        student_config(), attn_implementation="eager"
+    )  # on a CPU faster than sdpa for short clips
     for target, source in zip(student.encoder.layers, teacher.layers, strict=False):
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
             ours, theirs = getattr(target.attention, name), getattr(source.self_attn, name)

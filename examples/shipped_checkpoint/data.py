@@ -51,5 +51,16 @@ def read_clips(data: Path, corpora: tuple[str, ...] = CORPORA, *, unseen: bool =
                 waveform = waveform.mean(1)
                 if rate != SAMPLING_RATE:
                     waveform = soxr.resample(waveform, rate, SAMPLING_RATE)
-                clips.append(Clip(corpus, path, row["emotion"], row["speaker"], row["text"], row["language"], trim(waveform), waveform))
+                clips.append(
+                    Clip(
+                        corpus,
+                        path,
+                        row["emotion"],
+                        row["speaker"],
+                        row["text"],
+                        row["language"],
+                        trim(waveform),
+                        waveform,
+                    )
+                )
     return clips

@@ -73,7 +73,9 @@ class Disturbance:
         with open(data / "noise" / "manifest_noise.csv", newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 if "NC" not in row["licence"].upper():
-                    waveform, _ = sf.read(data / "noise" / row["path"], dtype="float32", always_2d=True)  # 16 kHz all of them
+                    waveform, _ = sf.read(
+                        data / "noise" / row["path"], dtype="float32", always_2d=True
+                    )  # 16 kHz all of them
                     self.sounds[row["kind"]].append(torch.from_numpy(waveform[:, 0]))
 
     def __call__(self, waveform: torch.Tensor, name: str) -> torch.Tensor:
@@ -81,7 +83,9 @@ class Disturbance:
         if generator.random() < 0.6:
             room = self.sounds["rir"][generator.integers(len(self.sounds["rir"]))]
             direct = int(room.abs().argmax())
-            waveform = torchaudio.functional.fftconvolve(waveform, room / room.square().sum().sqrt())[direct : direct + len(waveform)]
+            waveform = torchaudio.functional.fftconvolve(waveform, room / room.square().sum().sqrt())[
+                direct : direct + len(waveform)
+            ]
         noise = self.sounds["noise"][generator.integers(len(self.sounds["noise"]))]
         noise = noise.roll(int(generator.integers(len(noise)))).repeat(1 + len(waveform) // len(noise))[: len(waveform)]
         waveform = torchaudio.functional.add_noise(waveform, noise, torch.tensor(generator.uniform(3, 25)))
@@ -91,7 +95,9 @@ class Disturbance:
         return waveform / waveform.abs().max().clamp_min(1e-4)
 
 
-def student_states(student: Wav2Vec2Model, clips: list[Clip], data: Path, folder: Path, bf16: bool = True) -> list[list[torch.Tensor]]:
+def student_states(
+    student: Wav2Vec2Model, clips: list[Clip], data: Path, folder: Path, bf16: bool = True
+) -> list[list[torch.Tensor]]:
     """Every clip in every variant, (variants, clips); a variant that was computed before is read from `folder`."""
     from safetensors.torch import load_file, save_file
 
@@ -103,7 +109,10 @@ def student_states(student: Wav2Vec2Model, clips: list[Clip], data: Path, folder
             states = encode(student, [variant(clip, form, speed, disturbance) for clip in clips], bf16)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({str(i): value for i, value in enumerate(states)}, path)
-            print(json.dumps({"variant": [form, speed], "clips": len(clips), "seconds": round(time.monotonic() - began)}), flush=True)
+            print(
+                json.dumps({"variant": [form, speed], "clips": len(clips), "seconds": round(time.monotonic() - began)}),
+                flush=True,
+            )
         tensors = load_file(path)
         everything.append([tensors[str(i)] for i in range(len(clips))])
     return everything
@@ -112,14 +121,23 @@ def student_states(student: Wav2Vec2Model, clips: list[Clip], data: Path, folder
 class Rows:
     """Draws batches: step i of a seed is always the same."""
 
-    def __init__(self, clips: list[Clip], states: list[list[torch.Tensor]], texts: list[tuple[str, str, str]], tokenizer, seed: int):
+    def __init__(
+        self,
+        clips: list[Clip],
+        states: list[list[torch.Tensor]],
+        texts: list[tuple[str, str, str]],
+        tokenizer,
+        seed: int,
+    ):
         self.clips, self.states, self.tokenizer, self.seed = clips, states, tokenizer, seed
         self.by_corpus: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         self.by_speaker: dict[str, list[int]] = defaultdict(list)
         for index, clip in enumerate(clips):
             self.by_corpus[clip.corpus][clip.emotion].append(index)
             self.by_speaker[clip.speaker].append(index)
-        self.means = [torch.stack([state.float().mean(1) for state in variant_states]) for variant_states in states]  # (clips, layers, Da)
+        self.means = [
+            torch.stack([state.float().mean(1) for state in variant_states]) for variant_states in states
+        ]  # (clips, layers, Da)
         self.voices = [  # (speakers, layers, Da) a variant
             torch.stack([means[indices].mean(0) for indices in self.by_speaker.values()]) for means in self.means
         ]
@@ -204,7 +222,9 @@ class Rows:
             if speaker is not None:
                 some = generator.choice(self.by_speaker[speaker[0]], int(generator.integers(4, 17)))
                 speaker_mean[row] = self.means[speaker[1]][torch.from_numpy(some)].mean(0)
-        tokens = self.tokenizer([word or "" for word in words], padding=True, truncation=True, max_length=64, return_tensors="pt")
+        tokens = self.tokenizer(
+            [word or "" for word in words], padding=True, truncation=True, max_length=64, return_tensors="pt"
+        )
         given = torch.tensor([word is not None for word in words])[:, None]
         return {
             "audio_hidden_states": audio, "audio_attention_mask": mask, "speaker_mean": speaker_mean, "labels": torch.tensor(targets),
@@ -255,7 +275,13 @@ def train_head(model: MultimodalEmotionClassifier, rows: Rows, path: Path, steps
             ]
             print(
                 json.dumps(
-                    {"step": step + 1, "of": steps, "loss": round(reported / 50, 4), "gates": gates, "seconds_a_step": round(speed, 3)}
+                    {
+                        "step": step + 1,
+                        "of": steps,
+                        "loss": round(reported / 50, 4),
+                        "gates": gates,
+                        "seconds_a_step": round(speed, 3),
+                    }
                 ),
                 flush=True,
             )
@@ -296,7 +322,11 @@ def fit_temperatures(
             for clip, state in zip(clips, states, strict=True):
                 text = None
                 if case == "both":  # half with words that say nothing, half with words of the same emotion
-                    pool = by_emotion[clip.emotion] if clip.emotion in by_emotion and generator.random() < 0.5 else by_emotion["neutral"]
+                    pool = (
+                        by_emotion[clip.emotion]
+                        if clip.emotion in by_emotion and generator.random() < 0.5
+                        else by_emotion["neutral"]
+                    )
                     text = pool[generator.integers(len(pool))]
                 outputs.append(logits(state, text))
                 targets.append(admissible_classes(clip.emotion, clip.corpus))
@@ -306,7 +336,10 @@ def fit_temperatures(
         accuracy = wanted[torch.arange(len(wanted)), predicted].float().mean().item()
         temperatures[case] = round(float(found.x), 4)
         print(
-            json.dumps({"case": case, "rows": len(wanted), "accuracy": round(accuracy, 4), "temperature": temperatures[case]}), flush=True
+            json.dumps(
+                {"case": case, "rows": len(wanted), "accuracy": round(accuracy, 4), "temperature": temperatures[case]}
+            ),
+            flush=True,
         )
     return temperatures
 
@@ -331,11 +364,19 @@ def train_fusion(data: Path, clips: list[Clip], folder: Path, output: Path, step
     tokenizer = model.processor.tokenizer
     kept = [i for i, clip in enumerate(clips) if clip.speaker not in VALIDATION_SPEAKERS]
     held = [i for i, clip in enumerate(clips) if clip.speaker in VALIDATION_SPEAKERS]
-    rows = Rows([clips[i] for i in kept], [[variant_states[i] for i in kept] for variant_states in states], texts, tokenizer, seed=11)
+    rows = Rows(
+        [clips[i] for i in kept],
+        [[variant_states[i] for i in kept] for variant_states in states],
+        texts,
+        tokenizer,
+        seed=11,
+    )
     train_head(model, rows, folder / "fusion" / "validation.safetensors", steps, bf16)
     temperatures = fit_temperatures(model, [clips[i] for i in held], [states[0][i] for i in held], validation_texts)
     model = build(folder / "audio", folder / "text")
-    train_head(model, Rows(clips, states, texts, tokenizer, seed=12), folder / "fusion" / "all.safetensors", steps, bf16)
+    train_head(
+        model, Rows(clips, states, texts, tokenizer, seed=12), folder / "fusion" / "all.safetensors", steps, bf16
+    )
     model.config.temperature = temperatures
     model.config.modality_dropout = 0.2  # what a user who trains on gets by default
     export(model, output)

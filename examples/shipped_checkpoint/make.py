@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--distillation-steps", type=int, default=2000)
     parser.add_argument("--fusion-steps", type=int, default=500)
     parser.add_argument("--stages", nargs="+", default=["audio", "text", "fusion"], choices=["audio", "text", "fusion"])
-    parser.add_argument("--full-precision", action="store_true", help="no bfloat16: faster on processors that only emulate it (AVX2)")
+    parser.add_argument(
+        "--full-precision", action="store_true", help="no bfloat16: faster on processors that only emulate it (AVX2)"
+    )
     args = parser.parse_args()
     torch.set_flush_denormal(True)
     bf16 = not args.full_precision

@@ -38,7 +38,9 @@ def read_texts(data: Path, split: str) -> list[tuple[str, str, str]]:
 
 def split_off(texts: list[tuple[str, str, str]]) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
     """Training texts, and every twentieth single-label text of GoEmotions to select on."""
-    validation = [row for index, row in enumerate(texts) if index % 20 == 0 and row[0] == "goemotions" and "|" not in row[2]]
+    validation = [
+        row for index, row in enumerate(texts) if index % 20 == 0 and row[0] == "goemotions" and "|" not in row[2]
+    ]
     held = {row[1] for row in validation}
     return [row for row in texts if row[1] not in held], validation
 
@@ -51,7 +53,11 @@ def prune_vocabulary(source: str, texts: list[str], folder: Path) -> BertTokeniz
         for ids in tokenizer(texts[at : at + 2000], verbose=False)["input_ids"]:
             counts.update(ids)
     pieces = tokenizer.get_vocab()
-    kept = {piece for piece in pieces if piece in tokenizer.all_special_tokens or (len(piece.removeprefix("##")) == 1 and piece.isascii())}
+    kept = {
+        piece
+        for piece in pieces
+        if piece in tokenizer.all_special_tokens or (len(piece.removeprefix("##")) == 1 and piece.isascii())
+    }
     for index, _ in counts.most_common():
         if len(kept) >= VOCABULARY:
             break
@@ -67,18 +73,24 @@ def prune_vocabulary(source: str, texts: list[str], folder: Path) -> BertTokeniz
     if "sep" in description["post_processor"]:
         for name in ("sep", "cls"):
             description["post_processor"][name][1] = order.index(description["post_processor"][name][0])
-    pruned = BertTokenizer(tokenizer_object=Tokenizer.from_str(json.dumps(description)), do_lower_case=True, model_max_length=512)
+    pruned = BertTokenizer(
+        tokenizer_object=Tokenizer.from_str(json.dumps(description)), do_lower_case=True, model_max_length=512
+    )
     pruned.save_pretrained(folder)
     return pruned
 
 
 def pruned_encoder(source: str, tokenizer: BertTokenizer) -> nn.Module:
     """The encoder, with the embeddings of the tokens that were kept."""
-    encoder = AutoModel.from_pretrained(source, dtype=torch.float32, add_pooling_layer=False, attn_implementation="eager")
+    encoder = AutoModel.from_pretrained(
+        source, dtype=torch.float32, add_pooling_layer=False, attn_implementation="eager"
+    )
     old = AutoTokenizer.from_pretrained(source).get_vocab()
     rows = torch.tensor([old[piece] for piece, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])])
     embeddings = encoder.get_input_embeddings().weight.data[rows]
-    encoder.set_input_embeddings(nn.Embedding.from_pretrained(embeddings, freeze=False, padding_idx=tokenizer.pad_token_id))
+    encoder.set_input_embeddings(
+        nn.Embedding.from_pretrained(embeddings, freeze=False, padding_idx=tokenizer.pad_token_id)
+    )
     encoder.config.vocab_size = len(rows)
     return encoder
 
@@ -88,7 +100,11 @@ class TextClassifier(nn.Module):
 
     def __init__(self, encoder: nn.Module):
         super().__init__()
-        self.encoder, self.dropout, self.head = encoder, nn.Dropout(0.2), nn.Linear(encoder.config.hidden_size, len(EMOTIONS))
+        self.encoder, self.dropout, self.head = (
+            encoder,
+            nn.Dropout(0.2),
+            nn.Linear(encoder.config.hidden_size, len(EMOTIONS)),
+        )
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -99,7 +115,9 @@ class TextClassifier(nn.Module):
 def ekman_index(probabilities: torch.Tensor) -> list[int]:
     """Nine probabilities (B, 9) -> index into EKMAN; calm and boredom count as neutral."""
     merged = torch.stack([probabilities[:, EMOTIONS.index(name)] for name in EKMAN], 1)
-    merged[:, EKMAN.index("neutral")] += probabilities[:, EMOTIONS.index("calm")] + probabilities[:, EMOTIONS.index("boredom")]
+    merged[:, EKMAN.index("neutral")] += (
+        probabilities[:, EMOTIONS.index("calm")] + probabilities[:, EMOTIONS.index("boredom")]
+    )
     return merged.argmax(1).tolist()
 
 
@@ -108,7 +126,9 @@ def macro_f1(model: nn.Module, tokenizer: BertTokenizer, rows: list[tuple[str, s
     model.eval()
     predicted: list[int] = []
     for at in range(0, len(rows), 128):
-        batch = tokenizer([row[1] for row in rows[at : at + 128]], padding=True, truncation=True, max_length=128, return_tensors="pt")
+        batch = tokenizer(
+            [row[1] for row in rows[at : at + 128]], padding=True, truncation=True, max_length=128, return_tensors="pt"
+        )
         predicted += ekman_index(model(batch["input_ids"], batch["attention_mask"]).float().softmax(-1))
     model.train()
     return float(f1_score([EKMAN.index(canonical_emotion(row[2])) for row in rows], predicted, average="macro"))
@@ -124,7 +144,10 @@ def train_text(data: Path, source: str, folder: Path, bf16: bool = True, epochs:
     counts = Counter(canonical_emotion(name) for row in texts for name in row[2].split("|"))
     weights = [min((max(counts.values()) / counts[name]) ** 0.5, 4.0) if counts[name] else 1.0 for name in EMOTIONS]
     model = TextClassifier(pruned_encoder(source, tokenizer))
-    print(f"text: {len(texts)} texts, {sum(p.numel() for p in model.encoder.parameters()) / 1e6:.2f} M parameters", flush=True)
+    print(
+        f"text: {len(texts)} texts, {sum(p.numel() for p in model.encoder.parameters()) / 1e6:.2f} M parameters",
+        flush=True,
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.5e-4, weight_decay=0.01)
     total = epochs * (len(texts) // batch_size)
     start, began, reported = load_state(folder / "state.safetensors", model, optimizer), time.monotonic(), 0.0
@@ -135,14 +158,17 @@ def train_text(data: Path, source: str, folder: Path, bf16: bool = True, epochs:
             generator = torch.Generator().manual_seed(epoch)
             shuffled = torch.randperm(len(texts), generator=generator).tolist()
             blocks = [
-                sorted(shuffled[at : at + 50 * batch_size], key=lambda i: len(texts[i][1])) for at in range(0, len(texts), 50 * batch_size)
+                sorted(shuffled[at : at + 50 * batch_size], key=lambda i: len(texts[i][1]))
+                for at in range(0, len(texts), 50 * batch_size)
             ]
             batches = [block[at : at + batch_size] for block in blocks for at in range(0, len(block), batch_size)]
             order = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
         rows = [texts[i] for i in order[index]]
         for group in optimizer.param_groups:
             group["lr"] = 1.5e-4 * min(1.0, (step + 1) / 150) * 0.5 * (1 + math.cos(math.pi * step / total))
-        batch = tokenizer([row[1] for row in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        batch = tokenizer(
+            [row[1] for row in rows], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+        )
         targets = torch.tensor([admissible_classes(row[2], row[0]) for row in rows])
         torch.manual_seed(10_000 + step)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -156,10 +182,16 @@ def train_text(data: Path, source: str, folder: Path, bf16: bool = True, epochs:
         if (step + 1) % 50 == 0:
             speed = (time.monotonic() - began) / (step + 1 - start)
             print(
-                json.dumps({"step": step + 1, "of": total, "loss": round(reported / 50, 4), "seconds_a_step": round(speed, 3)}), flush=True
+                json.dumps(
+                    {"step": step + 1, "of": total, "loss": round(reported / 50, 4), "seconds_a_step": round(speed, 3)}
+                ),
+                flush=True,
             )
             reported = 0.0
         if (step + 1) % 500 == 0 or step + 1 == total:
             save_state(folder / "state.safetensors", step + 1, model, optimizer)
-            print(json.dumps({"step": step + 1, "validation_macro_f1": round(macro_f1(model, tokenizer, validation), 4)}), flush=True)
+            print(
+                json.dumps({"step": step + 1, "validation_macro_f1": round(macro_f1(model, tokenizer, validation), 4)}),
+                flush=True,
+            )
     model.encoder.save_pretrained(folder)

@@ -44,27 +44,53 @@ def add(commands: Commands) -> None:
     usage = "multimodal-ser prepare [CORPUS|manifest|folder|dataset] PATH --output manifest.csv [options]"
     sub = add_command(commands, prepare, usage=usage)
     sub.add_argument(
-        "source", metavar="CORPUS", help="a corpus's name (an unknown one lists them), manifest, folder or dataset; or the path alone"
+        "source",
+        metavar="CORPUS",
+        help="a corpus's name (an unknown one lists them), manifest, folder or dataset; or the path alone",
     )
     sub.add_argument("path", nargs="?", metavar="PATH", help="its folder or table, or the Hub id of a dataset")
-    sub.add_argument("-o", "--output", dest="manifest", required=True, metavar="FILE", help="manifest: .csv, .tsv, .jsonl or .parquet")
-    sub.add_argument("--format", choices=("text", "json"), default="text", help="how the report is written (default: text)")
-    sub.add_argument("--report", metavar="FILE", help="where the report is written (default: stdout)")
-    sub.add_argument("--columns", nargs="+", metavar="FIELD=COLUMN", help="columns of a foreign table: path=wav_name emotion=emo")
     sub.add_argument(
-        "--map-labels", nargs="+", metavar="LABEL=EMOTION", help="what labels mean: 1=anger 2=happiness; NAME=NAME keeps a rare one"
+        "-o",
+        "--output",
+        dest="manifest",
+        required=True,
+        metavar="FILE",
+        help="manifest: .csv, .tsv, .jsonl or .parquet",
     )
     sub.add_argument(
-        "--clean", nargs="+", default=[], metavar="STEP", help="clean copies of the recordings: denoise trim loudness (the extra `clean`)"
+        "--format", choices=("text", "json"), default="text", help="how the report is written (default: text)"
+    )
+    sub.add_argument("--report", metavar="FILE", help="where the report is written (default: stdout)")
+    sub.add_argument(
+        "--columns", nargs="+", metavar="FIELD=COLUMN", help="columns of a foreign table: path=wav_name emotion=emo"
+    )
+    sub.add_argument(
+        "--map-labels",
+        nargs="+",
+        metavar="LABEL=EMOTION",
+        help="what labels mean: 1=anger 2=happiness; NAME=NAME keeps a rare one",
+    )
+    sub.add_argument(
+        "--clean",
+        nargs="+",
+        default=[],
+        metavar="STEP",
+        help="clean copies of the recordings: denoise trim loudness (the extra `clean`)",
     )
     sub.add_argument("--cleaned-dir", metavar="DIR", help="where they go (default: beside the manifest)")
-    sub.add_argument("--label-set", help="put emotions into this set: native, ekman, iemocap4, ... (default: as they are written)")
+    sub.add_argument(
+        "--label-set", help="put emotions into this set: native, ekman, iemocap4, ... (default: as they are written)"
+    )
     sub.add_argument("--split", help="of a dataset: which split")
     sub.add_argument("--config", help="of a dataset: which configuration")
     sub.add_argument("--revision", help="of a dataset: which revision")
-    sub.add_argument("--streaming", action="store_true", help="of a dataset: read it as it comes, without downloading it first")
+    sub.add_argument(
+        "--streaming", action="store_true", help="of a dataset: read it as it comes, without downloading it first"
+    )
     sub.add_argument("--limit", type=int, metavar="N", help="of a dataset: only the first rows")
     sub.add_argument(
-        "--recordings-dir", metavar="DIR", help="of a dataset: where its recordings are written (default: beside the manifest)"
+        "--recordings-dir",
+        metavar="DIR",
+        help="of a dataset: where its recordings are written (default: beside the manifest)",
     )
     sub.add_argument("--progress", action="store_true", help="show progress bars")

@@ -39,7 +39,12 @@ def calibrate(args: argparse.Namespace) -> int:
     from multimodal_ser.evaluation.calibration import calibrate_manifest, describe
 
     check_device(args.device)
-    options: dict[str, Any] = {"coverage": args.coverage, "method": args.method, "by_speaker": args.by_speaker, "error": args.error}
+    options: dict[str, Any] = {
+        "coverage": args.coverage,
+        "method": args.method,
+        "by_speaker": args.by_speaker,
+        "error": args.error,
+    }
     with reading(args.model):
         report = calibrate_manifest(
             args.manifest, args.output_dir, model=args.model, columns=args.columns, split=args.split,
@@ -70,29 +75,63 @@ def add(commands: Commands) -> None:
 
     sub = add_command(commands, calibrate)
     sub.add_argument(
-        "manifest", metavar="MANIFEST", help="labelled recordings of speakers that the model was neither trained nor selected on"
+        "manifest",
+        metavar="MANIFEST",
+        help="labelled recordings of speakers that the model was neither trained nor selected on",
     )
-    sub.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder for the calibrated model and calibration.json")
-    sub.add_argument("--format", choices=("text", "json"), default="text", help="how the report is written (default: text)")
+    sub.add_argument(
+        "-o", "--output-dir", required=True, metavar="DIR", help="folder for the calibrated model and calibration.json"
+    )
+    sub.add_argument(
+        "--format", choices=("text", "json"), default="text", help="how the report is written (default: text)"
+    )
     sub.add_argument("--report", metavar="FILE", help="where the report is written (default: stdout)")
     add_model(sub)
     sub.add_argument(
-        "--modalities", nargs="+", choices=("both", "audio", "text"), help="which cases (default: all that rows and model have)"
+        "--modalities",
+        nargs="+",
+        choices=("both", "audio", "text"),
+        help="which cases (default: all that rows and model have)",
     )
     sub.add_argument("--label-set", help="calibrate the merged labels of this set (default: the model's own labels)")
-    sub.add_argument("--coverage", type=float, default=0.9, metavar="P", help="share of label sets that hold the right one (default: 0.9)")
+    sub.add_argument(
+        "--coverage",
+        type=float,
+        default=0.9,
+        metavar="P",
+        help="share of label sets that hold the right one (default: 0.9)",
+    )
     sub.add_argument("--method", choices=("lac", "aps"), default="aps", help="how label sets are made (default: aps)")
-    sub.add_argument("--by-speaker", action="store_true", help="promise the coverage to new speakers, not to new clips of these")
-    sub.add_argument("--error", type=float, metavar="E", help="also tell which confidence keeps the share of errors at this")
     sub.add_argument(
-        "--split", choices=("validation", "train", "test", "all"), help="which rows (default: the validation rows, where rows are marked)"
+        "--by-speaker", action="store_true", help="promise the coverage to new speakers, not to new clips of these"
     )
     sub.add_argument(
-        "--columns", nargs="+", action=Mapping, metavar="NAME=VALUE", help="columns of a foreign table: path=wav_name emotion=emo"
+        "--error", type=float, metavar="E", help="also tell which confidence keeps the share of errors at this"
     )
     sub.add_argument(
-        "--whisper", default="auto", metavar="NAME|PATH|none", help="who listens where words are not given (default: what is found)"
+        "--split",
+        choices=("validation", "train", "test", "all"),
+        help="which rows (default: the validation rows, where rows are marked)",
     )
-    sub.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows that run through the model together (default: 8)")
+    sub.add_argument(
+        "--columns",
+        nargs="+",
+        action=Mapping,
+        metavar="NAME=VALUE",
+        help="columns of a foreign table: path=wav_name emotion=emo",
+    )
+    sub.add_argument(
+        "--whisper",
+        default="auto",
+        metavar="NAME|PATH|none",
+        help="who listens where words are not given (default: what is found)",
+    )
+    sub.add_argument(
+        "--batch-size",
+        type=int,
+        default=8,
+        metavar="N",
+        help="windows that run through the model together (default: 8)",
+    )
     sub.add_argument("--device", help='"cpu", "cuda", ... (default: cpu)')
     sub.add_argument("--progress", action="store_true", help="show a progress bar")

@@ -29,11 +29,18 @@ def add(commands: Commands) -> None:
     """Add it to the command line."""
     from pathlib import Path
 
-    sub = add_command(commands, export, usage="multimodal-ser export onnx|torch --output-dir DIR [--model ID|PATH] [options]")
-    sub.add_argument("form", choices=("onnx", "torch"), metavar="onnx|torch", help="ONNX graphs, or torch.export programs")
+    sub = add_command(
+        commands, export, usage="multimodal-ser export onnx|torch --output-dir DIR [--model ID|PATH] [options]"
+    )
+    sub.add_argument(
+        "form", choices=("onnx", "torch"), metavar="onnx|torch", help="ONNX graphs, or torch.export programs"
+    )
     sub.add_argument("-o", "--output-dir", required=True, type=Path, metavar="DIR", help="folder for what is written")
     add_model(sub)
     sub.add_argument(
-        "--modalities", nargs="+", choices=("both", "audio", "text"), help="which graphs (default: all that the model was trained on)"
+        "--modalities",
+        nargs="+",
+        choices=("both", "audio", "text"),
+        help="which graphs (default: all that the model was trained on)",
     )
     sub.add_argument("--int8", action="store_true", help="of onnx: weights as 8-bit integers; a third of the size")

@@ -42,15 +42,27 @@ def add(commands: Commands) -> None:
     sub = add_command(commands, push)
     sub.add_argument("folder", metavar="MODEL", help="folder of the checkpoint")
     sub.add_argument("repo_id", metavar="REPO_ID", help="where to: user/model; it is made where there is none")
-    sub.add_argument("--private", action="store_true", default=None, help="a repository that is made can be seen by its owners alone")
+    sub.add_argument(
+        "--private", action="store_true", default=None, help="a repository that is made can be seen by its owners alone"
+    )
     sub.add_argument("--revision", metavar="BRANCH", help="branch to push to, made where there is none (default: main)")
     sub.add_argument("--create-pr", action="store_true", help="open a pull request instead")
     sub.add_argument("--commit-message", metavar="TEXT", help='one line (default: "Upload model")')
-    sub.add_argument("--report", metavar="FILE", help="report.json of multimodal-ser evaluate, whose figures the card shows")
+    sub.add_argument(
+        "--report", metavar="FILE", help="report.json of multimodal-ser evaluate, whose figures the card shows"
+    )
 
     sub = add_command(commands, pull)
     sub.add_argument("repo_id", metavar="REPO_ID", help="where from: user/model")
     sub.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder for the checkpoint; new or empty")
     sub.add_argument("--revision", metavar="NAME", help="branch, tag or commit (default: main)")
-    sub.add_argument("--subfolder", default="", metavar="FOLDER", help="folder of the repository that the checkpoint lies in")
-    sub.add_argument("--also", nargs="*", default=[], metavar="PATTERN", help='further files to fetch, such as "*.py"; they are not run')
+    sub.add_argument(
+        "--subfolder", default="", metavar="FOLDER", help="folder of the repository that the checkpoint lies in"
+    )
+    sub.add_argument(
+        "--also",
+        nargs="*",
+        default=[],
+        metavar="PATTERN",
+        help='further files to fetch, such as "*.py"; they are not run',
+    )

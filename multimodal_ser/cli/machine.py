@@ -44,7 +44,12 @@ def doctor(args: argparse.Namespace) -> int:
     checks = diagnose()
     with destination(args.output) as file:
         if args.format == "json":
-            print(as_json([{"name": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks], file, indent=2), file=file)
+            print(
+                as_json(
+                    [{"name": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks], file, indent=2
+                ),
+                file=file,
+            )
         else:
             for check in checks:
                 print(f"{'ok ' if check.ok else 'BAD'}  {check.name:<18}  {check.found}", file=file)

@@ -23,7 +23,9 @@ def reading(model: str | None) -> Iterator[None]:
         raise
     except Exception as error:
         got = f"{model or 'the shipped one'}: {first_line(error)}"
-        raise InputError("--model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it") from error
+        raise InputError(
+            "--model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it"
+        ) from error
 
 
 def load_model(args: argparse.Namespace, **options: Any) -> Any:
@@ -37,7 +39,9 @@ def load_model(args: argparse.Namespace, **options: Any) -> Any:
         from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
     except ModuleNotFoundError as error:
         remedy = "pip install multimodal_ser with what it depends on, or give predict the folder of an export to ONNX"
-        raise InputError("--model", expected="PyTorch and transformers", got=f"no {error.name}", remedy=remedy) from error
+        raise InputError(
+            "--model", expected="PyTorch and transformers", got=f"no {error.name}", remedy=remedy
+        ) from error
     if not args.verbose:
         from transformers.utils.logging import disable_progress_bar
 
@@ -54,12 +58,20 @@ def check_device(device: str | None) -> None:
         try:
             torch.zeros(1, device=device).item()
         except Exception as error:  # RuntimeError, AssertionError, ImportError: each kind of device has its own
-            known, reason = "a device of this machine (multimodal-ser doctor lists them)", first_line(error).split(". ")[0]
-            raise InputError("--device", expected=known, got=f"{device!r} ({reason})", remedy="leave it out for the CPU") from error
+            known, reason = (
+                "a device of this machine (multimodal-ser doctor lists them)",
+                first_line(error).split(". ")[0],
+            )
+            raise InputError(
+                "--device", expected=known, got=f"{device!r} ({reason})", remedy="leave it out for the CPU"
+            ) from error
 
 
 def add_command(
-    commands: Commands, function: Callable[[argparse.Namespace], int], formats: Sequence[str] = (), usage: str | None = None
+    commands: Commands,
+    function: Callable[[argparse.Namespace], int],
+    formats: Sequence[str] = (),
+    usage: str | None = None,
 ) -> argparse.ArgumentParser:
     """A command that is called as the function is and described as it is; with `formats` it has --format and --output.
 
@@ -72,7 +84,9 @@ def add_command(
     sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__, usage=usage)
     sub.set_defaults(function=function)
     if formats:
-        sub.add_argument("--format", choices=formats, default=formats[0], help=f"how results are written (default: {formats[0]})")
+        sub.add_argument(
+            "--format", choices=formats, default=formats[0], help=f"how results are written (default: {formats[0]})"
+        )
         sub.add_argument("-o", "--output", metavar="FILE", help="where results are written (default: stdout)")
     else:
         sub.set_defaults(output=None)
@@ -88,7 +102,9 @@ def add_model(sub: argparse.ArgumentParser) -> None:
 def add_listening(sub: argparse.ArgumentParser) -> None:
     """How recordings are transcribed."""
     sub.add_argument(
-        "--whisper", metavar="NAME|PATH|none", help='the Whisper that listens: "small", a folder or file, none (default: what is found)'
+        "--whisper",
+        metavar="NAME|PATH|none",
+        help='the Whisper that listens: "small", a folder or file, none (default: what is found)',
     )
     sub.add_argument("--language", help='language of the speech, such as "de" (default: detected)')
     sub.add_argument("--word-timestamps", action="store_true", help="also give the times of the words (json and jsonl)")

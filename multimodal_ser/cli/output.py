@@ -27,12 +27,16 @@ def check_output(name: str | None) -> None:
     if name is not None:
         path = Path(name).absolute()
         if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise unwritable(name, "a folder" if path.is_dir() else "not writable" if path.parent.is_dir() else "no such folder")
+            raise unwritable(
+                name, "a folder" if path.is_dir() else "not writable" if path.parent.is_dir() else "no such folder"
+            )
 
 
 def unwritable(name: str, reason: str | None) -> InputError:
     """The error of a file that cannot be written."""
-    return InputError("--output", expected="a file that can be written", got=f"{name} ({reason})", remedy="name another")
+    return InputError(
+        "--output", expected="a file that can be written", got=f"{name} ({reason})", remedy="name another"
+    )
 
 
 @contextmanager

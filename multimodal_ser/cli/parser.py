@@ -23,8 +23,15 @@ class _Parser(argparse.ArgumentParser):
         """Tell and leave, with exit code 2."""
         unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         if message.startswith("unrecognized arguments") and unknown:
-            commands = [c for action in self._actions if isinstance(action, argparse._SubParsersAction) for c in action.choices.values()]
-            options = [option for parser in (self, *commands) for action in parser._actions for option in action.option_strings]
+            commands = [
+                c
+                for action in self._actions
+                if isinstance(action, argparse._SubParsersAction)
+                for c in action.choices.values()
+            ]
+            options = [
+                option for parser in (self, *commands) for action in parser._actions for option in action.option_strings
+            ]
             close = get_close_matches(unknown[0], options, n=1)
             message += f"; did you mean {close[0]}?" if close else ""
         super().error(message)
@@ -70,5 +77,7 @@ def _quiet() -> None:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     logging.getLogger("faster_whisper").setLevel(logging.ERROR)
     # torchao, where it is installed, is told off by torch for how it registers two types: nobody here can change that
-    logging.getLogger("torch.utils._pytree").addFilter(lambda record: "register_constant() on Enum" not in str(record.msg))
+    logging.getLogger("torch.utils._pytree").addFilter(
+        lambda record: "register_constant() on Enum" not in str(record.msg)
+    )
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"multimodal-ser: {message}\n"

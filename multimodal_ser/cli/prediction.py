@@ -6,7 +6,16 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from multimodal_ser.cli.options import LABEL_SETS, Commands, add_command, add_listening, add_model, check_device, load_model, reading
+from multimodal_ser.cli.options import (
+    LABEL_SETS,
+    Commands,
+    add_command,
+    add_listening,
+    add_model,
+    check_device,
+    load_model,
+    reading,
+)
 from multimodal_ser.cli.output import FORMATS, say, write
 from multimodal_ser.errors import InputError
 
@@ -15,10 +24,15 @@ def predict(args: argparse.Namespace) -> int:
     """Emotion probabilities of recordings, texts, or both."""
     if args.text is not None and len(args.audio) > 1:
         raise InputError(
-            "--text", expected="at most one recording beside it", got=f"{len(args.audio)} recordings", remedy="call once a recording"
+            "--text",
+            expected="at most one recording beside it",
+            got=f"{len(args.audio)} recordings",
+            remedy="call once a recording",
         )
     if not args.audio and args.text is None:
-        raise InputError("input", expected="recordings, or --text", got="neither", remedy="multimodal-ser predict call.wav")
+        raise InputError(
+            "input", expected="recordings, or --text", got="neither", remedy="multimodal-ser predict call.wav"
+        )
     from multimodal_ser.labels import label_map
     from multimodal_ser.onnx import is_export
 
@@ -46,7 +60,9 @@ def predict(args: argparse.Namespace) -> int:
                 say(str(outcome))
                 yield {"source": item.get("audio"), "error": str(outcome)}
             else:
-                yield from (prediction.to_dict() for prediction in (outcome if isinstance(outcome, list) else [outcome]))
+                yield from (
+                    prediction.to_dict() for prediction in (outcome if isinstance(outcome, list) else [outcome])
+                )
 
     write(rows(), args.format, args.output, columns)
     if failed:
@@ -59,9 +75,18 @@ def _checkpoint(args: argparse.Namespace) -> Any:
     from multimodal_ser.transcription import WhisperTranscriber
 
     if args.dtype == "int8":
-        raise InputError("--dtype", expected="int8 of an export to ONNX", got="a checkpoint", remedy="multimodal-ser export onnx --int8")
+        raise InputError(
+            "--dtype",
+            expected="int8 of an export to ONNX",
+            got="a checkpoint",
+            remedy="multimodal-ser export onnx --int8",
+        )
     check_device(args.device)
-    whisper = None if args.whisper == "none" else WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
+    whisper = (
+        None
+        if args.whisper == "none"
+        else WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
+    )
     model = load_model(args, whisper=whisper, device=args.device, **({"dtype": args.dtype} if args.dtype else {}))
     with reading(args.model):
         model.processor  # noqa: B018 - it is read when it is first asked for
@@ -77,7 +102,9 @@ def _exported(args: argparse.Namespace) -> Any:
             remedy = "leave it out, or name the checkpoint that the export was made of"
             raise InputError(option, expected=f"{' or '.join(known)} of an export to ONNX", got=given, remedy=remedy)
     whisper = None if args.whisper == "none" else args.whisper or "auto"
-    model = OnnxEmotionClassifier.from_pretrained(args.model, whisper=whisper, int8=None if args.dtype is None else args.dtype == "int8")
+    model = OnnxEmotionClassifier.from_pretrained(
+        args.model, whisper=whisper, int8=None if args.dtype is None else args.dtype == "int8"
+    )
     transcriber: Any = model.transcriber  # what is wrong with --whisper is told before a recording is heard
     if args.cache_dir is not None and transcriber is not None:
         from multimodal_ser.transcription import TranscriptCache
@@ -100,14 +127,18 @@ def transcribe(args: argparse.Namespace) -> int:
     if not args.audio:
         return 0
     transcriber = WhisperTranscriber(args.whisper, backend=args.backend, device=args.device, cache_dir=args.cache_dir)
-    transcriber.load().transcribe([], language=args.language)  # what is wrong with an option is told before a recording is heard
+    transcriber.load().transcribe(
+        [], language=args.language
+    )  # what is wrong with an option is told before a recording is heard
     failed = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal failed
         for path in args.audio:
             try:
-                transcript: Any = transcriber.transcribe(path, language=args.language, word_timestamps=args.word_timestamps)
+                transcript: Any = transcriber.transcribe(
+                    path, language=args.language, word_timestamps=args.word_timestamps
+                )
             except AudioError as error:
                 failed += 1
                 say(str(error))
@@ -117,7 +148,9 @@ def transcribe(args: argparse.Namespace) -> int:
 
     write(rows(), args.format, args.output, ["source", "language", "text", "error"])
     if failed:
-        say(f"{failed} of {len(args.audio)} recordings failed{'; the others were done' if failed < len(args.audio) else ''}")
+        say(
+            f"{failed} of {len(args.audio)} recordings failed{'; the others were done' if failed < len(args.audio) else ''}"
+        )
     return 1 if failed else 0
 
 
@@ -128,13 +161,25 @@ def add(commands: Commands) -> None:
     sub.add_argument("--text", help="the words, where they are known; Whisper is then not run")
     add_model(sub)
     sub.add_argument(
-        "--modalities", choices=("auto", "both", "audio", "text"), default="auto", help="what the prediction may rest on (default: auto)"
+        "--modalities",
+        choices=("auto", "both", "audio", "text"),
+        default="auto",
+        help="what the prediction may rest on (default: auto)",
     )
     sub.add_argument("--label-set", default="native", help=LABEL_SETS)
     sub.add_argument(
-        "--channels", choices=("mix", "split"), default="mix", help="mix the channels, or one prediction a channel (default: mix)"
+        "--channels",
+        choices=("mix", "split"),
+        default="mix",
+        help="mix the channels, or one prediction a channel (default: mix)",
     )
-    sub.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows that run through the model together (default: 8)")
+    sub.add_argument(
+        "--batch-size",
+        type=int,
+        default=8,
+        metavar="N",
+        help="windows that run through the model together (default: 8)",
+    )
     sub.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16", "int8"),
@@ -153,6 +198,8 @@ def add(commands: Commands) -> None:
     sub.add_argument("audio", nargs="*", metavar="FILE", help="recordings")
     sub.add_argument("--clear-cache", action="store_true", help="delete the transcripts kept in --cache-dir first")
     sub.add_argument(
-        "--backend", choices=("faster-whisper", "openai-whisper", "transformers"), help="default: the one that fits the weights found"
+        "--backend",
+        choices=("faster-whisper", "openai-whisper", "transformers"),
+        help="default: the one that fits the weights found",
     )
     add_listening(sub)

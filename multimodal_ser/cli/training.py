@@ -25,7 +25,13 @@ def augment(args: argparse.Namespace) -> int:
     from multimodal_ser.training.augmentation import write_listening_examples
 
     paths = write_listening_examples(
-        args.audio, args.output_dir, args.augmentation, seed=args.seed, count=args.count, noise_dir=args.noise_dir, room_dir=args.room_dir
+        args.audio,
+        args.output_dir,
+        args.augmentation,
+        seed=args.seed,
+        count=args.count,
+        noise_dir=args.noise_dir,
+        room_dir=args.room_dir,
     )
     with destination(None) as file:
         for path in paths:
@@ -33,7 +39,12 @@ def augment(args: argparse.Namespace) -> int:
     return 0
 
 
-GROUPS = {"data": "what is learned from", "model": "which model", "freeze": "what is trained", "num_train_epochs": "how"}
+GROUPS = {
+    "data": "what is learned from",
+    "model": "which model",
+    "freeze": "what is trained",
+    "num_train_epochs": "how",
+}
 """Where `train --help` begins a new paragraph, by the option that opens it."""
 
 
@@ -79,7 +90,9 @@ def add_fields(sub: argparse.ArgumentParser, record: type, groups: dict[str, str
         elif isinstance(default, list):
             group.add_argument(*names, nargs="*", metavar="X", **options)
         else:
-            choices = [choice for kind in (kinds[field.name], *get_args(kinds[field.name])) for choice in get_args(kind)]
+            choices = [
+                choice for kind in (kinds[field.name], *get_args(kinds[field.name])) for choice in get_args(kind)
+            ]
             choices = [choice for choice in choices if isinstance(choice, str)]
             group.add_argument(*names, metavar="|".join(dict.fromkeys(choices)) or "X", type=optional, **options)
 
@@ -98,7 +111,9 @@ class Mapping(argparse.Action):
 
         pairs = (value.partition("=") for value in values)
         try:
-            setattr(namespace, self.dest, {name: yaml.safe_load(value) if given else {} for name, given, value in pairs})
+            setattr(
+                namespace, self.dest, {name: yaml.safe_load(value) if given else {} for name, given, value in pairs}
+            )
         except yaml.YAMLError as error:
             parser.error(f"{option_string}: expected NAME or NAME=VALUE, got {' '.join(values)} ({first_line(error)})")
 
@@ -106,7 +121,9 @@ class Mapping(argparse.Action):
 def add(commands: Commands) -> None:
     """Add them to the command line."""
     sub = add_command(commands, train, usage="multimodal-ser train DATA [DATA ...] [-o RUN] [--config FILE] [options]")
-    sub.add_argument("--config", metavar="FILE", help="YAML file of the options below; those of the command line take precedence")
+    sub.add_argument(
+        "--config", metavar="FILE", help="YAML file of the options below; those of the command line take precedence"
+    )
     add_training_options(sub)
 
     sub = add_command(commands, augment)

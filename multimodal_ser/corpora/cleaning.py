@@ -91,7 +91,9 @@ def check_steps(steps: str | Sequence[str]) -> tuple[str, ...]:
     asked = [steps] if isinstance(steps, str) else list(steps)
     for step in asked:
         if step not in STEPS:
-            raise InputError("clean", expected=f"some of {', '.join(STEPS)}", got=repr(step), remedy="choose among them")
+            raise InputError(
+                "clean", expected=f"some of {', '.join(STEPS)}", got=repr(step), remedy="choose among them"
+            )
     if "denoise" in asked:
         _noisereduce()
     if "loudness" in asked:
@@ -186,10 +188,14 @@ def clean_rows(
         except InputError as error:
             return error.named(row.place or row.name) if error.what in ("input", str(row.path)) else error
         except OSError as error:
-            return InputError(str(target), expected="a file that can be written", got=str(error.strerror), remedy="make room for it")
+            return InputError(
+                str(target), expected="a file that can be written", got=str(error.strerror), remedy="make room for it"
+            )
         return len(waveform) / SAMPLING_RATE, notes
 
-    jobs = list({target: (target, row) for row, target in zip(rows, targets, strict=True) if target is not None}.values())
+    jobs = list(
+        {target: (target, row) for row, target in zip(rows, targets, strict=True) if target is not None}.values()
+    )
     results: dict[Path, tuple[float, tuple[str, ...]] | InputError] = {}
     with ThreadPoolExecutor(threads(workers)) as pool:
         for done, ((target, _), result) in enumerate(zip(jobs, pool.map(clean, jobs), strict=True), 1):
@@ -228,11 +234,18 @@ def _targets(rows: Sequence[ManifestRow], folder: Path) -> list[Path | None]:
             continue
         inside = path.relative_to(root)
         stem = inside.stem if originals[path.with_suffix("")] == 1 else inside.name.replace(".", "_")
-        part = "" if row.start is None and row.end is None else f"_{row.start or 0:.3f}-{'' if row.end is None else f'{row.end:.3f}'}"
+        part = (
+            ""
+            if row.start is None and row.end is None
+            else f"_{row.start or 0:.3f}-{'' if row.end is None else f'{row.end:.3f}'}"
+        )
         target = folder / inside.parent / f"{stem}{part}.flac"
         if os.path.realpath(target.parent) in homes:
             raise InputError(
-                "cleaned_dir", expected="a folder of its own", got=f"{target.parent}, which holds originals", remedy="name another"
+                "cleaned_dir",
+                expected="a folder of its own",
+                got=f"{target.parent}, which holds originals",
+                remedy="name another",
             )
         targets.append(target)
     return targets
@@ -290,7 +303,13 @@ def _denoised(waveform: np.ndarray, notes: list[str]) -> np.ndarray:
         notes.append("digital silence within it: no noise to measure, noise not reduced")
         return waveform
     reduced = _noisereduce()(
-        y=waveform, sr=SAMPLING_RATE, y_noise=quiet, stationary=True, n_std_thresh_stationary=1.0, prop_decrease=0.9, use_tqdm=False
+        y=waveform,
+        sr=SAMPLING_RATE,
+        y_noise=quiet,
+        stationary=True,
+        n_std_thresh_stationary=1.0,
+        prop_decrease=0.9,
+        use_tqdm=False,
     )
     return np.asarray(reduced, dtype=np.float32)
 
@@ -301,7 +320,9 @@ def _levelled(waveform: np.ndarray, loudness: float, notes: list[str]) -> np.nda
     if not peak > 0:
         measured = -np.inf
     elif len(waveform) >= meter.block_size * SAMPLING_RATE:
-        full = waveform.astype(np.float64) / peak  # at full scale the standard's absolute gate hits no quiet recording's speech
+        full = (
+            waveform.astype(np.float64) / peak
+        )  # at full scale the standard's absolute gate hits no quiet recording's speech
         measured = float(meter.integrated_loudness(full)) + 20 * np.log10(peak)
     else:
         notes.append("shorter than the block of ITU-R BS.1770 (0.4 s): loudness by root mean square")

@@ -62,7 +62,12 @@ def map_emotions(rows: Sequence[ManifestRow], labels: Mapping[str, str | None]) 
     """
     exact = {label.strip(): (emotion or "").strip() for label, emotion in labels.items()}
     said = {label.lower(): emotion for label, emotion in exact.items()}
-    written = {name.strip().lower(): name for row in rows for name in row.votes or (row.emotion or "").split("|") if name.strip()}
+    written = {
+        name.strip().lower(): name
+        for row in rows
+        for name in row.votes or (row.emotion or "").split("|")
+        if name.strip()
+    }
     unknown = [label for label in labels if label.strip().lower() not in written]
     if unknown:
         there = ", ".join(sorted(written.values())[:30]) or "none at all"
@@ -75,7 +80,9 @@ def map_emotions(rows: Sequence[ManifestRow], labels: Mapping[str, str | None]) 
 
     mapped = []
     for row in rows:
-        emotion = "|".join(dict.fromkeys(name for label in (row.emotion or "").split("|") if (name := named(label)))) or None
+        emotion = (
+            "|".join(dict.fromkeys(name for label in (row.emotion or "").split("|") if (name := named(label)))) or None
+        )
         votes: dict[str, float] = {}
         for label, count in (row.votes or {}).items():
             if named(label):
@@ -111,9 +118,14 @@ def without_odd_emotions(
         30 m.csv, line 32, emotion | did you mean 'happiness'? to keep it as a class: name it among the labels
     """
     wanted = {name.strip().lower() for name in keep}
-    names = [[name for part in (row.emotion or "").split("|") if (name := part.strip())] if not row.votes else [] for row in rows]
+    names = [
+        [name for part in (row.emotion or "").split("|") if (name := part.strip())] if not row.votes else []
+        for row in rows
+    ]
     annotated = sum(map(bool, names))
-    counts = Counter(name.lower() for found in names for name in set(found) if not is_emotion(name) and name.lower() not in wanted)
+    counts = Counter(
+        name.lower() for found in names for name in set(found) if not is_emotion(name) and name.lower() not in wanted
+    )
     known = sum(bool(found) and all(map(is_emotion, found)) for found in names)
     few = {name for name, count in counts.items() if count < ODD_ROWS and count <= ODD_SHARE * annotated}
     odd = few if 2 * known > annotated else set()
@@ -128,9 +140,13 @@ def without_odd_emotions(
             canonical_emotion(wrong)
         except LabelError as error:
             meant = error.remedy if error.remedy.startswith("did you mean") else "correct it, or drop the row;"
-            got = f"{wrong!r}, which {counts[wrong.lower()]} of {annotated} rows say{'s' * (counts[wrong.lower()] == 1)}"
+            got = (
+                f"{wrong!r}, which {counts[wrong.lower()]} of {annotated} rows say{'s' * (counts[wrong.lower()] == 1)}"
+            )
             place = f"{row.place or row.name}, emotion"
-            errors.append(LabelError(place, expected=error.expected, got=got, remedy=f"{meant} to keep it as a class: {remedy}"))
+            errors.append(
+                LabelError(place, expected=error.expected, got=got, remedy=f"{meant} to keep it as a class: {remedy}")
+            )
     return kept, errors
 
 

@@ -54,7 +54,9 @@ def read_folder(root: str | os.PathLike) -> Manifest:
     if found and all(parts and parts[0].lower() in SPLIT_NAMES for parts in levels.values()):
         splits = {path: parts[0] for path, parts in levels.items()}
         levels = {path: parts[1:] for path, parts in levels.items()}
-    direct, deeper = (sum(wanted(len(parts)) for parts in levels.values()) for wanted in (lambda n: n == 1, lambda n: n > 1))
+    direct, deeper = (
+        sum(wanted(len(parts)) for parts in levels.values()) for wanted in (lambda n: n == 1, lambda n: n > 1)
+    )
     first = {parts[0] for parts in levels.values() if parts}
     second = {parts[1] for parts in levels.values() if len(parts) > 1}
     flat = direct >= deeper
@@ -64,17 +66,26 @@ def read_folder(root: str | os.PathLike) -> Manifest:
         place = path.as_posix()
         if len(parts) <= emotion_level:
             remedy = f"move it into {(Path(*path.parts[:-1]) / 'EMOTION').as_posix()}/"
-            errors.append(InputError(place, expected="a recording in an emotion's folder", got="no emotion folder", remedy=remedy))
+            errors.append(
+                InputError(place, expected="a recording in an emotion's folder", got="no emotion folder", remedy=remedy)
+            )
             continue
         speaker = None if flat or len(parts) < 2 else parts[1 - emotion_level]
         rows.append(
             ManifestRow(
-                path=folder / path, emotion=parts[emotion_level], speaker=speaker, split=splits.get(path), place=place, folder=folder
+                path=folder / path,
+                emotion=parts[emotion_level],
+                speaker=speaker,
+                split=splits.get(path),
+                place=place,
+                folder=folder,
             )
         )
     if not rows:
         got = "no recording" if not found else f"{len(found)} recordings in no folder of their own"
-        raise InputError(str(root), expected=LAYOUT, got=got, remedy="sort the recordings into such folders, or write a manifest")
+        raise InputError(
+            str(root), expected=LAYOUT, got=got, remedy="sort the recordings into such folders, or write a manifest"
+        )
     return Manifest(tuple(rows), tuple(errors), folder, tuple(path.as_posix() for path in ignored))
 
 

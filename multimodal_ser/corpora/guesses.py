@@ -20,7 +20,11 @@ Codes = tuple[str, tuple[str, ...]]
 
 
 def guess_columns(
-    names: Sequence[str], columns: Mapping[str, int], asked: Collection[str], cells: Sequence[Sequence[str]], folder: Path
+    names: Sequence[str],
+    columns: Mapping[str, int],
+    asked: Collection[str],
+    cells: Sequence[Sequence[str]],
+    folder: Path,
 ) -> dict[str, str]:
     """Columns that seem to hold recordings or emotions, where no column is known to.
 
@@ -63,7 +67,11 @@ def _naming_recordings(columns: Mapping[str, int], cells: Sequence[Sequence[str]
 
     def may_be(column: Sequence[str]) -> bool:
         """Names hold no spaces and are not shared: else there is no need to look at files."""
-        return bool(column) and 10 * len(set(column)) >= 9 * len(column) and 2 * sum(" " in cell for cell in column) < len(column)
+        return (
+            bool(column)
+            and 10 * len(set(column)) >= 9 * len(column)
+            and 2 * sum(" " in cell for cell in column) < len(column)
+        )
 
     candidates = [at for at, column in enumerate(cells) if at not in others and may_be(column)]
     stems = {path.stem for path in recordings_below(folder, most=FILES)} if candidates else set()
@@ -115,5 +123,9 @@ def columns_to_say(known: Collection[str], guesses: Mapping[str, str], codes: Co
         told["emotion"] = codes[0] if codes else "COLUMN"
     if "votes" in known:
         told.pop("emotion", None)
-    option = "--columns " + " ".join(f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in told.items())
-    return option + (f", and with `prepare` --map-labels {' '.join(f'{code}=EMOTION' for code in codes[1])}" if codes else "")
+    option = "--columns " + " ".join(
+        f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in told.items()
+    )
+    return option + (
+        f", and with `prepare` --map-labels {' '.join(f'{code}=EMOTION' for code in codes[1])}" if codes else ""
+    )

@@ -28,7 +28,14 @@ from multimodal_ser.errors import InputError
 SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")
 """One of these lies in a folder that `save_to_disk` wrote."""
 
-MAGIC = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"), (b"\x1aE\xdf\xa3", ".webm"))
+MAGIC = (
+    (b"RIFF", ".wav"),
+    (b"fLaC", ".flac"),
+    (b"OggS", ".ogg"),
+    (b"ID3", ".mp3"),
+    (b"\xff\xfb", ".mp3"),
+    (b"\x1aE\xdf\xa3", ".webm"),
+)
 """How recordings begin, and their ending; only for people: decoding looks into the file."""
 
 FIELDS = {
@@ -94,7 +101,9 @@ def read_dataset(
     alone = len(parts) == 1 and split is None
     for part, data in parts.items():
         means = None if (alone and part == "train") else SPLIT_NAMES.get(part.lower())
-        found = _read_part(data, name if alone else f"{name} {part}", folder, Path(_safe(part)), columns, limit, on_progress)
+        found = _read_part(
+            data, name if alone else f"{name} {part}", folder, Path(_safe(part)), columns, limit, on_progress
+        )
         rows += [replace(row, split=row.split or means) for row in found.rows]
         homes += [part] * len(found.rows)
         errors += found.errors
@@ -114,7 +123,9 @@ def is_saved_dataset(path: str | os.PathLike) -> bool:
     return any(Path(path, name).is_file() for name in SAVED)
 
 
-def _loaded(source: Any, config: str | None, split: str | None, revision: str | None, streaming: bool) -> tuple[str, dict[str, Any]]:
+def _loaded(
+    source: Any, config: str | None, split: str | None, revision: str | None, streaming: bool
+) -> tuple[str, dict[str, Any]]:
     """What it is called, and its splits."""
     import datasets
 
@@ -128,7 +139,9 @@ def _loaded(source: Any, config: str | None, split: str | None, revision: str | 
             except Exception as error:
                 if streaming or "torchcodec" not in f"{error}{error.__cause__}":
                     raise
-                source = _from_path(given, config, revision, True)  # as a stream it can be told not to encode what is encoded
+                source = _from_path(
+                    given, config, revision, True
+                )  # as a stream it can be told not to encode what is encoded
         except InputError:
             raise
         except Exception as error:  # datasets raises whatever its loaders, fsspec and the Hub's client raise
@@ -141,10 +154,14 @@ def _loaded(source: Any, config: str | None, split: str | None, revision: str | 
         parts = {str(key): value for key, value in source.items()}
     else:
         remedy = "give one of these"
-        raise InputError("dataset", expected="a dataset, a folder or a Hub id", got=type(source).__name__, remedy=remedy)
+        raise InputError(
+            "dataset", expected="a dataset, a folder or a Hub id", got=type(source).__name__, remedy=remedy
+        )
     if split is not None:
         if split not in parts:
-            raise InputError("split", expected=f"one of {', '.join(parts)}", got=repr(split), remedy="choose among them")
+            raise InputError(
+                "split", expected=f"one of {', '.join(parts)}", got=repr(split), remedy="choose among them"
+            )
         parts = {split: parts[split]}
     return name, parts
 
@@ -158,10 +175,20 @@ def _from_path(given: str, config: str | None, revision: str | None, streaming: 
         return datasets.load_from_disk(given)
     if os.path.isdir(given):
         return datasets.load_dataset(given, config, streaming=streaming)
-    kinds = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".arrow": "arrow"}
+    kinds = {
+        ".csv": "csv",
+        ".tsv": "csv",
+        ".json": "json",
+        ".jsonl": "json",
+        ".ndjson": "json",
+        ".parquet": "parquet",
+        ".arrow": "arrow",
+    }
     kind = kinds.get(Path(given).suffix.lower())
     if kind is None:
-        raise InputError(given, expected=f"a folder or a file ({', '.join(kinds)})", got="another file", remedy="name a dataset")
+        raise InputError(
+            given, expected=f"a folder or a file ({', '.join(kinds)})", got="another file", remedy="name a dataset"
+        )
     options = {"sep": "\t"} if given.lower().endswith(".tsv") else {}
     return datasets.load_dataset(kind, data_files={"train": given}, streaming=streaming, **options)
 
@@ -194,7 +221,9 @@ def _read_part(
                 failed[number] = error.named(f"{name}, row {number}, {audio}")
             except OSError as error:
                 got = f"one that cannot be read or written ({error.strerror or error})"
-                failed[number] = InputError(f"{name}, row {number}, {audio}", expected="a recording", got=got, remedy="check it")
+                failed[number] = InputError(
+                    f"{name}, row {number}, {audio}", expected="a recording", got=got, remedy="check it"
+                )
         lines.append("" if number in failed else json.dumps(row))
         if on_progress is not None:
             on_progress(number, total)
@@ -204,14 +233,19 @@ def _read_part(
         raise InputError(name, expected="at least one row that can be used", got=got, remedy="look at the dataset")
     named = {field: column for field, column in (columns or {}).items() if not (field == "path" and audio is not None)}
     with tempfile.TemporaryDirectory() as scratch:
-        table = Path(scratch, "rows.jsonl")  # what failed is an empty line there, so that a line's number is that of its row
+        table = Path(
+            scratch, "rows.jsonl"
+        )  # what failed is an empty line there, so that a line's number is that of its row
         table.write_text("\n".join(lines) + "\n", encoding="utf-8")
         found = read_manifest(table, columns=named or None)
 
     def told(text: str) -> str:
         return text.replace("rows.jsonl, line ", f"{name}, row ").replace("rows.jsonl", name)
 
-    judged = [InputError(told(e.what), expected=e.expected, got=told(e.got), remedy=e.remedy.replace(scratch, "/")) for e in found.errors]
+    judged = [
+        InputError(told(e.what), expected=e.expected, got=told(e.got), remedy=e.remedy.replace(scratch, "/"))
+        for e in found.errors
+    ]
     order = {f"{name}, row {number}": number for number in range(1, len(lines) + 1)}
     errors = sorted([*judged, *failed.values()], key=lambda error: order.get(", ".join(error.what.split(", ")[:2]), 0))
     rows = (replace(row, place=told(row.place), folder=folder) for row in found.rows)
@@ -239,7 +273,9 @@ def _undecoded(data: Any, name: str, columns: Mapping[str, str]) -> tuple[Any, d
     """The dataset with recordings as bytes or paths, its columns of classes, and the column of recordings."""
     from datasets import Audio, ClassLabel
 
-    if data.features is None and hasattr(data, "_resolve_features"):  # a stream that nobody has described: its first rows tell
+    if data.features is None and hasattr(
+        data, "_resolve_features"
+    ):  # a stream that nobody has described: its first rows tell
         data = data._resolve_features()
     features = data.features or {}
     asked = columns.get("path")
@@ -249,9 +285,19 @@ def _undecoded(data: Any, name: str, columns: Mapping[str, str]) -> tuple[Any, d
     sounding = [column for column, feature in features.items() if isinstance(feature, Audio)]
     for column in sounding:
         data = data.cast_column(column, Audio(decode=False) if hasattr(data, "num_rows") else _unencoded())
-    structs = [column for column, feature in features.items() if isinstance(feature, Mapping) and {"bytes", "array"} & set(feature)]
-    binary = [column for column, feature in features.items() if getattr(feature, "dtype", None) in ("binary", "large_binary")]
-    found = [*sounding, *structs, *(column for column in binary if column == asked or column.lower() in COLUMNS["path"])]
+    structs = [
+        column
+        for column, feature in features.items()
+        if isinstance(feature, Mapping) and {"bytes", "array"} & set(feature)
+    ]
+    binary = [
+        column for column, feature in features.items() if getattr(feature, "dtype", None) in ("binary", "large_binary")
+    ]
+    found = [
+        *sounding,
+        *structs,
+        *(column for column in binary if column == asked or column.lower() in COLUMNS["path"]),
+    ]
     audio = asked if asked in found else found[0] if found and asked is None else None
     classes = {}
     for column, feature in features.items():
@@ -278,7 +324,9 @@ def _cell(value: Any, classes: Any) -> Any:
     """A value as JSON can hold it; the names of classes; None for what no table holds."""
     if classes is not None and value is not None:
         given = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        names = (one if isinstance(one, str) else classes.int2str(int(one)) if int(one) >= 0 else "" for one in given)  # -1: nobody knows
+        names = (
+            one if isinstance(one, str) else classes.int2str(int(one)) if int(one) >= 0 else "" for one in given
+        )  # -1: nobody knows
         return "|".join(filter(None, names))
     if isinstance(value, str | bool) or value is None:
         return value
@@ -312,7 +360,9 @@ def _recording(value: Any, folder: Path, place: Path, number: int) -> str | None
     elif content is None:
         return os.path.abspath(given)
     if not content:
-        raise InputError("audio", expected="a recording", got="no bytes", remedy="drop the row, or build the dataset again")
+        raise InputError(
+            "audio", expected="a recording", got="no bytes", remedy="drop the row, or build the dataset again"
+        )
     target = folder / "audio" / place / f"{_stem(given, number)}{_ending(given, content)}"
     _write(target, content)
     return str(target)
@@ -362,7 +412,9 @@ def _distinct(rows: Sequence[ManifestRow], parts: Sequence[str]) -> list[Manifes
     """Rows whose ids are told apart by their part, where the parts number them anew."""
     ids = Counter(row.id for row in rows if row.id is not None)
     pairs = zip(rows, parts, strict=True)
-    return [replace(row, id=f"{part}-{row.id}") if row.id is not None and ids[row.id] > 1 else row for row, part in pairs]
+    return [
+        replace(row, id=f"{part}-{row.id}") if row.id is not None and ids[row.id] > 1 else row for row, part in pairs
+    ]
 
 
 def to_dataset(rows: Sequence[ManifestRow]) -> Any:
@@ -393,14 +445,20 @@ def to_dataset(rows: Sequence[ManifestRow]) -> Any:
 
     lost = [row for row in rows if row.path is not None and not row.path.is_file()]
     if not rows or lost:
-        got = ", ".join(row.place or row.name for row in lost[:5]) + f" and {len(lost) - 5} more" * (len(lost) > 5) if rows else "no rows"
+        got = (
+            ", ".join(row.place or row.name for row in lost[:5]) + f" and {len(lost) - 5} more" * (len(lost) > 5)
+            if rows
+            else "no rows"
+        )
         got = f"no file for {got}" if lost else got
         raise InputError("rows", expected="rows whose recordings are there", got=got, remedy="leave out the others")
     columns = {name: [_field(row, field) for row in rows] for name, field in FIELDS.items()}
     filled = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     features = manifest_features(filled)
     raw = {"audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}} if "audio" in filled else {}
-    data = datasets.Dataset.from_dict(filled, features=datasets.Features({**features, **raw})).cast(features)  # a cast encodes nothing
+    data = datasets.Dataset.from_dict(filled, features=datasets.Features({**features, **raw})).cast(
+        features
+    )  # a cast encodes nothing
     names = {row.split: None for row in rows}
     if None in names:
         return data

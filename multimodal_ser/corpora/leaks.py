@@ -62,7 +62,9 @@ class Leak:
         return f"{len(self.names)} {told} {where}: {some(self.names, 2 if self.kind == 'sentence' else 5)}"
 
 
-def find_leaks(rows: Sequence[ManifestRow], split: Split, contents: Sequence[Hashable | None] | None = None) -> list[Leak]:
+def find_leaks(
+    rows: Sequence[ManifestRow], split: Split, contents: Sequence[Hashable | None] | None = None
+) -> list[Leak]:
     """What the parts of a split share.
 
     Args:

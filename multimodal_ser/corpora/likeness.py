@@ -37,7 +37,9 @@ def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None
     spans: dict[str, list[tuple[float, float, int]]] = {}
     for index, row in enumerate(rows):
         if row.path is not None:
-            spans.setdefault(files[row.path], []).append((row.start or 0.0, float("inf") if row.end is None else row.end, index))
+            spans.setdefault(files[row.path], []).append(
+                (row.start or 0.0, float("inf") if row.end is None else row.end, index)
+            )
     for parts in spans.values():
         reached, last = 0.0, None
         for start, end, index in sorted(parts):

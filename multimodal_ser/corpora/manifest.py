@@ -12,14 +12,39 @@ from multimodal_ser.corpora.folders import read_folder
 from multimodal_ser.corpora.guesses import columns_to_say
 from multimodal_ser.corpora.places import Places, foreign_folder, table_inside, tables_in
 from multimodal_ser.corpora.rows import Manifest, ManifestRow
-from multimodal_ser.corpora.tables import COLUMNS, PLAIN, SUFFIXES, Table, is_blank, number, read_table, word, write_cells
+from multimodal_ser.corpora.tables import (
+    COLUMNS,
+    PLAIN,
+    SUFFIXES,
+    Table,
+    is_blank,
+    number,
+    read_table,
+    word,
+    write_cells,
+)
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion
 
-WORDS = ("id", "emotion", "text", "sentence", "speaker", "session", "split", "dialogue", "language", "gender", "intensity", "corpus")
+WORDS = (
+    "id",
+    "emotion",
+    "text",
+    "sentence",
+    "speaker",
+    "session",
+    "split",
+    "dialogue",
+    "language",
+    "gender",
+    "intensity",
+    "corpus",
+)
 
 
-def read_manifest(source: str | os.PathLike, *, check_files: bool = True, columns: Mapping[str, str | None] | None = None) -> Manifest:
+def read_manifest(
+    source: str | os.PathLike, *, check_files: bool = True, columns: Mapping[str, str | None] | None = None
+) -> Manifest:
     """Read a table, or a folder of recordings (see `folders.read_folder`).
 
     Relative paths in a table start at the table's own folder. Times count only where there is a recording: corpora of texts
@@ -64,10 +89,17 @@ def read_manifest(source: str | os.PathLike, *, check_files: bool = True, column
             return read_unnamed_folder(path)
         path = inside
     if not path.is_file():
-        raise InputError(str(source), expected="a manifest or a folder of recordings", got="no such file", remedy="check the path")
+        raise InputError(
+            str(source), expected="a manifest or a folder of recordings", got="no such file", remedy="check the path"
+        )
     if path.suffix.lower() not in (*SUFFIXES, PLAIN):
         got = f"a {path.suffix} file" if path.suffix else "a file without an ending"
-        raise InputError(str(source), expected=f"a folder, or a table ({', '.join(SUFFIXES)})", got=got, remedy="write a manifest of it")
+        raise InputError(
+            str(source),
+            expected=f"a folder, or a table ({', '.join(SUFFIXES)})",
+            got=got,
+            remedy="write a manifest of it",
+        )
     folder = path.parent / (asked.pop("root", None) or "")
     if not folder.is_dir():
         remedy = f"give one that is there; a relative one starts at {path.parent}"
@@ -86,7 +118,9 @@ def read_manifest(source: str | os.PathLike, *, check_files: bool = True, column
 
 def _guessed(table: Table, rows: Iterable[ManifestRow], file: str) -> tuple[str, ...]:
     """What columns of other names seem to hold; codes only where nothing is annotated at all."""
-    found = {name: column for name, column in table.guesses.items() if name != "emotion" or "votes" not in table.columns}
+    found = {
+        name: column for name, column in table.guesses.items() if name != "emotion" or "votes" not in table.columns
+    }
     annotated = any(row.votes or (row.emotion, row.arousal, row.valence, row.dominance) != (None,) * 4 for row in rows)
     if found:
         kinds = " and of ".join({"path": "recordings", "emotion": "emotions"}[name] for name in found)
@@ -138,7 +172,9 @@ def _checked_rows(table: Table, recordings: Places) -> tuple[list[ManifestRow], 
             key = _key(row)
             if key in places:
                 remedy = "drop one of them; what several annotators said belongs in one row, in votes"
-                raise InputError(place, expected="each row once", got=f"the same as {places[key].split(', ')[-1]}", remedy=remedy)
+                raise InputError(
+                    place, expected="each row once", got=f"the same as {places[key].split(', ')[-1]}", remedy=remedy
+                )
         except InputError as error:
             errors.append(error)
             continue
@@ -171,22 +207,35 @@ def _row(given: Mapping[str, Any], place: str, recordings: Places) -> ManifestRo
     values["emotion"] = "|".join(part.strip() for part in (values["emotion"] or "").split("|") if part.strip()) or None
     path = word(given.get("path"), f"{place}, path")
     if path is None and values["text"] is None:
-        raise InputError(place, expected="a path or a text", got="neither", remedy="fill one of them in, or drop the row")
+        raise InputError(
+            place, expected="a path or a text", got="neither", remedy="fill one of them in, or drop the row"
+        )
     if path is not None:
         values["path"] = recordings.find(path, f"{place}, path")
         start, end = (number(given.get(name), f"{place}, {name}") for name in ("start", "end"))
         if start is not None and start < 0:
-            raise InputError(f"{place}, start", expected="0 s or later", got=f"{start:g} s", remedy="leave it empty for the beginning")
+            raise InputError(
+                f"{place}, start",
+                expected="0 s or later",
+                got=f"{start:g} s",
+                remedy="leave it empty for the beginning",
+            )
         if end is not None and end <= (start or 0):
             expected = f"a time after the start, {start or 0:g} s"
-            raise InputError(f"{place}, end", expected=expected, got=f"{end:g} s", remedy="leave it empty for the recording's end")
+            raise InputError(
+                f"{place}, end", expected=expected, got=f"{end:g} s", remedy="leave it empty for the recording's end"
+            )
         values |= {"start": start, "end": end}
     turn = number(given.get("turn"), f"{place}, turn")
     if turn is not None and turn != int(turn):
-        raise InputError(f"{place}, turn", expected="a whole number", got=f"{turn:g}", remedy="count the turns of the dialogue")
+        raise InputError(
+            f"{place}, turn", expected="a whole number", got=f"{turn:g}", remedy="count the turns of the dialogue"
+        )
     values["turn"] = None if turn is None else int(turn)
     values |= {name: number(given.get(name), f"{place}, {name}") for name in ("arousal", "valence", "dominance")}
-    return ManifestRow(**values, votes=_votes(given.get("votes"), f"{place}, votes"), place=place, folder=recordings.folder)
+    return ManifestRow(
+        **values, votes=_votes(given.get("votes"), f"{place}, votes"), place=place, folder=recordings.folder
+    )
 
 
 def _votes(value: Any, place: str) -> dict[str, float] | None:
@@ -207,7 +256,9 @@ def _votes(value: Any, place: str) -> dict[str, float] | None:
     if isinstance(value, str):
         pairs = [(name, votes) for name, _, votes in (part.rpartition(":") for part in value.split("|"))]
     elif isinstance(value, Mapping):
-        pairs = [(name, votes) for name, votes in value.items() if votes is not None]  # a struct of parquet names all emotions in each row
+        pairs = [
+            (name, votes) for name, votes in value.items() if votes is not None
+        ]  # a struct of parquet names all emotions in each row
     else:
         raise wrong
     counts: dict[str, float] = {}
@@ -257,9 +308,14 @@ def write_manifest(rows: Iterable[ManifestRow], path: str | os.PathLike) -> Path
     kind = target.suffix.lower()
     if kind not in (".csv", ".tsv", ".jsonl", ".parquet"):
         raise InputError(
-            str(path), expected="a file that ends in .csv, .tsv, .jsonl or .parquet", got=kind or "no ending", remedy="name it so"
+            str(path),
+            expected="a file that ends in .csv, .tsv, .jsonl or .parquet",
+            got=kind or "no ending",
+            remedy="name it so",
         )
-    names = {name: "sentence_id" if name == "sentence" else name for name in COLUMNS}  # a column sentence is taken for the words
+    names = {
+        name: "sentence_id" if name == "sentence" else name for name in COLUMNS
+    }  # a column sentence is taken for the words
     table = [{names[name]: _cell(row, name, target.parent) for name in COLUMNS} for row in rows]
     filled = [name for name in names.values() if any(line[name] is not None for line in table)] or ["path", "emotion"]
     write_cells(target, filled, table)
@@ -272,7 +328,9 @@ def _cell(row: ManifestRow, name: str, folder: Path) -> Any:
         str(value).encode()
     except UnicodeEncodeError:
         place = f"{row.place or ascii(row.name)}, {name}"
-        raise InputError(place, expected="UTF-8", got="bytes of another encoding", remedy="rename it, or save it as UTF-8") from None
+        raise InputError(
+            place, expected="UTF-8", got="bytes of another encoding", remedy="rename it, or save it as UTF-8"
+        ) from None
     if name == "path" and value is not None:
         path = value.absolute()  # as it is written, links and all
         return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()

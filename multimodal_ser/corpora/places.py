@@ -55,7 +55,9 @@ def table_inside(folder: Path, any_name: bool) -> Path | None:
     others = tables_in(folder) if any_name and not called else []
     if len(others) > 1:
         got = ", ".join(table.name for table in others[:8])
-        raise InputError(str(folder), expected="one table that columns is about", got=got, remedy="name the table itself")
+        raise InputError(
+            str(folder), expected="one table that columns is about", got=got, remedy="name the table itself"
+        )
     return next(iter(called or others), None)
 
 
@@ -66,7 +68,9 @@ def foreign_folder(folder: Path, tables: list[Path]) -> InputError:
         table = _looked_at(path)
         if table is not None and "path" in {*table.columns, *table.guesses}:
             foreign = "path" in table.guesses or not {"emotion", "votes"} & set(table.columns)
-            told.append(str(path) + (f" with {columns_to_say(table.columns, table.guesses, table.codes)}" if foreign else ""))
+            told.append(
+                str(path) + (f" with {columns_to_say(table.columns, table.guesses, table.codes)}" if foreign else "")
+            )
     told = told or [f"{path} with --columns path=COLUMN emotion=COLUMN" for path in tables[:1]]
     names = ", ".join(path.name for path in tables[:8]) + (f" and {len(tables) - 8} more" if len(tables) > 8 else "")
     got = f"folders of other names, and the table{'s' * (len(tables) > 1)} {names}"

@@ -85,7 +85,9 @@ class Preparation:
     @property
     def unlabelled(self) -> bool:
         """Whether no row has an emotion, votes or ratings."""
-        return not any(row.votes or (row.emotion, row.arousal, row.valence, row.dominance) != (None,) * 4 for row in self.rows)
+        return not any(
+            row.votes or (row.emotion, row.arousal, row.valence, row.dominance) != (None,) * 4 for row in self.rows
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, as JSON can hold it."""
@@ -104,18 +106,27 @@ class Preparation:
 
     def __str__(self) -> str:
         known = self.corpus
-        lines = [f"read as      {f'{known.title} ({known.name}): {known.licence}; {known.citation}' if known else self.kind}"]
+        lines = [
+            f"read as      {f'{known.title} ({known.name}): {known.licence}; {known.citation}' if known else self.kind}"
+        ]
         lines += [f"note         {note}" for note in self.notes]
         lines += [str(self.survey)]
         if self.ignored:
-            first = ", ".join(self.ignored[:8]) + (f" and {len(self.ignored) - 8} more" if len(self.ignored) > 8 else "")
+            first = ", ".join(self.ignored[:8]) + (
+                f" and {len(self.ignored) - 8} more" if len(self.ignored) > 8 else ""
+            )
             lines.append(f"ignored      {first}")
         if self.label_set is not None:
             lines.append(f"label set    {self.label_set}")
-            lines += [f"  {name}: {counted(count, 'row')} left out ({why})" for name, (count, why) in (self.left_out or {}).items()]
+            lines += [
+                f"  {name}: {counted(count, 'row')} left out ({why})"
+                for name, (count, why) in (self.left_out or {}).items()
+            ]
         if self.cleaning is not None:
             done = self.cleaning
-            lines.append(f"cleaned      {', '.join(done.steps)}: {done.files} copies in {done.folder}, {done.duration / 3600:.2f} hours")
+            lines.append(
+                f"cleaned      {', '.join(done.steps)}: {done.files} copies in {done.folder}, {done.duration / 3600:.2f} hours"
+            )
             lines += [f"  {count} of them: {note}" for note, count in done.notes.items()]
             lines += [f"  {error}" for error in done.errors]
         lines.append(f"written      {counted(len(self.rows), 'row')} to {self.output}")
@@ -190,7 +201,13 @@ def prepare(
     if label_set is not None:
         label_map([], label_set)  # an unknown name is told before hours of work
     target = _checked_output(output)
-    of_dataset: dict[str, Any] = {"config": config, "split": split, "revision": revision, "streaming": streaming, "limit": limit}
+    of_dataset: dict[str, Any] = {
+        "config": config,
+        "split": split,
+        "revision": revision,
+        "streaming": streaming,
+        "limit": limit,
+    }
     kind, place, guessed = (str(source), path, False) if path is not None else (*_guessed(source, columns), True)
     with _bar("read", progress and kind == "dataset") as show:
         recordings = Path(recordings_dir or target.with_name(f"{target.stem}_recordings"))
@@ -203,20 +220,30 @@ def prepare(
     rows, errors, left_out = relabelled(rows, label_set)
     with _bar("survey", progress) as show:
         told = (*manifest.errors, *odd, *errors)
-        found = survey(rows, errors=told, source=str(manifest.source), max_duration=max_duration, workers=workers, on_progress=show)
+        found = survey(
+            rows, errors=told, source=str(manifest.source), max_duration=max_duration, workers=workers, on_progress=show
+        )
     cleaning = None
     kept = found.rows
     if steps and found.measured:
         with _bar("clean", progress) as show:
             folder = Path(cleaned_dir or target.with_name(f"{target.stem}_cleaned"))
             cleaning = clean_rows(
-                kept, folder, steps=steps, trim_silence_db=trim_silence_db, loudness=loudness, workers=workers, on_progress=show
+                kept,
+                folder,
+                steps=steps,
+                trim_silence_db=trim_silence_db,
+                loudness=loudness,
+                workers=workers,
+                on_progress=show,
             )
         kept = cleaning.rows
     if not kept:
         first = next(iter((*found.errors, *(cleaning.errors if cleaning else ()))), None)
         got = f"none of {len(manifest.rows) + len(manifest.errors)}" + (f"; the first error: {first}" if first else "")
-        remedy = "choose another label set" if left_out and first is None else "see the errors, or read it as something else"
+        remedy = (
+            "choose another label set" if left_out and first is None else "see the errors, or read it as something else"
+        )
         raise InputError(str(manifest.source), expected="at least one row that can be used", got=got, remedy=remedy)
     kept = tuple(replace(row, folder=target.parent) for row in kept)
     write_manifest(kept, target)
@@ -225,7 +252,9 @@ def prepare(
     if not done.unlabelled:
         return done
     loud = "NOTHING IS LABELLED: no row has an emotion, votes or ratings, and nothing can be learned from this manifest"
-    hint = next((f": {note}" for note in manifest.notes if "--columns" in note), "; name the column: --columns emotion=COLUMN")
+    hint = next(
+        (f": {note}" for note in manifest.notes if "--columns" in note), "; name the column: --columns emotion=COLUMN"
+    )
     return replace(done, notes=(loud + hint, *(note for note in notes if hint != f": {note}")))
 
 
@@ -236,18 +265,28 @@ def _checked_output(output: str | os.PathLike) -> Path:
         raise InputError("output", expected=f"a table ({', '.join(OUTPUTS)})", got=str(output), remedy=remedy)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        reason = "a folder" if target.is_dir() else None if os.access(target.parent, os.W_OK) else "its folder is not writable"
+        reason = (
+            "a folder"
+            if target.is_dir()
+            else None
+            if os.access(target.parent, os.W_OK)
+            else "its folder is not writable"
+        )
     except OSError as error:
         reason = error.strerror or "its folder cannot be made"
     if reason is not None:
-        raise InputError("output", expected="a file that can be written", got=f"{output} ({reason})", remedy="name another")
+        raise InputError(
+            "output", expected="a file that can be written", got=f"{output} ({reason})", remedy="name another"
+        )
     return target
 
 
 def _not_the_source(target: Path, manifest: Manifest) -> None:
     """The corpus is never written to: neither its table nor a recording."""
     if target.exists() and manifest.source.exists() and target.samefile(manifest.source):
-        raise InputError("output", expected="a new file", got=f"{target}, which is the table that is read", remedy="name another")
+        raise InputError(
+            "output", expected="a new file", got=f"{target}, which is the table that is read", remedy="name another"
+        )
 
 
 def _guessed(source: Any, columns: Mapping[str, str] | None) -> tuple[str, Any]:
@@ -281,7 +320,9 @@ def _guessed_folder(path: Path, columns: Mapping[str, str] | None) -> tuple[str,
     tables = tables_in(path)
     if columns:
         if (table := table_inside(path, any_name=True)) is None:
-            raise InputError(str(path), expected="one table that columns is about", got="none", remedy="name the table itself")
+            raise InputError(
+                str(path), expected="one table that columns is about", got="none", remedy="name the table itself"
+            )
         return "manifest", table
     if path.resolve().name in CORPORA:
         return CORPORA[path.resolve().name].name, path
@@ -298,7 +339,10 @@ def _guessed_folder(path: Path, columns: Mapping[str, str] | None) -> tuple[str,
     if len(fitting) > 1:
         got = f"names that fit {' and '.join(fitting)}"
         raise InputError(
-            str(path), expected="a corpus that can be told by its names", got=got, remedy=f"say which: prepare {fitting[0]} PATH"
+            str(path),
+            expected="a corpus that can be told by its names",
+            got=got,
+            remedy=f"say which: prepare {fitting[0]} PATH",
         )
     if fitting:
         return fitting[0], path
@@ -328,10 +372,15 @@ def _holds_bytes(path: Path) -> bool:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
         return False  # the manifest's reader tells what is wrong
-    return any(pa.types.is_binary(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0) for kind in schema.types)
+    return any(
+        pa.types.is_binary(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+        for kind in schema.types
+    )
 
 
-def _read(kind: str, place: Any, columns: Mapping[str, str] | None, of_dataset: Mapping[str, Any]) -> tuple[Manifest, Corpus | None]:
+def _read(
+    kind: str, place: Any, columns: Mapping[str, str] | None, of_dataset: Mapping[str, Any]
+) -> tuple[Manifest, Corpus | None]:
     if kind == "dataset":
         from multimodal_ser.corpora.hub_datasets import read_dataset
 
@@ -369,7 +418,9 @@ def _notes(corpus: Corpus | None, manifest: Manifest, guessed: bool, kind: str) 
     if corpus is not None and corpus.clips is not None and corpus.clips != len(manifest.rows):
         notes.append(f"{len(manifest.rows)} of the {corpus.clips} that the corpus is documented to have")
     if corpus is not None and corpus.run_on == "made tree":
-        notes.append("this reader was never run on the real corpus, only on a tree made after its documentation: look at a few rows")
+        notes.append(
+            "this reader was never run on the real corpus, only on a tree made after its documentation: look at a few rows"
+        )
     if corpus is not None and corpus.remarks:
         notes.append(corpus.remarks)
     return tuple(notes)

@@ -21,7 +21,9 @@ from multimodal_ser.errors import InputError
 
 __all__ = ["PROTOCOLS", "Fold", "Protocol", "content_hashes", "find_leaks", "folds"]
 
-Protocol = Literal["holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"]
+Protocol = Literal[
+    "holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"
+]
 
 PROTOCOLS: Mapping[Protocol, str] = MappingProxyType(
     {
@@ -140,13 +142,19 @@ def folds(
         [('a', (0, 1)), ('b', (2, 3)), ('c', (4, 5))]
     """
     if protocol not in get_args(Protocol):
-        raise InputError("protocol", expected=f"one of {', '.join(get_args(Protocol))}", got=repr(protocol), remedy="choose one")
+        raise InputError(
+            "protocol", expected=f"one of {', '.join(get_args(Protocol))}", got=repr(protocol), remedy="choose one"
+        )
     if not rows:
-        raise InputError("rows", expected="at least one", got="none", remedy="see what was wrong with the manifest's rows")
+        raise InputError(
+            "rows", expected="at least one", got="none", remedy="see what was wrong with the manifest's rows"
+        )
     if k < 2:
         raise InputError("k", expected="at least two folds", got=str(k), remedy="5 is usual")
     if not 0 <= validation_share < 1:
-        raise InputError("validation_share", expected="0 or more, below 1", got=repr(validation_share), remedy="0.15 is a good one")
+        raise InputError(
+            "validation_share", expected="0 or more, below 1", got=repr(validation_share), remedy="0.15 is a good one"
+        )
     finder = LeakFinder(rows, contents)
     plan = _Protocols(rows, seed, validation_share, validation_speakers, finder)
     make: dict[str, Callable[[], list[Fold]]] = {
@@ -175,14 +183,21 @@ def _checked(rows: Sequence[ManifestRow], split: Split, finder: LeakFinder, allo
         elif allow_leak:
             notes.append(f"the split leaks, and scores are too good: {leak}")
         else:
-            remedy = 'choose a protocol that holds out whole speakers ("folds", "loso"), or take it as it is with allow_leak'
+            remedy = (
+                'choose a protocol that holds out whole speakers ("folds", "loso"), or take it as it is with allow_leak'
+            )
             raise InputError("protocol", expected="parts that share nothing", got=str(leak), remedy=remedy)
     if not split.train or not split.test:
         missing = "to learn from" if not split.train else "to test on"
         raise InputError(
-            "protocol", expected=f"something {missing}", got="nothing in a fold", remedy="choose another protocol, or fewer folds"
+            "protocol",
+            expected=f"something {missing}",
+            got="nothing in a fold",
+            remedy="choose another protocol, or fewer folds",
         )
-    learned, selected, tested = ({rows[i].label for i in part} - {None} for part in (split.train, split.validation, split.test))
+    learned, selected, tested = (
+        {rows[i].label for i in part} - {None} for part in (split.train, split.validation, split.test)
+    )
     if tested - learned:
         notes.append(f"only in the test part, and not learned: {', '.join(sorted(map(str, tested - learned)))}")
     if split.validation and learned - selected:
@@ -222,7 +237,9 @@ class _Protocols:
                 parent[other] = one
         return [root(key) for key in own]
 
-    def split(self, test: Iterable[int], protocol: str, train: Iterable[int] | None = None, notes: Sequence[str] = ()) -> Split:
+    def split(
+        self, test: Iterable[int], protocol: str, train: Iterable[int] | None = None, notes: Sequence[str] = ()
+    ) -> Split:
         """Test rows are given, validation rows are chosen from the others in whole units."""
         tested = sorted(test)
         rest = sorted(set(range(len(self.rows))) - set(tested)) if train is None else sorted(train)
@@ -241,7 +258,9 @@ class _Protocols:
         for index in rest:
             plan.sides[index] = "validation" if self.units[index] in held else "train"
         plan.separate_texts()
-        return Split(tuple(plan.side("train")), tuple(plan.side("validation")), tuple(tested), protocol, (*notes, *plan.notes))
+        return Split(
+            tuple(plan.side("train")), tuple(plan.side("validation")), tuple(tested), protocol, (*notes, *plan.notes)
+        )
 
     def _held(self, among: Sequence[int], share: float, count: int | None = None) -> set[str]:
         """Units with about a share of the rows; where there are recordings of several units, they alone are counted."""
@@ -259,12 +278,18 @@ class _Protocols:
         recordings = sum(row.path is not None for row in self.rows)
         if not recordings:
             what = "dialogues" if any(row.dialogue is not None for row in self.rows) else "texts"
-            return what, [f"nobody knows who wrote or said it: whole {what} are held out, the same person may be on both sides"]
+            return what, [
+                f"nobody knows who wrote or said it: whole {what} are held out, the same person may be on both sides"
+            ]
         if not allow_leak:
             got = f"none in {counted(recordings, 'recording')}"
-            remedy = "name them in a column speaker; or divide clips with allow_leak, and the same voices are on both sides"
+            remedy = (
+                "name them in a column speaker; or divide clips with allow_leak, and the same voices are on both sides"
+            )
             raise InputError("protocol", expected="speakers, to hold whole ones out", got=got, remedy=remedy)
-        return "clips", ["nobody knows who speaks: clips were divided, the same voices may be on both sides, and scores are too good"]
+        return "clips", [
+            "nobody knows who speaks: clips were divided, the same voices may be on both sides, and scores are too good"
+        ]
 
     def holdout(self, allow_leak: bool) -> list[Fold]:
         what, notes = self.named(allow_leak)
@@ -313,7 +338,9 @@ class _Protocols:
         return best[1]
 
     @staticmethod
-    def _dealt(names: Sequence[str], counts: Mapping[str, np.ndarray], total: np.ndarray, k: int) -> tuple[dict[str, int], np.ndarray]:
+    def _dealt(
+        names: Sequence[str], counts: Mapping[str, np.ndarray], total: np.ndarray, k: int
+    ) -> tuple[dict[str, int], np.ndarray]:
         """Units dealt one after another, and what each fold holds of each class (k, C)."""
         held, sizes, places = np.zeros((k, len(total))), np.zeros(k, dtype=int), {}
         for position, name in enumerate(names):
@@ -380,13 +407,17 @@ class _Protocols:
         for number in range(k):
             mine = number % groups
             told = [index for index, sentence in enumerate(sentences) if sentence is not None]
-            here = {index: (places[self.units[index]] == number, group[str(sentences[index])] == mine) for index in told}
+            here = {
+                index: (places[self.units[index]] == number, group[str(sentences[index])] == mine) for index in told
+            }
             test = [index for index, both in here.items() if all(both)]
             train = [index for index, both in here.items() if not any(both)]
             out = counted(len(here) - len(test) - len(train), "row that shares", "rows that share")
             note = f"left out: {out} the speaker or the sentence of the test part"
             protocol = f"fold {number + 1} of {k}, neither {what} nor sentences of the test part are learned from"
-            found.append(Fold(str(number + 1), self.split(test, protocol, train, [*self._strangers(), *notes, *unknown, note])))
+            found.append(
+                Fold(str(number + 1), self.split(test, protocol, train, [*self._strangers(), *notes, *unknown, note]))
+            )
         return found
 
     def emobox(self) -> list[Fold]:
@@ -394,8 +425,14 @@ class _Protocols:
         for row in self.rows:
             told = ACTOR.fullmatch(row.speaker or "") if row.corpus in (None, "ravdess") else None
             if told is None or not 1 <= int(told[1]) <= 24:
-                got = "a row without a speaker" if row.speaker is None else f"speaker {row.speaker} {f'of {row.corpus}' * bool(row.corpus)}"
-                raise InputError("protocol", expected="RAVDESS's actors 01 to 24", got=got.strip(), remedy="choose another protocol")
+                got = (
+                    "a row without a speaker"
+                    if row.speaker is None
+                    else f"speaker {row.speaker} {f'of {row.corpus}' * bool(row.corpus)}"
+                )
+                raise InputError(
+                    "protocol", expected="RAVDESS's actors 01 to 24", got=got.strip(), remedy="choose another protocol"
+                )
             actors[row.speaker] = told[1].zfill(2)
         found = []
         for number, codes in EMOBOX_RAVDESS_FOLDS.items():
@@ -419,7 +456,9 @@ class _Protocols:
     def official(self, allow_leak: bool) -> list[Fold]:
         if not any((row.split or "").lower() == "test" for row in self.rows):
             got = "none" if not any(row.split for row in self.rows) else "none that says test"
-            raise InputError("protocol", expected="a split column with a test part", got=got, remedy='choose "folds" or "loso"')
+            raise InputError(
+                "protocol", expected="a split column with a test part", got=got, remedy='choose "folds" or "loso"'
+            )
         plan = SplitPlan(self.rows)
         plan.follow_column()
         plan.refuse_leaks(allow_leak)
@@ -428,7 +467,12 @@ class _Protocols:
         if plan.chosen:
             plan.separate_texts()
         split = plan.finished()
-        return [Fold("official", replace(split, notes=(*split.notes, *self._known(OFFICIAL_LEAKS), *self._known(SPEAKER_LEAKS))))]
+        return [
+            Fold(
+                "official",
+                replace(split, notes=(*split.notes, *self._known(OFFICIAL_LEAKS), *self._known(SPEAKER_LEAKS))),
+            )
+        ]
 
     def at_random(self, k: int, allow_leak: bool) -> list[Fold]:
         if not allow_leak:
@@ -445,7 +489,9 @@ class _Protocols:
 
     def _strangers(self) -> list[str]:
         some_known = 0 < self.unknown < len(self.rows)
-        return [f"{counted(self.unknown, 'row has', 'rows have')} no speaker: a voice may be on both sides"] * some_known
+        return [
+            f"{counted(self.unknown, 'row has', 'rows have')} no speaker: a voice may be on both sides"
+        ] * some_known
 
     def _known(self, leaks: Mapping[str, str]) -> list[str]:
         corpora = {row.corpus for row in self.rows}

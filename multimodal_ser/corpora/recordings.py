@@ -100,7 +100,11 @@ def _place(row: ManifestRow, field: str) -> tuple[str, str]:
 
 
 def check_recordings(
-    rows: Sequence[ManifestRow], *, whole: bool = False, workers: int | None = None, on_progress: Callable[[int, int], None] | None = None
+    rows: Sequence[ManifestRow],
+    *,
+    whole: bool = False,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[tuple[ManifestRow, ...], tuple[InputError, ...]]:
     """Open every recording: which rows can be used, and what is wrong with the others, each named by its place and "path" or "start".
 

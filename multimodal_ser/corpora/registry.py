@@ -109,7 +109,11 @@ def find_corpus(name: str) -> Corpus:
     if name not in CORPORA:
         close = get_close_matches(_plain(name), {_plain(known): known for known in CORPORA}, n=1)
         proposed = next((known for known in CORPORA if close and _plain(known) == close[0]), None)
-        remedy = f"did you mean {proposed!r}?" if proposed else "write a manifest, or sort the recordings into a folder per emotion"
+        remedy = (
+            f"did you mean {proposed!r}?"
+            if proposed
+            else "write a manifest, or sort the recordings into a folder per emotion"
+        )
         raise InputError("corpus", expected=f"one of {', '.join(CORPORA)}", got=repr(name), remedy=remedy)
     return CORPORA[name]
 
@@ -146,7 +150,9 @@ def read_corpus(corpus: str | Corpus, source: str | os.PathLike) -> Manifest:
     found = corpus if isinstance(corpus, Corpus) else find_corpus(corpus)
     path = Path(os.path.abspath(source))
     if not path.exists():
-        raise InputError(str(source), expected=f"{found.title}: {found.layout}", got="no such folder", remedy="check the path")
+        raise InputError(
+            str(source), expected=f"{found.title}: {found.layout}", got="no such folder", remedy="check the path"
+        )
     errors: list[InputError] = []
     skipped: Counter[str] = Counter()
     clips: dict[str, list[ManifestRow]] = {}
@@ -162,7 +168,9 @@ def read_corpus(corpus: str | Corpus, source: str | os.PathLike) -> Manifest:
         first = f"; the first of {counted(len(errors), 'error')}: {errors[0]}" if errors else ""
         first += "".join(f"; {note}" for note in _notes(skipped))
         remedy = f"unpack the corpus there ({found.homepage}), or name its folder{first}"
-        raise InputError(str(source), expected=f"{found.title}: {found.layout}", got="none of these files", remedy=remedy)
+        raise InputError(
+            str(source), expected=f"{found.title}: {found.layout}", got="none of these files", remedy=remedy
+        )
     return Manifest(tuple(rows), tuple(errors), path, _ignored(path), _notes(skipped))
 
 
@@ -195,4 +203,6 @@ def _notes(skipped: Counter[str]) -> tuple[str, ...]:
 def _ignored(path: Path) -> tuple[str, ...]:
     if path.is_file():
         return ()
-    return tuple(file.relative_to(path).as_posix() for file in files_below(path) if file.suffix.lower() not in RECORDINGS)
+    return tuple(
+        file.relative_to(path).as_posix() for file in files_below(path) if file.suffix.lower() not in RECORDINGS
+    )

@@ -15,7 +15,14 @@ from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 
 SPLIT_NAMES: Mapping[str, str] = MappingProxyType(
-    {"train": "train", "dev": "validation", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+    {
+        "train": "train",
+        "dev": "validation",
+        "validation": "validation",
+        "val": "validation",
+        "valid": "validation",
+        "test": "test",
+    }
 )
 """What a split column may say, whatever its case, and what is meant."""
 
@@ -95,16 +102,22 @@ def split_rows(
         InputError: no rows, nothing left to learn from, an unknown speaker, one on both sides, a split column that leaks.
     """
     if not rows:
-        raise InputError("rows", expected="at least one", got="none", remedy="see what was wrong with the manifest's rows")
+        raise InputError(
+            "rows", expected="at least one", got="none", remedy="see what was wrong with the manifest's rows"
+        )
     if not 0 <= validation_share < 1:
-        raise InputError("validation_share", expected="0 or more, below 1", got=repr(validation_share), remedy="0.15 is a good one")
+        raise InputError(
+            "validation_share", expected="0 or more, below 1", got=repr(validation_share), remedy="0.15 is a good one"
+        )
     named = {
         "validation": _known(rows, validation_speakers, "validation_speakers"),
         "test": _known(rows, test_speakers, "test_speakers"),
     }
     both = sorted(named["validation"] & named["test"])
     if both:
-        raise InputError("validation_speakers", expected="others than test_speakers", got=", ".join(both), remedy="name each once")
+        raise InputError(
+            "validation_speakers", expected="others than test_speakers", got=", ".join(both), remedy="name each once"
+        )
     plan = SplitPlan(rows)
     if named["test"]:
         plan.name_speakers("test", named["test"])
@@ -169,7 +182,9 @@ def alike_notes(rows: Sequence[ManifestRow], parts: Iterable[Iterable[int]]) -> 
     if not groups:
         return []
     told = counted(len(groups), "speaker")
-    return [f"{told} may be on two sides, under names that are written in several ways: {some([' / '.join(group) for group in groups])}"]
+    return [
+        f"{told} may be on two sides, under names that are written in several ways: {some([' / '.join(group) for group in groups])}"
+    ]
 
 
 def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> set[str]:
@@ -179,7 +194,9 @@ def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> 
     if unknown:
         close = get_close_matches(unknown[0], speakers, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "name them as the column speaker does"
-        raise InputError(argument, expected=f"speakers of the manifest ({some(speakers)})", got=some(unknown), remedy=remedy)
+        raise InputError(
+            argument, expected=f"speakers of the manifest ({some(speakers)})", got=some(unknown), remedy=remedy
+        )
     return set(names)
 
 
@@ -203,7 +220,9 @@ class SplitPlan:
     sides: list[str | None] = field(init=False)  # None: left out
     protocol: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    chosen: bool = False  # whether the validation part is our choice, or that of a list of speakers, and no corpus's own
+    chosen: bool = (
+        False  # whether the validation part is our choice, or that of a list of speakers, and no corpus's own
+    )
 
     def __post_init__(self) -> None:
         self.sides = ["train"] * len(self.rows)
@@ -227,17 +246,25 @@ class SplitPlan:
     def follow_column(self) -> None:
         """Do what the split column says, where it says something."""
         parts = [None if row.split is None else SPLIT_NAMES.get(row.split.lower()) for row in self.rows]
-        others = Counter(row.split for row, part in zip(self.rows, parts, strict=True) if row.split is not None and part is None)
+        others = Counter(
+            row.split for row, part in zip(self.rows, parts, strict=True) if row.split is not None and part is None
+        )
         told = some([f"{name!r} ({counted(count, 'row')})" for name, count in sorted(others.items())])
         if not any(parts):
             if others:
-                self.notes.append(f"the split column says neither train, validation nor test, and was not looked at: {told}")
+                self.notes.append(
+                    f"the split column says neither train, validation nor test, and was not looked at: {told}"
+                )
             return
         if others:
             self.notes.append(f"left out, because of what the split column says: {told}")
         unsaid = sum(row.split is None for row in self.rows)
         if unsaid:
-            rows = counted(unsaid, "row of which the split column says nothing is", "rows of which the split column says nothing are")
+            rows = counted(
+                unsaid,
+                "row of which the split column says nothing is",
+                "rows of which the split column says nothing are",
+            )
             self.notes.append(f"{rows} learned from")
         self.sides = ["train" if row.split is None else part for row, part in zip(self.rows, parts, strict=True)]
         self.protocol.append("the split column")
@@ -245,7 +272,9 @@ class SplitPlan:
     def refuse_leaks(self, allow_leak: bool) -> None:
         """Voices on two sides, or parts of one recording of unknown voices: only a split column can do that."""
         voices = {
-            side: {row.speaker or row.recording for row, place in zip(self.rows, self.sides, strict=True) if place == side}
+            side: {
+                row.speaker or row.recording for row, place in zip(self.rows, self.sides, strict=True) if place == side
+            }
             for side in ("train", "validation", "test")
         }
         for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
@@ -253,7 +282,9 @@ class SplitPlan:
             if not shared:
                 continue
             told = f"{counted(len(shared), 'voice')} in {one} and {other}: {some(shared)}"
-            if not allow_leak and one == "train":  # a model selected on the test's voices is the lesser leak: it is told
+            if (
+                not allow_leak and one == "train"
+            ):  # a model selected on the test's voices is the lesser leak: it is told
                 remedy = "drop the column, and speakers are held out; or take it as it is with allow_leak=True"
                 raise InputError("split", expected="no voice on two sides", got=told, remedy=remedy)
             self.notes.append(f"the split leaks, and scores are too good: {told}")
@@ -261,7 +292,9 @@ class SplitPlan:
         learned = {self.rows[index].text for index in self.side("train")} - {None}
         again = sum(self.rows[index].path is None and self.rows[index].text in learned for index in heard)
         if again and not self.chosen:
-            texts = counted(again, "text of the validation and test parts occurs", "texts of the validation and test parts occur")
+            texts = counted(
+                again, "text of the validation and test parts occurs", "texts of the validation and test parts occur"
+            )
             self.notes.append(f"{texts} in the train part too")
 
     def hold_out(self, share: float, seed: int, count: int | None = None) -> None:
@@ -273,8 +306,12 @@ class SplitPlan:
         train = self.side("train")
         recordings = [index for index in train if self.rows[index].path is not None]
         first = recordings or train
-        speakers = self._groups((index for index in first if self.rows[index].speaker is not None), lambda row: row.speaker)
-        dialogues = self._groups((index for index in train if self.rows[index].dialogue is not None), lambda row: row.dialogue)
+        speakers = self._groups(
+            (index for index in first if self.rows[index].speaker is not None), lambda row: row.speaker
+        )
+        dialogues = self._groups(
+            (index for index in train if self.rows[index].dialogue is not None), lambda row: row.dialogue
+        )
         if len(speakers) > 1:
             held = self.whole_groups(speakers, share * len(first), seed, count)
             protocol = f"speaker-disjoint: {len(held)} of {len(speakers)} speakers held out"
@@ -292,7 +329,9 @@ class SplitPlan:
             unit = "clips" if recordings else "texts"
             voice = "one speaker" if speakers else "speakers unknown"
             protocol = (
-                f"by clip, {voice}: {len(out)} of {len(first)} clips held out" if recordings else f"by text: {len(out)} of {len(first)}"
+                f"by clip, {voice}: {len(out)} of {len(first)} clips held out"
+                if recordings
+                else f"by text: {len(out)} of {len(first)}"
             )
             if out and recordings:
                 why = "there is only one speaker" if speakers else "nobody knows who speaks"
@@ -301,7 +340,9 @@ class SplitPlan:
                 )
             if not out:
                 protocol = "no validation"
-                self.notes.append(f"fewer than two {unit} in every class: no model can be selected, nothing can be measured; add {unit}")
+                self.notes.append(
+                    f"fewer than two {unit} in every class: no model can be selected, nothing can be measured; add {unit}"
+                )
         for index in out:
             self.sides[index] = "validation"
         self.chosen = bool(out)
@@ -367,7 +408,9 @@ class SplitPlan:
             groups.setdefault(of(self.rows[index]), []).append(index)
         return dict(sorted(groups.items()))
 
-    def whole_groups(self, groups: Mapping[str, list[int]], wanted: float, seed: int, count: int | None = None) -> set[str]:
+    def whole_groups(
+        self, groups: Mapping[str, list[int]], wanted: float, seed: int, count: int | None = None
+    ) -> set[str]:
         """About so many rows in whole groups, or a count of groups; of many draws the first that loses no class, or the fewest."""
         shows = {
             name: Counter((self.rows[i].corpus, label) for i in members if (label := self.rows[i].label) is not None)

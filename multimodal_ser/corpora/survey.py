@@ -103,7 +103,9 @@ class Survey:
     @property
     def clipped(self) -> dict[str, float]:
         """Clips of which more than a thousandth is at full scale, and how much; the worst first."""
-        found = sorted((clip for clip in self.measured if clip.full_scale > CLIPPED_SHARE), key=lambda clip: -clip.full_scale)
+        found = sorted(
+            (clip for clip in self.measured if clip.full_scale > CLIPPED_SHARE), key=lambda clip: -clip.full_scale
+        )
         return {clip.row.name: round(clip.full_scale, 5) for clip in found}
 
     @property
@@ -131,7 +133,11 @@ class Survey:
     @property
     def unknown_emotions(self) -> dict[str, int]:
         """Emotions that this library has no name for, and how many rows show them."""
-        return {name: count for name, count in self._count("emotion").items() if name and not all(map(is_emotion, name.split("|")))}
+        return {
+            name: count
+            for name, count in self._count("emotion").items()
+            if name and not all(map(is_emotion, name.split("|")))
+        }
 
     @property
     def warnings(self) -> list[str]:
@@ -142,17 +148,26 @@ class Survey:
             lines.append(f"{groups} there under several names: {_some(map(' = '.join, self.duplicates))}")
         for what in ("emotion", "speaker"):
             differing = [
-                [clip.row.name for clip in group] for group in self._alike() if len({getattr(clip.row, what) for clip in group}) > 1
+                [clip.row.name for clip in group]
+                for group in self._alike()
+                if len({getattr(clip.row, what) for clip in group}) > 1
             ]
             if differing:
                 groups = counted(len(differing), "of them has", "of them have")
                 lines.append(f"{groups} several {what}s: {_some(map(' = '.join, differing))}")
         if self.clipped:
             shares = (f"{name} ({100 * share:.1f} %)" for name, share in self.clipped.items())
-            lines.append(f"{counted(len(self.clipped), 'clip is', 'clips are')} clipped (share of samples at full scale): {_some(shares)}")
+            lines.append(
+                f"{counted(len(self.clipped), 'clip is', 'clips are')} clipped (share of samples at full scale): {_some(shares)}"
+            )
         if self.nearly_silent:
-            levels = (f"{name} ({'silence' if level is None else f'{level:g} dBFS'})" for name, level in self.nearly_silent.items())
-            lines.append(f"{counted(len(self.nearly_silent), 'clip is', 'clips are')} nearly silent (loudest 20 ms): {_some(levels)}")
+            levels = (
+                f"{name} ({'silence' if level is None else f'{level:g} dBFS'})"
+                for name, level in self.nearly_silent.items()
+            )
+            lines.append(
+                f"{counted(len(self.nearly_silent), 'clip is', 'clips are')} nearly silent (loudest 20 ms): {_some(levels)}"
+            )
         if self.low_rates:
             rates = (f"{name} ({rate} Hz)" for name, rate in self.low_rates.items())
             lines.append(
@@ -166,14 +181,20 @@ class Survey:
         for name, count in self.unknown_emotions.items():
             first = next(row.place or row.name for row in self.rows if _annotated(row) == name)
             rows = counted(count, "row shows", "rows show")
-            lines.append(f"{rows} {name!r}, an emotion that this library has no name for (the first: {first}; --map-labels names it)")
+            lines.append(
+                f"{rows} {name!r}, an emotion that this library has no name for (the first: {first}; --map-labels names it)"
+            )
         alike = alike_speakers(row.speaker for row in self.rows)
         if alike:
             voices = counted(len(alike), "speaker is", "speakers are")
-            lines.append(f"{voices} written in several ways, each of which counts as a voice of its own: {_some(map(' / '.join, alike))}")
+            lines.append(
+                f"{voices} written in several ways, each of which counts as a voice of its own: {_some(map(' / '.join, alike))}"
+            )
         past = [clip.row.name for clip in self.measured if past_the_end(clip.row, clip.duration)]
         if past:
-            lines.append(f"{counted(len(past), 'part ends', 'parts end')} after the recording does: what there is is taken: {_some(past)}")
+            lines.append(
+                f"{counted(len(past), 'part ends', 'parts end')} after the recording does: what there is is taken: {_some(past)}"
+            )
         if self.measured and not any(clip.row.speaker for clip in self.measured):
             lines.append("no speaker is given: nobody can keep the voices of training and test apart")
         return lines
@@ -225,7 +246,9 @@ class Survey:
         lines = [f"{name:<12} {value}" for name, value in facts.items() if value]
         lines += [f"look at      {line}" for line in self.warnings]
         if self.errors:
-            lines.append(f"left out     {counted(len(self.errors), 'row or file', 'rows or files')} that cannot be used:")
+            lines.append(
+                f"left out     {counted(len(self.errors), 'row or file', 'rows or files')} that cannot be used:"
+            )
             lines += [f"  {error}" for error in self.errors[:SHOWN]]
             if len(self.errors) > SHOWN:
                 lines.append(f"  and {len(self.errors) - SHOWN} more: as JSON they are all named")
@@ -319,7 +342,9 @@ class _Gauge:
 
     def result(self, row: ManifestRow, rate: int, channels: int) -> Measured:
         level = 10 * np.log10(self.power) if self.power > 0 else -np.inf
-        return Measured(row, self.samples / rate, rate, channels, float(level), self.full / self.values, self.digest.hexdigest())
+        return Measured(
+            row, self.samples / rate, rate, channels, float(level), self.full / self.values, self.digest.hexdigest()
+        )
 
 
 def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> list[Measured | InputError]:
@@ -327,7 +352,10 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
     at, channels = 0, 0
     try:
         with as_recorded(path, max_duration) as (rate, pieces):
-            gauges = [_Gauge(round((row.start or 0) * rate), None if row.end is None else round(row.end * rate), rate) for row in rows]
+            gauges = [
+                _Gauge(round((row.start or 0) * rate), None if row.end is None else round(row.end * rate), rate)
+                for row in rows
+            ]
             for piece in pieces:
                 channels = piece.shape[1]
                 mix = piece.mean(axis=1, dtype=np.float32) if channels > 1 else piece[:, 0]
@@ -339,7 +367,9 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
             raise InputError(str(path), expected="a recording of at least 25 ms", got=got, remedy="record it again")
     except InputError as error:
         return [recording_error(row, error) for row in rows]
-    return [part_error(row, at / rate) or gauge.result(row, rate, channels) for row, gauge in zip(rows, gauges, strict=True)]
+    return [
+        part_error(row, at / rate) or gauge.result(row, rate, channels) for row, gauge in zip(rows, gauges, strict=True)
+    ]
 
 
 def _annotated(row: ManifestRow) -> str | None:
@@ -355,7 +385,13 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} hours" if seconds >= 360 else f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} s"
+    return (
+        f"{seconds / 3600:.2f} hours"
+        if seconds >= 360
+        else f"{seconds / 60:.1f} minutes"
+        if seconds >= 60
+        else f"{seconds:.1f} s"
+    )
 
 
 def _length(clip: Measured | None) -> dict[str, Any] | None:

@@ -117,7 +117,9 @@ def read_table(path: Path, columns: Mapping[str, str | None] | None = None, fold
         if field not in COLUMNS:
             close = get_close_matches(field, COLUMNS, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else "say FIELD=COLUMN"
-            raise InputError("columns", expected=f"fields ({', '.join([*COLUMNS, 'root'])})", got=repr(field), remedy=remedy)
+            raise InputError(
+                "columns", expected=f"fields ({', '.join([*COLUMNS, 'root'])})", got=repr(field), remedy=remedy
+            )
     return _parquet(path, asked, folder) if path.suffix.lower() == ".parquet" else _written(path, asked, folder)
 
 
@@ -149,7 +151,9 @@ def write_cells(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, An
                 file.writelines(_lines(names, rows, path.suffix.lower()))
         os.replace(part, path)
     except OSError as error:
-        raise InputError(str(path), expected="a file that can be written", got=error.strerror or "an error", remedy="check it") from error
+        raise InputError(
+            str(path), expected="a file that can be written", got=error.strerror or "an error", remedy="check it"
+        ) from error
     finally:
         with suppress(OSError):
             part.unlink()
@@ -186,7 +190,9 @@ def columns_option(pairs: Iterable[str]) -> dict[str, str]:
         name, equals, column = pair.partition("=")
         if not equals or not name.strip() or name.strip() in told:
             expected = "FIELD=COLUMN, each field once, as path=wav_name"
-            raise InputError("--columns", expected=expected, got=repr(pair), remedy=f"fields are {', '.join([*COLUMNS, 'root'])}")
+            raise InputError(
+                "--columns", expected=expected, got=repr(pair), remedy=f"fields are {', '.join([*COLUMNS, 'root'])}"
+            )
         told[name.strip()] = column
     return told
 
@@ -243,7 +249,9 @@ def _columns(names: Sequence[Any], asked: Mapping[str, str | None], file: str) -
         elif column:
             close = get_close_matches(column, called, n=1)
             remedy = f"{f'did you mean {field}={close[0]}? ' if close else ''}it has {_listed(called)}"
-            raise InputError(file, expected=f"a column {column!r}, as the option columns says", got="none", remedy=remedy)
+            raise InputError(
+                file, expected=f"a column {column!r}, as the option columns says", got="none", remedy=remedy
+            )
     free = [at for at in range(len(names)) if at not in found.values()]
     for field, synonyms in COLUMNS.items():
         if field not in asked:
@@ -256,7 +264,12 @@ def _columns(names: Sequence[Any], asked: Mapping[str, str | None], file: str) -
 
 
 def _table(
-    names: Sequence[Any], records: list[Record], asked: Mapping[str, str | None], path: Path, folder: Path, head: Sequence | None = None
+    names: Sequence[Any],
+    records: list[Record],
+    asked: Mapping[str, str | None],
+    path: Path,
+    folder: Path,
+    head: Sequence | None = None,
 ) -> Table:
     """Find the columns; those that are named like a field and hold something else are ignored."""
     columns, ignored = _columns(names, asked, path.name)
@@ -275,7 +288,9 @@ def _table(
         shared = Counter(map(str, given("id")))
         if 2 * len(shared) < shared.total():
             ignored.append(called[columns.pop("id")])
-    looked_at = [[str(cell).strip() for cell in column if not is_blank(cell)] for column in _columnwise(called, whole, head)]
+    looked_at = [
+        [str(cell).strip() for cell in column if not is_blank(cell)] for column in _columnwise(called, whole, head)
+    ]
     guesses = guess_columns(called, columns, asked, looked_at, folder)
     known = "emotion" in {*columns, *guesses, *asked}
     return Table(columns, called, ignored, records, guesses, None if known else guess_codes(called, columns, looked_at))
@@ -291,8 +306,12 @@ def _written(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(path.name, expected="a file that can be read", got=error.strerror or "an error", remedy="check it") from error
-    text = content.decode("utf-8-sig", errors="surrogateescape")  # what is no UTF-8 is found again in the row that holds it
+        raise InputError(
+            path.name, expected="a file that can be read", got=error.strerror or "an error", remedy="check it"
+        ) from error
+    text = content.decode(
+        "utf-8-sig", errors="surrogateescape"
+    )  # what is no UTF-8 is found again in the row that holds it
     lines = list(io.StringIO(text, newline=""))
     other = InputError(path.name, expected="a table in UTF-8", got="another encoding", remedy="save it as UTF-8")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or (lines and ("\0" in lines[0] or _broken([lines[0]]))):
@@ -302,7 +321,9 @@ def _written(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
     broken = [_broken(cells) for _, cells in records]
     if any(broken):
         foreign = sum(broken) > 1 and not any(
-            not bad and not isinstance(cells, InputError) and any(isinstance(cell, str) and not cell.isascii() for cell in cells)
+            not bad
+            and not isinstance(cells, InputError)
+            and any(isinstance(cell, str) and not cell.isascii() for cell in cells)
             for bad, (_, cells) in zip(broken, records, strict=True)
         )
         if foreign or all(broken):
@@ -314,7 +335,10 @@ def _written(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
             field = next((field for field, column in table.columns.items() if _broken([cells[column]])), None)
             if field is not None:  # else it is in a column that nobody looks at
                 remedy = "save the file as UTF-8"
-                records[at] = place, InputError(f"{place}, {field}", expected="UTF-8", got="bytes of another encoding", remedy=remedy)
+                records[at] = (
+                    place,
+                    InputError(f"{place}, {field}", expected="UTF-8", got="bytes of another encoding", remedy=remedy),
+                )
     return table
 
 
@@ -339,7 +363,10 @@ def _separated(path: Path, lines: Sequence[str]) -> tuple[list[str], list[Record
         place = f"{path.name}, line {line}"
         if isinstance(cells, str):
             wrong = InputError(
-                place, expected="cells, each in a pair of quotes or without", got=cells, remedy="write a quote in a text twice"
+                place,
+                expected="cells, each in a pair of quotes or without",
+                got=cells,
+                remedy="write a quote in a text twice",
             )
             if not names:
                 raise wrong
@@ -350,7 +377,9 @@ def _separated(path: Path, lines: Sequence[str]) -> tuple[list[str], list[Record
             names = cells
         elif len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
             remedy = f"put quotes around what holds {'a tab' if delimiter == chr(9) else delimiter!r}; leave no cell out ({_listed(names)})"
-            records.append((place, InputError(place, expected=f"{len(names)} cells", got=str(len(cells)), remedy=remedy)))
+            records.append(
+                (place, InputError(place, expected=f"{len(names)} cells", got=str(len(cells)), remedy=remedy))
+            )
         else:
             records.append((place, cells))
     return names, records
@@ -361,7 +390,9 @@ def _cut(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] 
     at = 0
     while at < len(lines):
         done = 0
-        reader = csv.reader(itertools.islice(lines, at, None), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+        reader = csv.reader(
+            itertools.islice(lines, at, None), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True
+        )
         try:
             for cells in reader:
                 yield at + done + 1, cells
@@ -370,18 +401,25 @@ def _cut(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] 
         except csv.Error as error:
             at += done
             whole = lines[at].rstrip("\r\n").split(delimiter)
-            yield at + 1, whole if delimiter == "\t" else str(error)  # tab-separated files are often written without any quoting
+            yield (
+                at + 1,
+                whole if delimiter == "\t" else str(error),
+            )  # tab-separated files are often written without any quoting
             at += 1
 
 
-def _objects(path: Path, text: str, lines: Sequence[str], asked: Mapping[str, str | None]) -> tuple[list[str], list[Record]]:
+def _objects(
+    path: Path, text: str, lines: Sequence[str], asked: Mapping[str, str | None]
+) -> tuple[list[str], list[Record]]:
     """Rows of JSON lines, or of a list of objects."""
     found: list[tuple[str, Any]] = []
     if text.lstrip().startswith("["):
         try:
             found = [(f"{path.name}, row {number}", value) for number, value in enumerate(json.loads(text), 1)]
         except json.JSONDecodeError as error:
-            raise InputError(path.name, expected="a list of JSON objects", got=str(error), remedy="write an object a line") from error
+            raise InputError(
+                path.name, expected="a list of JSON objects", got=str(error), remedy="write an object a line"
+            ) from error
     else:
         for number, line in enumerate(lines, 1):
             if line.strip():
@@ -389,7 +427,14 @@ def _objects(path: Path, text: str, lines: Sequence[str], asked: Mapping[str, st
                 try:
                     found.append((place, json.loads(line)))
                 except json.JSONDecodeError as error:
-                    found.append((place, InputError(place, expected="a JSON object", got=str(error), remedy="write one object a line")))
+                    found.append(
+                        (
+                            place,
+                            InputError(
+                                place, expected="a JSON object", got=str(error), remedy="write one object a line"
+                            ),
+                        )
+                    )
     counts = Counter(name for _, value in found if isinstance(value, dict) for name in value)
     names = list(counts)
     ignored = _columns(names, asked, path.name)[1]
@@ -401,17 +446,34 @@ def _objects(path: Path, text: str, lines: Sequence[str], asked: Mapping[str, st
             records.append((place, value))
         else:
             got = type(value).__name__
-            records.append((place, InputError(place, expected="a JSON object", got=got, remedy='as {"path": "a.wav", "emotion": "joy"}')))
+            records.append(
+                (
+                    place,
+                    InputError(
+                        place, expected="a JSON object", got=got, remedy='as {"path": "a.wav", "emotion": "joy"}'
+                    ),
+                )
+            )
     return names, records
 
 
-def _misnamed(value: Mapping[str, Any], place: str, counts: Mapping[str, int], ignored: Sequence[str]) -> InputError | None:
+def _misnamed(
+    value: Mapping[str, Any], place: str, counts: Mapping[str, int], ignored: Sequence[str]
+) -> InputError | None:
     """A key of this object that most others write otherwise: what it holds would be lost without a word."""
     for name in value:
         if name.strip() not in ignored:
             continue
-        usual = [known for known in counts if known not in value and known not in ignored and counts[known] > 2 * counts[name]]
-        same = [known for known in usual if any({_plain(known), _plain(name)} <= {*synonyms} for synonyms in COLUMNS.values())]
+        usual = [
+            known
+            for known in counts
+            if known not in value and known not in ignored and counts[known] > 2 * counts[name]
+        ]
+        same = [
+            known
+            for known in usual
+            if any({_plain(known), _plain(name)} <= {*synonyms} for synonyms in COLUMNS.values())
+        ]
         meant = same or get_close_matches(name, usual, n=1, cutoff=0.75)
         if meant:
             remedy = "rename it as in the other rows"
@@ -431,7 +493,10 @@ def _parquet(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
         if "path" in columns and names[columns["path"]] not in words:
             got = f"the column {names[columns['path']]} of {kinds[columns['path']]}"
             raise InputError(
-                path.name, expected="paths of recordings", got=got, remedy="write the recordings to files, their paths to path"
+                path.name,
+                expected="paths of recordings",
+                got=got,
+                remedy="write the recordings to files, their paths to path",
             )
         table = file.read(columns=[names[at] for at in columns.values()]) if columns else None
         first = next(file.iter_batches(LOOKED_AT, columns=words), None) if words else None
@@ -442,11 +507,17 @@ def _parquet(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
     def cells(batch: Any, known: Iterable[str], rows: int) -> list[tuple[Any, ...]]:
         """A value for each column, None for those that were not read."""
         read = {name: batch[name].to_pylist() for name in known}
-        return list(zip(*(read.get(name, [None] * rows) for name in names), strict=True)) if read else [(None,) * len(names)] * rows
+        return (
+            list(zip(*(read.get(name, [None] * rows) for name in names), strict=True))
+            if read
+            else [(None,) * len(names)] * rows
+        )
 
     rows = cells(table, [names[at] for at in columns.values()], count)
     head = [] if first is None else cells(first, words, len(first))
-    return _table(names, [(f"{path.name}, row {at}", values) for at, values in enumerate(rows, 1)], asked, path, folder, head)
+    return _table(
+        names, [(f"{path.name}, row {at}", values) for at, values in enumerate(rows, 1)], asked, path, folder, head
+    )
 
 
 def _is_text(kind: Any) -> bool:

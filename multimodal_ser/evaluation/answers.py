@@ -52,7 +52,9 @@ class Question:
     @property
     def file(self) -> str:
         """Its path in the folder of answers."""
-        name = "_".join(filter(None, [f"{self.system}{'' if self.seed is None else f'-{self.seed}'}", self.case, self.condition]))
+        name = "_".join(
+            filter(None, [f"{self.system}{'' if self.seed is None else f'-{self.seed}'}", self.case, self.condition])
+        )
         return f"{folder_of(self.fold)}/{plain(name)}.json"
 
 
@@ -99,7 +101,9 @@ def folder_of(fold: str) -> str:
 
 def digest(content: Any) -> str:
     """sha256 of anything that JSON can write."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, default=str).encode("utf-8", "surrogateescape")
+    ).hexdigest()
 
 
 class AnswerStore:
@@ -143,10 +147,17 @@ class AnswerStore:
                 {int(row): why for row, why in stored["unanswered"].items()}, stored["seconds"],
             )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(str(path), expected="a file of answers", got="something else", remedy="delete it; it is made anew") from error
+            raise InputError(
+                str(path), expected="a file of answers", got="something else", remedy="delete it; it is made anew"
+            ) from error
         if not same:
             got = f"{path}, made from other data, options or weights"
-            raise InputError("output_dir", expected="a folder of this evaluation", got=got, remedy="name another folder, or delete it")
+            raise InputError(
+                "output_dir",
+                expected="a folder of this evaluation",
+                got=got,
+                remedy="name another folder, or delete it",
+            )
         return answers
 
     def write(self, answers: Answers, fingerprint: str) -> None:
@@ -155,7 +166,9 @@ class AnswerStore:
 
         path = self.folder / answers.question.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        about = {name: getattr(answers.question, name) for name in ("system", "kind", "case", "fold", "seed", "condition")}
+        about = {
+            name: getattr(answers.question, name) for name in ("system", "kind", "case", "fold", "seed", "condition")
+        }
         dimensions = {name: [round(float(value), 6) for value in values] for name, values in answers.dimensions.items()}
         write_json(
             path,
@@ -243,7 +256,9 @@ def ask_model(
     case = question.case
     merging = None if label_set == "native" else Merging.of(model.labels, label_set, drop=True)
     asked = [row for row in rows if suits(clips[row], case, row, words)]
-    texts: dict[int, tuple[str | None, str | None]] = {row: (clips[row].row.text, clips[row].row.language) for row in asked}
+    texts: dict[int, tuple[str | None, str | None]] = {
+        row: (clips[row].row.text, clips[row].row.language) for row in asked
+    }
     if case in (HEARD_TEXT, HEARD_BOTH):
         texts = {row: (words or {}).get(row, (None, None)) for row in asked}
     by_language: dict[str | None, list[int]] = {}
@@ -260,7 +275,11 @@ def ask_model(
             def items(members: list[int] = members) -> Iterator[dict[str, Any]]:
                 for row in members:
                     audio = None if case in (TEXT, HEARD_TEXT) else recording(clips[row], disturb)
-                    yield {"audio": audio, "text": None if case == AUDIO else texts[row][0], "context": list(clips[row].context) or None}
+                    yield {
+                        "audio": audio,
+                        "text": None if case == AUDIO else texts[row][0],
+                        "context": list(clips[row].context) or None,
+                    }
 
             outcomes = model.predict_iter(
                 items(), sampling_rate=16_000, modalities=modalities, language=language, batch_size=batch_size,
@@ -286,7 +305,12 @@ def ask_model(
 
 
 def ask_baseline(
-    question: Question, clips: Sequence[Any], train: Sequence[int], test: Sequence[int], labels: Sequence[str], cache_dir: Path
+    question: Question,
+    clips: Sequence[Any],
+    train: Sequence[int],
+    test: Sequence[int],
+    labels: Sequence[str],
+    cache_dir: Path,
 ) -> Answers:
     """What a baseline answers that learns from the rows `train`.
 
@@ -297,10 +321,14 @@ def ask_baseline(
 
     began = time.monotonic()
     baseline = make_baseline(question.system, labels, seed=question.seed or 0, cache_dir=cache_dir)
-    fits = {"audio": lambda row: row.path is not None, "text": lambda row: bool(row.text)}.get(baseline.modality, lambda row: True)
+    fits = {"audio": lambda row: row.path is not None, "text": lambda row: bool(row.text)}.get(
+        baseline.modality, lambda row: True
+    )
     baseline.fit([clips[row].row for row in train if fits(clips[row].row)])
     asked = [row for row in test if fits(clips[row].row)]
-    answers = np.asarray(baseline.predict_proba([clips[row].row for row in asked]), dtype=np.float64).reshape(len(asked), len(labels))
+    answers = np.asarray(baseline.predict_proba([clips[row].row for row in asked]), dtype=np.float64).reshape(
+        len(asked), len(labels)
+    )
     return Answers(question, tuple(asked), answers, seconds=time.monotonic() - began)
 
 
@@ -342,11 +370,17 @@ def _regressed(model: Any, clips: Sequence[Any], case: str, batch_size: int) -> 
     from multimodal_ser.training.scoring import evaluate
 
     names = list(model.config.dimensions)
-    args = TrainingArguments(dimensions=names, emotions=False, per_device_eval_batch_size=batch_size, embedding_cache=False, report_to=[])
+    args = TrainingArguments(
+        dimensions=names, emotions=False, per_device_eval_batch_size=batch_size, embedding_cache=False, report_to=[]
+    )
     targets = Targets.of([], model.labels, names)
     targets = type(targets)(
-        targets.classes.new_zeros(len(clips), len(model.labels)), targets.dimensions.new_full((len(clips), len(names)), float("nan")), ()
+        targets.classes.new_zeros(len(clips), len(model.labels)),
+        targets.dimensions.new_full((len(clips), len(names)), float("nan")),
+        (),
     )
-    data = ClipData(list(clips), targets, model.processor, args, 0, False, use_audio=case != TEXT, use_text=case != AUDIO)
+    data = ClipData(
+        list(clips), targets, model.processor, args, 0, False, use_audio=case != TEXT, use_text=case != AUDIO
+    )
     accelerator = Accelerator(cpu=model.device.type == "cpu")
     return evaluate(model, data, accelerator)[2]

@@ -13,7 +13,9 @@ from typing import Any, Literal
 from multimodal_ser.errors import InputError
 
 # as `corpora.protocols` has it; to write an option's help that is not imported, for numpy takes longer than all the rest
-Protocol = Literal["holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"]
+Protocol = Literal[
+    "holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"
+]
 """Ways to divide rows, each of which trains; see `corpora.protocols.folds` and docs/evaluation.md."""
 
 PROTOCOLS = typing.get_args(Protocol)
@@ -52,7 +54,8 @@ class EvaluationArguments:
     data: list[str] = _option([], "manifests (CSV, JSONL, Parquet) or folders with a folder per emotion")
     output_dir: str = _option("evaluation", "folder of the report, and of all that it is made from")
     model: str | None = _option(
-        None, "checkpoint: folder or Hub id (default: the one that ships in the package); with a protocol the one that training starts from"
+        None,
+        "checkpoint: folder or Hub id (default: the one that ships in the package); with a protocol the one that training starts from",
     )
     protocol: Protocol | None = _option(
         None,
@@ -65,9 +68,12 @@ class EvaluationArguments:
     )
     only_baselines: bool = _option(False, "measure the baselines alone, and no network")
     train_config: str | None = _option(None, "YAML file of training options, as `train --config` takes it")
-    train_options: dict[str, Any] = _option({}, "training options, NAME=VALUE as in that file, such as num_train_epochs=8 freeze=[text]")
+    train_options: dict[str, Any] = _option(
+        {}, "training options, NAME=VALUE as in that file, such as num_train_epochs=8 freeze=[text]"
+    )
     unseen_only: bool = _option(
-        False, "measure only rows of speakers whom the model was neither trained, selected nor calibrated on, as its run folder names them"
+        False,
+        "measure only rows of speakers whom the model was neither trained, selected nor calibrated on, as its run folder names them",
     )
     modalities: Modalities = _option(
         "auto", "what is heard and read; auto: audio alone, text alone and both, as far as rows and model have them"
@@ -75,7 +81,9 @@ class EvaluationArguments:
     label_set: str = _option("native", "score in this label set: native, ekman, iemocap4, sentiment, ...")
     transcribe: bool = _option(False, "also measure with the words that Whisper recognises, and its word error rate")
     whisper: str | None = _option(None, "which Whisper: a name or a path (default: whatever is found)")
-    robustness: bool = _option(False, "also measure under noise of 20 to 0 dB, echo, room, telephone, codecs and clipping")
+    robustness: bool = _option(
+        False, "also measure under noise of 20 to 0 dB, echo, room, telephone, codecs and clipping"
+    )
     noise_dir: str | None = _option(None, "folder of noises for it (default: synthesised)")
     room_dir: str | None = _option(None, "folder of room impulse responses for it (default: synthesised)")
     allow_leak: bool = _option(False, "go on with a split that leaks; the report names it")
@@ -95,31 +103,59 @@ class EvaluationArguments:
     def _refuse(self) -> None:
         """What contradicts itself."""
         if not self.data:
-            raise InputError("data", expected="a manifest or a folder", got="none", remedy="multimodal-ser evaluate manifest.csv")
+            raise InputError(
+                "data", expected="a manifest or a folder", got="none", remedy="multimodal-ser evaluate manifest.csv"
+            )
         for name, least in (("num_folds", 2), ("resamples", 1), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise InputError(name, expected=f"{least} or more", got=str(getattr(self, name)), remedy="correct it")
         if self.folds and self.protocol is None:
-            raise InputError("folds", expected="a protocol beside it", got="none", remedy="add one, such as protocol='folds'")
+            raise InputError(
+                "folds", expected="a protocol beside it", got="none", remedy="add one, such as protocol='folds'"
+            )
         if self.protocol is None and (self.train_options or self.train_config):
             name = "train_options" if self.train_options else "train_config"
-            raise InputError(name, expected="a protocol beside it: without one nothing is trained", got="none", remedy="add a protocol")
+            raise InputError(
+                name,
+                expected="a protocol beside it: without one nothing is trained",
+                got="none",
+                remedy="add a protocol",
+            )
         if self.unseen_only and (self.protocol is not None or self.only_baselines):
-            got = "only_baselines" if self.only_baselines else f"the protocol {self.protocol}, which holds speakers out itself"
-            raise InputError("unseen_only", expected="a model that is measured as it is", got=got, remedy="leave one of them out")
+            got = (
+                "only_baselines"
+                if self.only_baselines
+                else f"the protocol {self.protocol}, which holds speakers out itself"
+            )
+            raise InputError(
+                "unseen_only", expected="a model that is measured as it is", got=got, remedy="leave one of them out"
+            )
         if self.only_baselines and not self.baselines:
-            raise InputError("only_baselines", expected="baselines beside it", got="none", remedy="name some, such as mfcc-svm")
+            raise InputError(
+                "only_baselines", expected="baselines beside it", got="none", remedy="name some, such as mfcc-svm"
+            )
         if self.only_baselines and (self.robustness or self.transcribe):
             name = "robustness" if self.robustness else "transcribe"
-            raise InputError(name, expected="a network to measure", got="only_baselines", remedy="leave one of them out")
+            raise InputError(
+                name, expected="a network to measure", got="only_baselines", remedy="leave one of them out"
+            )
         if self.protocol == "random" and not self.allow_leak:
             got = "'random', which hears every speaker on both sides"
-            raise InputError("protocol", expected="one that holds speakers out", got=got, remedy="use folds, or take it with allow_leak")
+            raise InputError(
+                "protocol",
+                expected="one that holds speakers out",
+                got=got,
+                remedy="use folds, or take it with allow_leak",
+            )
         for name, folder in (("noise_dir", self.noise_dir), ("room_dir", self.room_dir)):
             if folder is not None and not self.robustness:
-                raise InputError(name, expected="robustness beside it", got="none", remedy="add robustness, or leave it out")
+                raise InputError(
+                    name, expected="robustness beside it", got="none", remedy="add robustness, or leave it out"
+                )
         if self.whisper is not None and not self.transcribe:
-            raise InputError("whisper", expected="transcribe beside it", got="none", remedy="add transcribe, or leave it out")
+            raise InputError(
+                "whisper", expected="transcribe beside it", got="none", remedy="add transcribe, or leave it out"
+            )
         if not self.seeds:
             raise InputError("seeds", expected="at least one", got="none", remedy="42 is the default")
         for name in self.train_options:
@@ -134,7 +170,9 @@ class EvaluationArguments:
         from multimodal_ser.training.arguments import read_yaml
 
         stored: Mapping[str, Any] = read_yaml(self.train_config) if self.train_config else {}
-        kept = {name: value for name, value in stored.items() if name not in OURS or name == "model"}  # a run's arguments.yaml has all
+        kept = {
+            name: value for name, value in stored.items() if name not in OURS or name == "model"
+        }  # a run's arguments.yaml has all
         return {**kept, **self.train_options}
 
     def heard(self) -> Modalities:
@@ -155,5 +193,8 @@ def _ours(name: str) -> None:
     if name in OURS:
         remedy = f"use the evaluation's option {OURS[name]}" if OURS[name] else "leave it out"
         raise InputError(
-            f"train_options: {name}", expected="an option that training alone decides", got="one that it is given", remedy=remedy
+            f"train_options: {name}",
+            expected="an option that training alone decides",
+            got="one that it is given",
+            remedy=remedy,
         )

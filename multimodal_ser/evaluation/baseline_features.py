@@ -86,11 +86,15 @@ def descriptors(waveform: np.ndarray) -> np.ndarray:
         pitch = _pitch(block, peak)
         formants = _formants(block, ~np.isnan(pitch))
         rest = np.column_stack([_energy(block), pitch, formants])
-        found.append((cepstra, rest if at + BLOCK >= len(waveform) else rest[:-1]))  # the frame on an edge belongs to the next block
+        found.append(
+            (cepstra, rest if at + BLOCK >= len(waveform) else rest[:-1])
+        )  # the frame on an edge belongs to the next block
     cepstra = torch.cat([c[:, : len(rest)] for c, rest in found], dim=1)
     delta = torchaudio.functional.compute_deltas(cepstra)
     joined = torch.cat([cepstra, delta, torchaudio.functional.compute_deltas(delta)]).numpy().T
-    return np.ascontiguousarray(np.concatenate([joined, np.concatenate([rest for _, rest in found])], axis=1), np.float32)
+    return np.ascontiguousarray(
+        np.concatenate([joined, np.concatenate([rest for _, rest in found])], axis=1), np.float32
+    )
 
 
 def statistics(frames: np.ndarray) -> np.ndarray:
@@ -149,7 +153,9 @@ def egemaps() -> Callable[[np.ndarray], np.ndarray]:
     except ModuleNotFoundError as error:
         remedy = "pip install opensmile (the extra `opensmile`; its licence forbids commercial use)"
         raise InputError("egemaps-svm", expected="the package opensmile", got="none", remedy=remedy) from error
-    smile = opensmile.Smile(feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals)
+    smile = opensmile.Smile(
+        feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals
+    )
 
     def functionals(waveform: np.ndarray) -> np.ndarray:
         return smile.process_signal(waveform, SAMPLING_RATE).to_numpy(np.float32)[0]
@@ -181,7 +187,9 @@ class FeatureReader:
         (12000, 1)
     """
 
-    def __init__(self, kind: str, compute: Callable[[np.ndarray], np.ndarray], cache_dir: str | os.PathLike | None = None):
+    def __init__(
+        self, kind: str, compute: Callable[[np.ndarray], np.ndarray], cache_dir: str | os.PathLike | None = None
+    ):
         self.kind, self.compute = kind, compute
         self.folder = None if cache_dir is None else Path(cache_dir) / f"{kind}-{VERSION}"
         if self.folder is not None:
@@ -191,7 +199,9 @@ class FeatureReader:
                 got = f"{cache_dir} ({error.strerror})"
                 expected = "a folder, or one that can be made"
                 raise InputError("cache_dir", expected=expected, got=got, remedy="name another") from error
-        self._last: tuple[Path, str, bytes, np.ndarray | None] | None = None  # segments of one recording follow each other
+        self._last: tuple[Path, str, bytes, np.ndarray | None] | None = (
+            None  # segments of one recording follow each other
+        )
 
     def __call__(self, row: ManifestRow) -> np.ndarray:
         """The features of a row's recording, of the part that is meant.
@@ -200,7 +210,9 @@ class FeatureReader:
             InputError: it has none, or one that cannot be read.
         """
         if row.path is None:
-            raise InputError(row.place or row.name, expected="a recording", got="words alone", remedy="leave the row out")
+            raise InputError(
+                row.place or row.name, expected="a recording", got="words alone", remedy="leave the row out"
+            )
         digest, data = self._content(row.path)
         file = None
         if self.folder is not None:
@@ -219,7 +231,9 @@ class FeatureReader:
                 data = path.read_bytes()
             except OSError as error:
                 got = error.strerror or "an error"
-                raise InputError(str(path), expected="a file that can be read", got=got, remedy="check the path") from error
+                raise InputError(
+                    str(path), expected="a file that can be read", got=got, remedy="check the path"
+                ) from error
             self._last = path, hashlib.sha256(data).hexdigest(), data, None
         return self._last[1], self._last[2]
 
@@ -236,7 +250,9 @@ class FeatureReader:
         part = waveform[start : None if row.end is None else round(row.end * SAMPLING_RATE)]
         if len(part) < MIN_DURATION * SAMPLING_RATE:
             got = f"{row.start or 0:g} s to {'the end' if row.end is None else f'{row.end:g} s'} of {len(waveform) / SAMPLING_RATE:.3f} s"
-            raise InputError(row.place or row.name, expected="at least 25 ms of audio", got=got, remedy="correct start and end")
+            raise InputError(
+                row.place or row.name, expected="at least 25 ms of audio", got=got, remedy="correct start and end"
+            )
         return part
 
 
@@ -290,7 +306,9 @@ def _pitch(block: np.ndarray, peak: float) -> np.ndarray:
     curve = found / np.maximum(found[:, :1], 1e-9) / (own / own[0])
     inside = curve[:, lags.start : lags.stop - 1]
     summit = (inside >= curve[:, lags.start - 1 : lags.stop - 2]) & (inside >= curve[:, lags.start + 1 : lags.stop])
-    cost = 0.01 * np.log2(PITCH_RANGE[0] * np.arange(lags.start, lags.stop - 1) / SAMPLING_RATE)  # of two as good the higher pitch
+    cost = 0.01 * np.log2(
+        PITCH_RANGE[0] * np.arange(lags.start, lags.stop - 1) / SAMPLING_RATE
+    )  # of two as good the higher pitch
     best = np.where(summit, inside - cost, -np.inf).argmax(1)
     rows = np.arange(len(frames))
     before, top, after = (curve[rows, best + lags.start + step] for step in (-1, 0, 1))

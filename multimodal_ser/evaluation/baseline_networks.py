@@ -121,7 +121,9 @@ class SequenceClassifier:
         if not recipe.embedding:  # statistics of what is learned from alone
             count = sum(len(s) for s in sequences)
             mean = sum(s.sum(0, dtype=np.float64) for s in sequences) / count
-            self._deviation = np.sqrt(sum(np.square(s - mean).sum(0) for s in sequences) / count).clip(1e-6).astype(np.float32)
+            self._deviation = (
+                np.sqrt(sum(np.square(s - mean).sum(0) for s in sequences) / count).clip(1e-6).astype(np.float32)
+            )
             self._mean = mean.astype(np.float32)
         counts = np.bincount(classes, minlength=self.num_classes)
         weight = np.where(counts > 0, len(classes) / (np.maximum(counts, 1) * (counts > 0).sum()), 0.0)
@@ -129,13 +131,17 @@ class SequenceClassifier:
         targets, weights = torch.from_numpy(np.asarray(classes, np.int64)), torch.from_numpy(weight[classes]).float()
         with torch.random.fork_rng(devices=[]):  # who draws numbers elsewhere draws the same with and without this
             torch.manual_seed(self.seed)
-            self._network = _network(recipe, self.num_classes, self.vocabulary, 0 if recipe.embedding else sequences[0].shape[1])
+            self._network = _network(
+                recipe, self.num_classes, self.vocabulary, 0 if recipe.embedding else sequences[0].shape[1]
+            )
             self._network.train()
             # not CrossEntropyLoss(weight): its smoothing pulls every clip towards the rarest class by that class's weight
             loss_of = nn.CrossEntropyLoss(reduction="none", label_smoothing=0.05)
             optimizer = torch.optim.AdamW(self._network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
             # one cycle needs a step at least on either side of its top
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=max(steps, 2), pct_start=0.3)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, recipe.learning_rate, total_steps=max(steps, 2), pct_start=0.3
+            )
             generator = np.random.default_rng(self.seed)
             for _ in range(recipe.epochs):
                 for rows in self._batches(sequences, generator):
@@ -193,9 +199,15 @@ def _network(recipe: Recipe, num_classes: int, vocabulary: int, width: int) -> t
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embed = nn.Embedding(vocabulary, recipe.embedding, padding_idx=WordTokenizer.PAD) if recipe.embedding else nn.Identity()
+            self.embed = (
+                nn.Embedding(vocabulary, recipe.embedding, padding_idx=WordTokenizer.PAD)
+                if recipe.embedding
+                else nn.Identity()
+            )
             self.dropout = nn.Dropout(recipe.dropout)
-            self.onward, self.back = (nn.LSTM(recipe.embedding or width, recipe.hidden, batch_first=True) for _ in range(2))
+            self.onward, self.back = (
+                nn.LSTM(recipe.embedding or width, recipe.hidden, batch_first=True) for _ in range(2)
+            )
             self.out = nn.Linear(2 * recipe.hidden, num_classes)
 
         def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

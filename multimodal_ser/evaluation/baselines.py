@@ -33,7 +33,9 @@ FOLDS = 4
 """Parts of the training rows, in whole speakers, of which each in turn tells how sure an SVM may be."""
 
 
-def make_baseline(name: str, labels: Sequence[str], seed: int = 0, cache_dir: str | os.PathLike | None = None) -> Baseline:
+def make_baseline(
+    name: str, labels: Sequence[str], seed: int = 0, cache_dir: str | os.PathLike | None = None
+) -> Baseline:
     """A baseline, not fitted yet.
 
     Args:
@@ -114,12 +116,19 @@ class Baseline(ABC):
         known = [row for row, index in zip(rows, classes, strict=True) if index is not None]
         if not known:
             expected = f"at least one row of {', '.join(self.labels)}"
-            raise InputError(self.name, expected=expected, got=f"none among {len(rows)}", remedy="compare the labels with the manifest's")
+            raise InputError(
+                self.name,
+                expected=expected,
+                got=f"none among {len(rows)}",
+                remedy="compare the labels with the manifest's",
+            )
         features = self._read(known)
         chosen = [at for at, value in enumerate(features) if value is not None]
         if not chosen:
             remedy = f"{next(iter(self.errors.values()))}"
-            raise InputError(self.name, expected="at least one row that can be read", got="none", remedy=f"the first: {remedy}")
+            raise InputError(
+                self.name, expected="at least one row that can be read", got="none", remedy=f"the first: {remedy}"
+            )
         targets = np.array([index for index in classes if index is not None])[chosen]
         self.prior = np.bincount(targets, minlength=len(self.labels)) / len(targets)
         self._only = int(targets[0]) if (targets == targets[0]).all() else None
@@ -135,7 +144,9 @@ class Baseline(ABC):
             InputError: `fit` was not called.
         """
         if self.prior is None:
-            raise InputError(self.name, expected="a fitted baseline", got="one that has learned nothing", remedy="call fit first")
+            raise InputError(
+                self.name, expected="a fitted baseline", got="one that has learned nothing", remedy="call fit first"
+            )
         found = np.tile(self.prior, (len(rows), 1))
         features = self._read(rows)
         chosen = [at for at, value in enumerate(features) if value is not None]
@@ -301,7 +312,9 @@ class MfccSupportVectors(_Scikit, _Audio):
         for train, test in GroupKFold(folds).split(table, groups=groups) if folds > 1 else ():
             heard = np.isin(classes[test], classes[train])
             if len(set(classes[train])) > 1 and heard.any():
-                decisions.append(self._decision(self._estimator().fit(table[train], classes[train]), table[test][heard]))
+                decisions.append(
+                    self._decision(self._estimator().fit(table[train], classes[train]), table[test][heard])
+                )
                 references.append(classes[test][heard])
         if not decisions:
             return 1.0
@@ -319,7 +332,12 @@ class EgemapsSupportVectors(MfccSupportVectors):
         ('evaluate', 'opensmile')
     """
 
-    name, title, kind, needs = "egemaps-svm", "eGeMAPSv02 functionals (openSMILE), SVM", "egemaps", ("evaluate", "opensmile")
+    name, title, kind, needs = (
+        "egemaps-svm",
+        "eGeMAPSv02 functionals (openSMILE), SVM",
+        "egemaps",
+        ("evaluate", "opensmile"),
+    )
     cost = 1.0
 
     def _function(self) -> Any:
@@ -355,7 +373,9 @@ class _Text(Baseline):
 
     def _features(self, row: ManifestRow) -> str:
         if row.text is None or not row.text.strip():
-            raise InputError(row.place or row.name, expected="words", got="none", remedy="fill in the text, or leave the row out")
+            raise InputError(
+                row.place or row.name, expected="words", got="none", remedy="fill in the text, or leave the row out"
+            )
         return row.text
 
 
@@ -380,9 +400,15 @@ class TfidfLogisticRegression(_Scikit, _Text):
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline, make_union
 
-        words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True, max_features=50_000, dtype=np.float32)
-        characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, max_features=50_000, dtype=np.float32)
-        return make_pipeline(make_union(words, characters), LogisticRegression(C=3.0, class_weight="balanced", max_iter=300))
+        words = TfidfVectorizer(
+            ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True, max_features=50_000, dtype=np.float32
+        )
+        characters = TfidfVectorizer(
+            analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, max_features=50_000, dtype=np.float32
+        )
+        return make_pipeline(
+            make_union(words, characters), LogisticRegression(C=3.0, class_weight="balanced", max_iter=300)
+        )
 
 
 class TextLSTM(_Text):
@@ -399,7 +425,9 @@ class TextLSTM(_Text):
     def _learn(self, features: list[Any], classes: np.ndarray, groups: list[str]) -> None:
         self._tokenizer = WordTokenizer(features)
         vocabulary = len(self._tokenizer.ids)
-        self._model = SequenceClassifier(WORDS, len(self.labels), self.seed, vocabulary).fit(self._tokenizer(features), classes)
+        self._model = SequenceClassifier(WORDS, len(self.labels), self.seed, vocabulary).fit(
+            self._tokenizer(features), classes
+        )
 
     def _probabilities(self, features: list[Any]) -> np.ndarray:
         return self._model.predict_proba(self._tokenizer(features))

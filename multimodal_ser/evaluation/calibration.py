@@ -144,13 +144,17 @@ def calibrate(
         why = [*failed, *(line for found in collected.values() for line in found.failed)]
         reasons = dict.fromkeys([*left_out, *(reason for found in collected.values() for reason in found.left_out)])
         got = "none" if not why and not reasons else f"none ({why[0] if why else '; '.join(reasons)})"
-        raise InputError("rows", expected="a labelled row that the model can predict", got=got, remedy="look at the manifest's rows")
+        raise InputError(
+            "rows", expected="a labelled row that the model can predict", got=got, remedy="look at the manifest's rows"
+        )
     most = max(len(found.rows) for found in collected.values())
     fits = _Fit(merging, coverage, method, by_speaker, error)
     fits.check(collected.values())
     if most < LEAST_ROWS:
         remedy = f"calibrate on more, better on {FEW_ROWS} and more; the model is left as it was"
-        raise InputError("rows", expected=f"{LEAST_ROWS} labelled rows, to fit a temperature on", got=str(most), remedy=remedy)
+        raise InputError(
+            "rows", expected=f"{LEAST_ROWS} labelled rows, to fit a temperature on", got=str(most), remedy=remedy
+        )
     after, promised = dict(temperature), dict(conformal)
     for case, found in collected.items():
         entry = fits.report(found, temperature[case])
@@ -160,7 +164,9 @@ def calibrate(
         texts = len({text.strip().lower() for text in found.texts})
         if case == "text" and modalities is None and texts < FEW_TEXTS:
             entry["calibrated"] = False
-            entry["notes"].append(f"different texts: {texts}, which say nothing of others: left as it was; modalities=['text'] insists")
+            entry["notes"].append(
+                f"different texts: {texts}, which say nothing of others: left as it was; modalities=['text'] insists"
+            )
             continue
         if case == "both" and texts < FEW_TEXTS:
             entry["notes"].append(f"different texts: {texts}; how sure other words make the model was not measured")
@@ -170,7 +176,11 @@ def calibrate(
         }  # fmt: skip
     config.temperature, config.conformal = after, promised
     used = [row.speaker for found in collected.values() for row in found.rows]
-    before = () if all(entry.get("calibrated") for entry in report["cases"].values()) else known.speakers.get("calibration", ())
+    before = (
+        ()
+        if all(entry.get("calibrated") for entry in report["cases"].values())
+        else known.speakers.get("calibration", ())
+    )
     speakers = {**known.speakers, "calibration": tuple(sorted({*before, *(name for name in used if name is not None)}))}
     report["origin"] = replace(known, speakers=speakers).to_dict()
     return report
@@ -225,13 +235,17 @@ def calibrate_manifest(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             got = f"{output_dir} ({error.strerror})"
-            raise InputError("--output-dir", expected="a folder that can be written", got=got, remedy="name another") from error
+            raise InputError(
+                "--output-dir", expected="a folder that can be written", got=got, remedy="name another"
+            ) from error
         options_of_table: dict[str, Any] = {"columns": columns} if columns else {}
         table = read_manifest(manifest, **options_of_table)
         rows, taken = _of_split(table.rows, split)
         classifier = model
         if model is None or isinstance(model, str | os.PathLike):
-            classifier = MultimodalEmotionClassifier.from_pretrained(None if model is None else str(model), whisper=whisper, device=device)
+            classifier = MultimodalEmotionClassifier.from_pretrained(
+                None if model is None else str(model), whisper=whisper, device=device
+            )
         try:
             report = calibrate(classifier, rows, **options)
         except InputError as error:
@@ -269,7 +283,11 @@ def describe(report: dict[str, Any]) -> str:
                 f"({100 * low:.1f} to {100 * high:.1f}) by {unseen['mean_labels']:.2f} labels"
             )
         if keep:
-            kept = "never" if keep["threshold"] is None else f"abstain_below={keep['threshold']:.3f} keeps {100 * keep['share']:.0f} %"
+            kept = (
+                "never"
+                if keep["threshold"] is None
+                else f"abstain_below={keep['threshold']:.3f} keeps {100 * keep['share']:.0f} %"
+            )
             lines.append(f"  at most {100 * keep['wanted']:g} % wrong: {kept}")
         lines += [f"  {note}" for note in entry["notes"]]
         lines += [f"  {count} left out: {reason}" for reason, count in entry["left_out"].items()]
@@ -294,7 +312,12 @@ class _Fit:
         speakers = [row.speaker for each in found for row in each.rows]
         if self.by_speaker and None in speakers:
             got = f"none in {speakers.count(None)} of {len(speakers)} rows"
-            raise InputError("by_speaker", expected="rows that name their speakers", got=got, remedy="leave it out, or leave them out")
+            raise InputError(
+                "by_speaker",
+                expected="rows that name their speakers",
+                got=got,
+                remedy="leave it out, or leave them out",
+            )
 
     def threshold(self, probabilities: np.ndarray, admitted: np.ndarray, speakers: list[str]) -> float:
         named = speakers if self.by_speaker else None
@@ -304,14 +327,21 @@ class _Fit:
         """What is fitted on these rows, whose present temperature is `before`, and what that comes to."""
         speakers = [row.speaker or "" for row in found.rows]
         named = {row.speaker for row in found.rows if row.speaker is not None}
-        entry: dict[str, Any] = {"rows": len(found.rows), "speakers": len(named), "left_out": found.left_out, "failed": found.failed}
+        entry: dict[str, Any] = {
+            "rows": len(found.rows),
+            "speakers": len(named),
+            "left_out": found.left_out,
+            "failed": found.failed,
+        }
         entry |= {"notes": (notes := []), "calibrated": False}
         windows = found.windows
         if windows is None:
             return entry
         if len(found.rows) < LEAST_ROWS:
             count = f"{len(found.rows)} row{'s are' if len(found.rows) > 1 else ' is'}"
-            notes.append(f"{count} too few to calibrate on: left as it was; give {LEAST_ROWS}, better {FEW_ROWS} and more")
+            notes.append(
+                f"{count} too few to calibrate on: left as it was; give {LEAST_ROWS}, better {FEW_ROWS} and more"
+            )
             return entry
         temperature = windows.fit()
         old, new = (windows.probabilities(t) @ self.merging.matrix for t in (before, temperature))
@@ -334,7 +364,9 @@ class _Fit:
         if len(found.rows) < FEW_ROWS:
             notes.append(f"{len(found.rows)} rows are few: {FEW_ROWS} and more give figures to rely on")
         if temperature in TEMPERATURES:
-            notes.append(f"the best temperature lies beyond {temperature:g}, where the search ends: are the rows too few, or learned from?")
+            notes.append(
+                f"the best temperature lies beyond {temperature:g}, where the search ends: are the rows too few, or learned from?"
+            )
         if threshold >= 1:
             what = "speakers" if self.by_speaker else "rows"
             notes.append(
@@ -344,7 +376,9 @@ class _Fit:
         if absent:
             notes.append(f"no row is of {', '.join(absent)}: how sure the model may be there was not measured")
         unseen = entry["unseen_speakers"]
-        was, became = (unseen["ece_before"], unseen["ece"]) if unseen else (entry["ece"]["before"], entry["ece"]["after"])
+        was, became = (
+            (unseen["ece_before"], unseen["ece"]) if unseen else (entry["ece"]["before"], entry["ece"]["after"])
+        )
         if became > was:
             where = "on speakers left out" if unseen else "on these rows"
             notes.append(
@@ -357,7 +391,13 @@ class _Fit:
 
     def _kept(self, found: ConfidenceThreshold) -> dict[str, Any]:
         threshold = found.threshold if math.isfinite(found.threshold) else None
-        return {"wanted": self.error, "threshold": threshold, "kept": found.kept, "share": found.share, "error": found.error}
+        return {
+            "wanted": self.error,
+            "threshold": threshold,
+            "kept": found.kept,
+            "share": found.share,
+            "error": found.error,
+        }
 
     def _unseen(self, rows: list[ManifestRow], windows: Windows, admitted: np.ndarray, before: float) -> dict[str, Any]:
         """Measured on each group of speakers, fitted on the others."""
@@ -388,7 +428,9 @@ class _Fit:
         }
         for name, statistic in measured.items():
             figures[name] = statistic(np.arange(len(test)))
-            ends = bootstrap_interval(statistic, who, resamples=500, centred=name == "ece")  # repeated rows make it larger
+            ends = bootstrap_interval(
+                statistic, who, resamples=500, centred=name == "ece"
+            )  # repeated rows make it larger
             figures[f"{name}_interval"] = [max(0.0, float(end)) for end in ends]
         figures["worst_covered"] = {"speaker": str(worst), "covered": float(covered[who == worst].mean())}
         if self.error is not None:
@@ -423,7 +465,9 @@ def _cases(classifier: Any, modalities: Sequence[str] | None) -> tuple[Case, ...
         return known if trained is None or len(trained) > 1 else tuple(case for case in known if case in trained)
     given = [modalities] if isinstance(modalities, str) else list(modalities)
     if not given or set(given) - set(known):
-        raise InputError("modalities", expected=f"some of {', '.join(known)}", got=repr(modalities), remedy="choose from them")
+        raise InputError(
+            "modalities", expected=f"some of {', '.join(known)}", got=repr(modalities), remedy="choose from them"
+        )
     return tuple(case for case in known if case in given)
 
 
@@ -433,7 +477,9 @@ def _of_split(rows: Sequence[ManifestRow], split: str | None) -> tuple[list[Mani
 
     names = (*dict.fromkeys(SPLIT_NAMES.values()), "all")
     if split is not None and split not in names:
-        raise InputError("split", expected=f"one of {', '.join(names)}", got=repr(split), remedy="leave it out for validation rows")
+        raise InputError(
+            "split", expected=f"one of {', '.join(names)}", got=repr(split), remedy="leave it out for validation rows"
+        )
     marked = [SPLIT_NAMES.get((row.split or "").strip().lower()) for row in rows]
     taken = split or ("validation" if any(marked) else "all")
     chosen = [row for row, mark in zip(rows, marked, strict=True) if taken in ("all", mark)]

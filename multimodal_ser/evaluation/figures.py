@@ -177,7 +177,9 @@ def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str
     parts = dict.fromkeys(pooled.folds)
     if len(parts) > 1:
         found["folds"] = {fold: _counted(pooled.among(pooled.folds == fold)) for fold in parts}
-        found["mean_over_folds"] = {name: float(np.mean([part[name] for part in found["folds"].values()])) for name in ("wa", "ua")}
+        found["mean_over_folds"] = {
+            name: float(np.mean([part[name] for part in found["folds"].values()])) for name in ("wa", "ua")
+        }
     seeds = dict.fromkeys(pooled.seeds)
     if len(seeds) > 1:
         each = {str(seed): _counted(pooled.among(pooled.seeds == seed)) for seed in seeds}
@@ -209,7 +211,9 @@ def _groups(pooled: Pooled, data: EvaluatedRows) -> dict[str, dict[str, Any]]:
         values = np.array([of(data.clips[row]) for row in pooled.rows], dtype=object)
         there = sorted({value for value in values if value is not None}, key=_order)
         if len(there) > 1:
-            found[name] = {value: _counted(pooled.among(np.array([each == value for each in values]))) for value in there}
+            found[name] = {
+                value: _counted(pooled.among(np.array([each == value for each in values]))) for value in there
+            }
     return found
 
 
@@ -262,7 +266,11 @@ def _concordances(answers: Sequence[Answers], data: EvaluatedRows, resamples: in
                 return concordance_correlation(true[chosen], predicted[chosen])
 
             interval = _interval(figure, groups_of(data, rows), resamples)
-            found[name] = {"clips": len(set(rows.tolist())), "ccc": number(concordance_correlation(true, predicted)), "interval": interval}
+            found[name] = {
+                "clips": len(set(rows.tolist())),
+                "ccc": number(concordance_correlation(true, predicted)),
+                "interval": interval,
+            }
     return found
 
 

@@ -88,7 +88,9 @@ def _key(section: Section) -> str:
 def _section(section: Section, leaks: bool) -> str:
     marked = ' class="leaks"' if leaks and section.key == "notes" else ""
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in section.paragraphs)
-    items = "".join(f"<li{' class=leak' if item.startswith('Leak: ') else ''}>{escape(item)}</li>" for item in section.items)
+    items = "".join(
+        f"<li{' class=leak' if item.startswith('Leak: ') else ''}>{escape(item)}</li>" for item in section.items
+    )
     listed = f"<ul>{items}</ul>" if items else ""
     first, rest = [part for part in section.tables if not part.folded], [part for part in section.tables if part.folded]
     tables, folded = "".join(map(_table, first)), "".join(map(_table, rest))
@@ -105,7 +107,9 @@ def _table(part: Table) -> str:
     )  # fmt: skip
     rows = "".join(f"<tr>{_heated(row) if part.heat else _row(row, words)}</tr>" for row in part.rows)
     kind = "heat" if part.heat else "words" if len(part.head) == 1 else "wide" if part.head[-1] == "how" else ""
-    drawn = f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n'
+    drawn = (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n'
+    )
     if part.folded:
         return f"<details><summary>{escape(part.title or 'Table')}</summary>{drawn}</details>\n"
     return (f"<h3>{escape(part.title)}</h3>" if part.title else "") + drawn

@@ -46,7 +46,9 @@ class Collected:
 Labelled = list[tuple["ManifestRow", np.ndarray]]
 
 
-def labelled_rows(rows: Iterable[ManifestRow], labels: Sequence[str], merging: Merging) -> tuple[Labelled, dict[str, int], list[str]]:
+def labelled_rows(
+    rows: Iterable[ManifestRow], labels: Sequence[str], merging: Merging
+) -> tuple[Labelled, dict[str, int], list[str]]:
     """Rows with what their annotation admits (C,); how many have none; and a line each row whose annotation has no class."""
     from multimodal_ser.training.data import admitted
 
@@ -113,7 +115,9 @@ def collect(
     for language, members in groups.items():
         before = [() if contexts is None else contexts[at] for at in members]
         short: dict[int, InputError] = {}
-        items = _items([(labelled[at][0], words.get(at), turns) for at, turns in zip(members, before, strict=True)], case, short)
+        items = _items(
+            [(labelled[at][0], words.get(at), turns) for at, turns in zip(members, before, strict=True)], case, short
+        )
         outcomes = predict_logits(classifier, items, modalities=case, language=language, batch_size=batch_size)
         for place, (at, outcome) in enumerate(zip(members, outcomes, strict=True)):
             bar()
@@ -127,7 +131,9 @@ def collect(
             prediction, values, shares = outcome
             if not np.isfinite(values).all():
                 remedy = "load the model with dtype float32"
-                failed.append(str(InputError(_named(row), expected="finite logits", got="NaN or infinity", remedy=remedy)))
+                failed.append(
+                    str(InputError(_named(row), expected="finite logits", got="NaN or infinity", remedy=remedy))
+                )
                 continue
             logits[at], weights[at] = values, shares
             if prediction.transcript is not None:
@@ -137,7 +143,9 @@ def collect(
     order = sorted(logits)
     windows = None
     if order:
-        windows = Windows([logits[at] for at in order], [weights[at] for at in order], np.stack([labelled[at][1] for at in order]))
+        windows = Windows(
+            [logits[at] for at in order], [weights[at] for at in order], np.stack([labelled[at][1] for at in order])
+        )
     return Collected([labelled[at][0] for at in order], windows, list(texts.values()), dict(left_out), failed)
 
 
@@ -198,7 +206,10 @@ def _items(
                 if error is not None:
                     short[place] = error
                 end = None if row.end is None else round(row.end * SAMPLING_RATE)
-                audio = {"array": decoded[1][round((row.start or 0) * SAMPLING_RATE) : end], "sampling_rate": SAMPLING_RATE}
+                audio = {
+                    "array": decoded[1][round((row.start or 0) * SAMPLING_RATE) : end],
+                    "sampling_rate": SAMPLING_RATE,
+                }
             except InputError:
                 pass  # it fails again where errors are kept
         yield {"audio": audio, "text": text, "context": list(context) or None if text else None}

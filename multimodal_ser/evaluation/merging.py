@@ -51,7 +51,9 @@ class Merging:
         mapping = label_map(labels if len(kept) < 2 else kept, name)
         names = dict.fromkeys(mapping.values())
         order = tuple(names if name == "native" else (each for each in LABEL_SETS[name].labels if each in names))
-        return cls(np.array([[float(mapping.get(label) == each) for each in order] for label in labels]), order, dropped)
+        return cls(
+            np.array([[float(mapping.get(label) == each) for each in order] for label in labels]), order, dropped
+        )
 
     def probabilities(self, native: np.ndarray) -> np.ndarray:
         """(N, C) -> (N, K), each row with a sum of 1: as if the model had been asked only among the labels that have a place."""

@@ -16,7 +16,12 @@ BLUE = "#2b6cb0"
 
 
 def plot_confusion_matrix(
-    references: Sequence[str], predictions: Sequence[str], labels: Sequence[str], *, title: str | None = None, ax: Axes | None = None
+    references: Sequence[str],
+    predictions: Sequence[str],
+    labels: Sequence[str],
+    *,
+    title: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw which emotion was taken for which: a row an annotated emotion, a column a predicted one, shares of the row in percent.
 
@@ -45,7 +50,9 @@ def plot_confusion_matrix(
         )  # fmt: skip
     unknown = sorted({*references, *predictions} - {*labels})
     if unknown:
-        raise InputError("labels", expected="every name that occurs", got=f"none for {', '.join(unknown)}", remedy="add them")
+        raise InputError(
+            "labels", expected="every name that occurs", got=f"none for {', '.join(unknown)}", remedy="add them"
+        )
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     index = {label: i for i, label in enumerate(labels)}
     np.add.at(counts, ([index[name] for name in references], [index[name] for name in predictions]), 1)
@@ -59,7 +66,9 @@ def plot_confusion_matrix(
     ax.set_yticks(range(len(rows)), labels=[f"{labels[int(row)]} ({counts[row].sum()})" for row in rows])
     for row, column in np.ndindex(*shares.shape):
         share = shares[row, column]
-        ax.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=9, color="white" if share > 60 else "black")
+        ax.text(
+            column, row, f"{share:.0f}", ha="center", va="center", fontsize=9, color="white" if share > 60 else "black"
+        )
     ax.set_xlabel("predicted")
     ax.set_ylabel("annotated (items)")
     if title:
@@ -96,7 +105,9 @@ def plot_reliability(curve: Sequence[Mapping[str, Any]], *, title: str | None = 
     return ax
 
 
-def plot_risk_coverage(points: Sequence[Mapping[str, float]], *, title: str | None = None, ax: Axes | None = None) -> Axes:
+def plot_risk_coverage(
+    points: Sequence[Mapping[str, float]], *, title: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw the share of errors among the surest clips, over how many of them are answered.
 
     Args:
@@ -110,7 +121,9 @@ def plot_risk_coverage(points: Sequence[Mapping[str, float]], *, title: str | No
         'share of clips that is answered, %'
     """
     ax = _axes(ax, (4.2, 3.4))
-    ax.plot([100 * each["coverage"] for each in points], [100 * each["risk"] for each in points], marker=".", color=BLUE)
+    ax.plot(
+        [100 * each["coverage"] for each in points], [100 * each["risk"] for each in points], marker=".", color=BLUE
+    )
     _labelled(ax, "share of clips that is answered, %", "errors among them, %", title)
     ax.set_xlim(0, 102)
     ax.set_ylim(bottom=0)
@@ -192,7 +205,9 @@ def picture(kind: str, content: Any, *, name: str = "", key: str = "") -> str:
     import matplotlib
 
     draw, described = PICTURES[kind]
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": kind, "font.size": 9, "font.family": "sans-serif"}):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": kind, "font.size": 9, "font.family": "sans-serif"}
+    ):
         file = io.StringIO()
         figure: Any = draw(content).figure
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)

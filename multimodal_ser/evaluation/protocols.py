@@ -197,7 +197,9 @@ class _Evaluation:
             raise
         except Exception as error:  # whichever library says it
             got = f"{model}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
-            raise InputError("model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it") from error
+            raise InputError(
+                "model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it"
+            ) from error
 
     def _transcribe(self) -> None:
         from multimodal_ser.evaluation.recognition import recognise
@@ -224,7 +226,9 @@ class _Evaluation:
         unknown = [name for name in args.folds if name not in numbers]
         if unknown:
             known = ", ".join(fold.name for fold in found)
-            raise InputError("folds", expected=f"some of {known}", got=", ".join(unknown), remedy="give their names or numbers")
+            raise InputError(
+                "folds", expected=f"some of {known}", got=", ".join(unknown), remedy="give their names or numbers"
+            )
         chosen = [fold for fold in found if not args.folds or any(fold is numbers[name] for name in args.folds)]
         return [
             Part(f"fold {fold.name}" if fold.name.isdigit() else fold.name, fold.split, self._leaks(fold.split, contents))
@@ -234,7 +238,9 @@ class _Evaluation:
     def _as_it_is(self, rows: Sequence[ManifestRow]) -> Part:
         """The test part of a split column, where there is one; else all rows."""
         sides = [SPLIT_NAMES.get((row.split or "").lower()) for row in rows]
-        sets = {name: tuple(i for i, side in enumerate(sides) if side == name) for name in ("train", "validation", "test")}
+        sets = {
+            name: tuple(i for i, side in enumerate(sides) if side == name) for name in ("train", "validation", "test")
+        }
         test = sets["test"] or tuple(range(len(rows)))
         train = sets["train"] if sets["test"] else ()
         notes: tuple[str, ...] = ()
@@ -244,9 +250,23 @@ class _Evaluation:
                 train = tuple(sorted({i for i, row in enumerate(rows) if row.speaker is not None} - set(test)))
         if self.args.baselines and not train:
             got = "rows without a train and a test part, and no protocol"
-            raise InputError("baselines", expected="something to learn from", got=got, remedy="add a protocol, or a split column")
-        what = "the test part of the split column" if sets["test"] else "unseen speakers" if self.args.unseen_only else "all rows"
-        split = Split(train, sets["validation"] if train and sets["test"] else (), test, f"{what}; the model was not trained", notes)
+            raise InputError(
+                "baselines", expected="something to learn from", got=got, remedy="add a protocol, or a split column"
+            )
+        what = (
+            "the test part of the split column"
+            if sets["test"]
+            else "unseen speakers"
+            if self.args.unseen_only
+            else "all rows"
+        )
+        split = Split(
+            train,
+            sets["validation"] if train and sets["test"] else (),
+            test,
+            f"{what}; the model was not trained",
+            notes,
+        )
         leaks: tuple[str, ...] = ()
         if train:
             from multimodal_ser.corpora.leaks import content_hashes
@@ -279,7 +299,16 @@ class _Evaluation:
         """Of what answers are made from."""
         split = part.split
         return digest(
-            [self.hash, self.data.names, self.data.labels, self.args.label_set, split.train, split.validation, split.test, content]
+            [
+                self.hash,
+                self.data.names,
+                self.data.labels,
+                self.args.label_set,
+                split.train,
+                split.validation,
+                split.test,
+                content,
+            ]
         )
 
     def _questions(self, model: Any, kind: str, part: Part, seed: int | None) -> Iterator[tuple[Question, Any]]:
@@ -287,7 +316,9 @@ class _Evaluation:
         from multimodal_ser.evaluation.robustness import conditions
 
         args, clips = self.args, [self.data.clips[row] for row in part.split.test]
-        words = {row: self.words[row] for row in part.split.test if row in self.words} if self.words is not None else None
+        words = (
+            {row: self.words[row] for row in part.split.test if row in self.words} if self.words is not None else None
+        )
         cases = cases_of(model, clips, args.modalities, words)
         for case in cases:
             yield Question(kind, kind, case, part.name, seed), None
@@ -298,7 +329,10 @@ class _Evaluation:
     def _network(self, part: Part, seed: int | None) -> None:
         """The answers of the model as it is (no seed), or as it is trained on the fold."""
         trained = seed is not None
-        made_from = [_identity(self.args.model), *([self.training, self.args.modalities, self.transcriber] if trained else [])]
+        made_from = [
+            _identity(self.args.model),
+            *([self.training, self.args.modalities, self.transcriber] if trained else []),
+        ]
         fingerprint = self._fingerprint(part, made_from, seed)
         marker = self.folder / "rows" / folder_of(part.name) / f"asked-{'model' if seed is None else seed}.json"
         asked = self._asked_before(marker, fingerprint, part)
@@ -315,7 +349,10 @@ class _Evaluation:
                 known = self._ask(model, question, condition, part)
                 self.store.write(known, mark)
             self._add(known)
-        write_json(marker, {"of": self._mark(fingerprint), "questions": [dataclasses.asdict(question) for question, _ in questions]})
+        write_json(
+            marker,
+            {"of": self._mark(fingerprint), "questions": [dataclasses.asdict(question) for question, _ in questions]},
+        )
 
     def _mark(self, fingerprint: str, question: Question | None = None) -> str:
         """The fingerprint of the answers to a question; of all of them."""
@@ -339,7 +376,9 @@ class _Evaluation:
         from multimodal_ser.evaluation.robustness import disturbance
 
         args = self.args
-        disturb = None if condition is None else disturbance(condition, noise_dir=args.noise_dir, room_dir=args.room_dir)
+        disturb = (
+            None if condition is None else disturbance(condition, noise_dir=args.noise_dir, room_dir=args.room_dir)
+        )
         return ask_model(
             model, question, self.data.clips, part.split.test, self.data.labels, words=self.words, disturb=disturb,
             label_set=args.label_set if question.kind == "model" else "native", batch_size=args.batch_size, progress=sys.stderr.isatty(),
@@ -374,17 +413,25 @@ class _Evaluation:
         if not text and self.words is not None and row in self.words:
             text, heard = self.words[row][0] or None, self.words[row][1]
             language = language or heard
-        return replace(learned, split=side, id=None, text=text, language=language)  # corpora may give the same id to other rows
+        return replace(
+            learned, split=side, id=None, text=text, language=language
+        )  # corpora may give the same id to other rows
 
     def _baseline(self, part: Part, name: str) -> None:
         from multimodal_ser.evaluation.baselines import BASELINES
 
         modality = BASELINES[name].modality
-        needed = [i for i in part.split.test if suits(self.data.clips[i], modality, i, None)] if modality != "any" else part.split.test
+        needed = (
+            [i for i in part.split.test if suits(self.data.clips[i], modality, i, None)]
+            if modality != "any"
+            else part.split.test
+        )
         if not needed:
             self.say(f"{name}: no row has what it looks at ({modality})")
             return
-        seeds = self.args.seeds if "lstm" in name else self.args.seeds[:1]  # the others draw nothing that changes their answers
+        seeds = (
+            self.args.seeds if "lstm" in name else self.args.seeds[:1]
+        )  # the others draw nothing that changes their answers
         for seed in seeds:
             question = Question(name, "baseline", modality, part.name, seed)
             mark = self._fingerprint(part, name, seed)

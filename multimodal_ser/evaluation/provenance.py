@@ -12,7 +12,9 @@ from typing import Any
 from multimodal_ser.corpora import ManifestRow
 from multimodal_ser.errors import InputError
 
-UNKNOWN = "nothing here tells what this model was trained on: rows that it was trained on would make its figures too good"
+UNKNOWN = (
+    "nothing here tells what this model was trained on: rows that it was trained on would make its figures too good"
+)
 
 CALIBRATION = "calibration.json"
 """What `calibrate` writes beside the model; it carries what was known of the model that it began with."""
@@ -136,7 +138,9 @@ def concerned(known: Origin, rows: Sequence[ManifestRow], follows: Mapping[str, 
     if known.source is None:
         notes.append(UNKNOWN)
     elif "train" in known.speakers and not named:
-        notes.append(f"{known.source} names no speakers: nobody knows whether these rows are of voices that it was trained on")
+        notes.append(
+            f"{known.source} names no speakers: nobody knows whether these rows are of voices that it was trained on"
+        )
     elif not named:
         notes += _of_corpora(known.told, rows)
     unnamed = tuple(index for index, row in enumerate(rows) if row.speaker is None)
@@ -154,15 +158,26 @@ def unseen_rows(known: Provenance, count: int) -> tuple[list[int], str | None]:
         InputError: nobody is named that the model was trained on, or no row is left.
     """
     if not known.names_speakers:
-        remedy = "mark rows to measure on by a split column, or keep speakers for the test when you train (test_speakers)"
+        remedy = (
+            "mark rows to measure on by a split column, or keep speakers for the test when you train (test_speakers)"
+        )
         got = f"{known.source}, which names none" if known.source else "nothing that tells what it was trained on"
-        raise InputError("unseen_only", expected="a model of which it is known whose voices it was trained on", got=got, remedy=remedy)
+        raise InputError(
+            "unseen_only",
+            expected="a model of which it is known whose voices it was trained on",
+            got=got,
+            remedy=remedy,
+        )
     out = {*known.seen, *known.unnamed}
     left = [index for index in range(count) if index not in out]
     if not left:
         got = f"none of {count}: {len(known.seen)} of speakers that it knows, {len(known.unnamed)} that name no speaker"
-        raise InputError("unseen_only", expected="rows of speakers whom the model has not heard", got=got, remedy="measure on others")
-    what = [f"{_rows(len(known.seen))} of speakers whom the model was trained, selected or calibrated on"] * bool(known.seen)
+        raise InputError(
+            "unseen_only", expected="rows of speakers whom the model has not heard", got=got, remedy="measure on others"
+        )
+    what = [f"{_rows(len(known.seen))} of speakers whom the model was trained, selected or calibrated on"] * bool(
+        known.seen
+    )
     what += [f"{_rows(len(known.unnamed))} that name{'s' * (len(known.unnamed) == 1)} no speaker"] * bool(known.unnamed)
     return left, f"left out (unseen_only): {' and '.join(what)}" if what else None
 
@@ -184,7 +199,9 @@ def _of_corpora(told: Sequence[str], rows: Sequence[ManifestRow]) -> list[str]:
             )
     unnamed = corpora.count(None)
     if unnamed:
-        notes.append(f"of {_rows(unnamed)} nothing says what corpus they are of: compare them with what the card says of training data")
+        notes.append(
+            f"of {_rows(unnamed)} nothing says what corpus they are of: compare them with what the card says of training data"
+        )
     return notes
 
 
@@ -200,7 +217,9 @@ def _of_calibration(folder: Path, name: str) -> Origin | None:
     """What `calibrate` wrote down of the model that it began with, and of whom it was calibrated on."""
     try:
         stored = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))["origin"]
-        speakers = {part: tuple(map(str, stored["speakers"].get(part, ()))) for part in PARTS if part in stored["speakers"]}
+        speakers = {
+            part: tuple(map(str, stored["speakers"].get(part, ()))) for part in PARTS if part in stored["speakers"]
+        }
         told, turns = tuple(map(str, stored["told"])), int(stored["context_turns"])
         return Origin(name, stored["source"] and str(stored["source"]), told, speakers, turns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -215,7 +234,10 @@ def _of_run(folder: Path, name: str) -> Origin | None:
         clips = {side: about[side]["clips"] for side in ("train", "validation")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    told = tuple(f"{side}: {clips[side]} clips, speakers {', '.join(speakers[side]) or 'not known'}" for side in ("train", "validation"))
+    told = tuple(
+        f"{side}: {clips[side]} clips, speakers {', '.join(speakers[side]) or 'not known'}"
+        for side in ("train", "validation")
+    )
     return Origin(name, "its run folder (data.json)", told, speakers, _context_turns(folder / "arguments.yaml"))
 
 

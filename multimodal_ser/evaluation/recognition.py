@@ -49,7 +49,9 @@ def recognise(
     for done, index in enumerate(missing, 1):
         clip = clips[index]
         try:
-            heard: Any = transcriber.transcribe(recording(clip), sampling_rate=16_000, language=known_language(clip.row.language))
+            heard: Any = transcriber.transcribe(
+                recording(clip), sampling_rate=16_000, language=known_language(clip.row.language)
+            )
             stored[keys[index]] = [heard.text, heard.language or clip.row.language]
         except InputError as error:
             errors.append(error.named(clip.row.place or clip.row.name))
@@ -70,7 +72,9 @@ def _keep(path: Path, name: str, stored: Mapping[str, Any]) -> None:
     write_json(path, {"whisper": name, "texts": stored})
 
 
-def word_errors(clips: Sequence[Any], words: Mapping[int, tuple[str, str | None]], rows: Sequence[int]) -> dict[str, Any]:
+def word_errors(
+    clips: Sequence[Any], words: Mapping[int, tuple[str, str | None]], rows: Sequence[int]
+) -> dict[str, Any]:
     """How many words were recognised wrongly, where the manifest says what was said: without case and punctuation, and as written.
 
     Args:
@@ -83,7 +87,11 @@ def word_errors(clips: Sequence[Any], words: Mapping[int, tuple[str, str | None]
     """
     from multimodal_ser.metrics import word_error_rate
 
-    pairs = [(clips[i].row.text, words[i][0], clips[i].row.language or words[i][1]) for i in rows if i in words and clips[i].row.text]
+    pairs = [
+        (clips[i].row.text, words[i][0], clips[i].row.language or words[i][1])
+        for i in rows
+        if i in words and clips[i].row.text
+    ]
     spaced = [pair for pair in pairs if (pair[2] or "").lower()[:2] not in SPACELESS and (pair[2] or "") != "yue"]
     found: dict[str, Any] = {"clips": len(spaced), "silent": sum(not heard.strip() for _, heard, _ in spaced)}
     if len(spaced) < len(pairs):

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multimodal_ser.evaluation.answers import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
-from multimodal_ser.evaluation.figures import NAMES, Pooled, difference, short_figures, span, system_figures, system_name
+from multimodal_ser.evaluation.figures import (
+    NAMES,
+    Pooled,
+    difference,
+    short_figures,
+    span,
+    system_figures,
+    system_name,
+)
 from multimodal_ser.evaluation.html import render_html
 from multimodal_ser.evaluation.rows import EvaluatedRows, Part
 from multimodal_ser.evaluation.sections import sections
@@ -116,7 +124,9 @@ def _place(case: str) -> int:
 
 
 def _title(args: EvaluationArguments) -> str:
-    names = ", ".join(Path(source).parent.name if Path(source).stem == "manifest" else Path(source).name for source in args.data)
+    names = ", ".join(
+        Path(source).parent.name if Path(source).stem == "manifest" else Path(source).name for source in args.data
+    )
     return f"Emotion recognition on {names or 'a manifest'}"
 
 
@@ -147,7 +157,13 @@ def _protocol(args: EvaluationArguments, parts: Sequence[Part]) -> dict[str, Any
         for part in parts
     ]  # fmt: skip
     trained = {"training": args.training()} if args.protocol is not None and not args.only_baselines else {}
-    return {"name": args.protocol, "trains": args.protocol is not None, "folds": folds, "seeds": list(args.seeds), **trained}
+    return {
+        "name": args.protocol,
+        "trains": args.protocol is not None,
+        "folds": folds,
+        "seeds": list(args.seeds),
+        **trained,
+    }
 
 
 def _model(known: Provenance | None, merging: Merging | None) -> dict[str, Any] | None:
@@ -180,7 +196,9 @@ def _comparisons(
             continue
         fair = main
         if plain[key][0].question.kind == "baseline" and plain[main][0].question.kind != "baseline":
-            fair = next((mine for mine in ours if mine[1] == key[1]), main)  # a baseline that listens against a network that listens
+            fair = next(
+                (mine for mine in ours if mine[1] == key[1]), main
+            )  # a baseline that listens against a network that listens
         gain = difference(pooled[fair], pooled[key], data, resamples)
         if gain is not None:
             found.append({"system": fair[0], "case": fair[1], "against": key[0], "against_case": key[1], **gain})
@@ -194,7 +212,9 @@ def _side_by_side(plain: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows)
     found = []
     for system in dict.fromkeys(key[0] for key in plain):
         cases = {
-            case: Pooled.of(plain[system, case], data) for case in (AUDIO, TEXT, BOTH, HEARD_TEXT, HEARD_BOTH) if (system, case) in plain
+            case: Pooled.of(plain[system, case], data)
+            for case in (AUDIO, TEXT, BOTH, HEARD_TEXT, HEARD_BOTH)
+            if (system, case) in plain
         }
         if len(cases) < 2:
             continue
@@ -202,7 +222,13 @@ def _side_by_side(plain: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows)
         if not common:
             continue
         chosen = {case: pooled.among(np.isin(pooled.rows, sorted(common))) for case, pooled in cases.items()}
-        found.append({"system": system, "clips": len(common), "cases": {case: short_figures(pooled) for case, pooled in chosen.items()}})
+        found.append(
+            {
+                "system": system,
+                "clips": len(common),
+                "cases": {case: short_figures(pooled) for case, pooled in chosen.items()},
+            }
+        )
     return found
 
 
@@ -218,7 +244,9 @@ def _robustness(
     systems = dict.fromkeys(key[0] for key in disturbed)
     found = []
     for system in systems:
-        rows: list[tuple[str, str, float | None, Sequence[Answers]]] = [("as recorded", "as recorded", None, plain[system, AUDIO])]
+        rows: list[tuple[str, str, float | None, Sequence[Answers]]] = [
+            ("as recorded", "as recorded", None, plain[system, AUDIO])
+        ]
         for (name, condition), answers in disturbed.items():
             if name == system:
                 rows.append((condition, known[condition].kind, known[condition].level, list(answers)))
@@ -226,7 +254,16 @@ def _robustness(
             pooled = Pooled.of(answers, data)
             if len(pooled):
                 clips = len(set(pooled.rows.tolist()))
-                found.append({"system": system, "condition": name, "kind": kind, "level": level, "clips": clips, **short_figures(pooled)})
+                found.append(
+                    {
+                        "system": system,
+                        "condition": name,
+                        "kind": kind,
+                        "level": level,
+                        "clips": clips,
+                        **short_figures(pooled),
+                    }
+                )
     return found
 
 
@@ -253,20 +290,32 @@ def _notes(
         notes.append(f"only the folds {', '.join(args.folds)} were run")
     speakers = {data.clips[row].row.speaker for part in parts for row in part.split.test} - {None}
     if 0 < len(speakers) < FEW_SPEAKERS:
-        notes.append(f"{len(speakers)} speaker{'s are' if len(speakers) > 1 else ' is'} few: expect several points of difference on others")
+        notes.append(
+            f"{len(speakers)} speaker{'s are' if len(speakers) > 1 else ' is'} few: expect several points of difference on others"
+        )
     if not speakers:
-        notes.append("no speakers are named: intervals resample recordings, and promise too much for voices that were not met")
+        notes.append(
+            "no speakers are named: intervals resample recordings, and promise too much for voices that were not met"
+        )
     elif len(speakers) == 1:
         notes.append("of one speaker no interval follows for others")
     clips = max((entry["clips"] for entry in systems if "figures" in entry), default=0)
     if 0 < clips < ENOUGH_CLIPS:
-        notes.append(f"with {clips} clips the ECE of a perfectly calibrated model would be above 0 too, by several points below 300 clips")
+        notes.append(
+            f"with {clips} clips the ECE of a perfectly calibrated model would be above 0 too, by several points below 300 clips"
+        )
     if any("seeds" in entry for entry in systems):
-        notes.append(f"of what was trained with {len(args.seeds)} seeds each clip counts once a seed in tables of counts")
+        notes.append(
+            f"of what was trained with {len(args.seeds)} seeds each clip counts once a seed in tables of counts"
+        )
     for entry in systems:
-        absent = [label for label, each in entry.get("per_class", {}).items() if not each["clips"] and each["predicted"]]
+        absent = [
+            label for label, each in entry.get("per_class", {}).items() if not each["clips"] and each["predicted"]
+        ]
         if absent and entry["kind"] != "baseline":
-            notes.append(f"{system_name(entry)} also answers {', '.join(absent)}, which nobody annotated here: these are errors")
+            notes.append(
+                f"{system_name(entry)} also answers {', '.join(absent)}, which nobody annotated here: these are errors"
+            )
         if entry["unanswered"]:
             notes.append(f"{system_name(entry)}: {entry['unanswered']} without an answer are in none of its figures")
     return notes
@@ -282,7 +331,8 @@ def _alike(told: Sequence[tuple[str, str]]) -> list[str]:
         fold, note = members[0]
         others = len({name for name, _ in members}) - 1
         found.append(
-            f"{f'{fold}: ' if fold else ''}{note}" + (f" (and likewise in {others} other fold{'s' * (others > 1)})" if others else "")
+            f"{f'{fold}: ' if fold else ''}{note}"
+            + (f" (and likewise in {others} other fold{'s' * (others > 1)})" if others else "")
         )
     return found
 
@@ -304,7 +354,9 @@ def summary_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         figures = entry.get("figures")
         if figures:
             row = {"system": entry["system"], "heard": entry["case"], "clips": entry["clips"]}
-            row |= {NAMES[name]: round(100 * figures[name], 2) for name in ("ua", "wa", "macro_f1", "weighted_f1", "ece")}
+            row |= {
+                NAMES[name]: round(100 * figures[name], 2) for name in ("ua", "wa", "macro_f1", "weighted_f1", "ece")
+            }
             found.append(row | {"UA 95 %": span(entry["intervals"]["ua"])})
     return found
 

@@ -48,16 +48,23 @@ def conditions(*, noises: bool = False, rooms: bool = False) -> list[Condition]:
         for snr in (20, 15, 10, 5, 0)
     ]
     found.append(Condition("echo, 0.2 s, -6 dB", "echo", None, {"echo": {"delay": 0.2, "gain": -6}}))
-    found.append(Condition("room" if rooms else "room, 0.6 s", "room", None, {"room": {} if rooms else {"rt60": 0.6, "drr": 0}}))
+    found.append(
+        Condition("room" if rooms else "room, 0.6 s", "room", None, {"room": {} if rooms else {"rt60": 0.6, "drr": 0}})
+    )
     found.append(Condition("telephone", "telephone", None, {"telephone": {}}))
     found += [
-        Condition(f"codec, {CODECS[name]}", "codec", None, {"replay": {"low": 10, "high": 7900, "codecs": [name]}}) for name in _encodable()
+        Condition(f"codec, {CODECS[name]}", "codec", None, {"replay": {"low": 10, "high": 7900, "codecs": [name]}})
+        for name in _encodable()
     ]
-    found += [Condition(f"clipping at {share:.0%}", "clipping", share, {"clipping": {"share": share}}) for share in (0.3, 0.1)]
+    found += [
+        Condition(f"clipping at {share:.0%}", "clipping", share, {"clipping": {"share": share}}) for share in (0.3, 0.1)
+    ]
     return found
 
 
-def disturbance(condition: Condition, *, seed: int = 0, noise_dir: str | None = None, room_dir: str | None = None) -> Disturbance:
+def disturbance(
+    condition: Condition, *, seed: int = 0, noise_dir: str | None = None, room_dir: str | None = None
+) -> Disturbance:
     """What the condition does to a waveform (S,) at 16 kHz of a clip of that name; the same whenever it is asked.
 
     Args:

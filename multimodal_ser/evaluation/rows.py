@@ -92,7 +92,12 @@ class EvaluatedRows:
         self.errors += [error.named(f"{error.what.removesuffix(', emotion')}, emotion") for error in without]
         if not self.clips:
             first = f": {without[0]}" if without else ""
-            raise InputError("data", expected=f"rows of {', '.join(labels)}", got=f"none of {count}{first}", remedy="use another label_set")
+            raise InputError(
+                "data",
+                expected=f"rows of {', '.join(labels)}",
+                got=f"none of {count}{first}",
+                remedy="use another label_set",
+            )
         targets = Targets.of(self.clips, labels, DIMENSIONS)
         self.labels, self.classes = list(labels), targets.classes
         values = targets.dimensions.numpy().astype(np.float64)
@@ -100,7 +105,9 @@ class EvaluatedRows:
         return self
 
 
-def read_rows(args: EvaluationArguments, context_turns: int = 0, on_progress: Callable[[int, int], None] | None = None) -> EvaluatedRows:
+def read_rows(
+    args: EvaluationArguments, context_turns: int = 0, on_progress: Callable[[int, int], None] | None = None
+) -> EvaluatedRows:
     """Read the manifests; a bad row costs itself alone.
 
     Args:
@@ -131,7 +138,9 @@ def read_rows(args: EvaluationArguments, context_turns: int = 0, on_progress: Ca
     elif args.modalities == "both":
         rows = [row for row in rows if row.path is not None and row.text]
     if len(rows) < len(among):
-        found.notes.append(f"{len(among) - len(rows)} rows have not what modalities {args.modalities} asks for and are left out")
+        found.notes.append(
+            f"{len(among) - len(rows)} rows have not what modalities {args.modalities} asks for and are left out"
+        )
     annotated = [row for row in rows if row.emotion or row.votes or row.arousal is not None or row.valence is not None]
     if len(annotated) < len(rows):
         found.notes.append(f"{len(rows) - len(annotated)} rows have no annotation and are left out")
@@ -141,7 +150,9 @@ def read_rows(args: EvaluationArguments, context_turns: int = 0, on_progress: Ca
     for name, (count, why) in sorted(without.items()):
         many = f"{count} row{'s' * (count > 1)} of {name!r} {'have' if count > 1 else 'has'} no place in the label set {args.label_set}"
         found.notes.append(f"{many} ({why}) and {'are' if count > 1 else 'is'} left out")
-    if args.protocol is not None and args.label_set == "native":  # as training does: else a slip of the pen would be a class
+    if (
+        args.protocol is not None and args.label_set == "native"
+    ):  # as training does: else a slip of the pen would be a class
         keep = args.training().get("labels") or ()
         scored, odd = without_odd_emotions(scored, keep, "name all classes with --train-options labels=[...]")
         found.errors += odd
@@ -176,6 +187,8 @@ def _fixed(rows: Sequence[ManifestRow]) -> list[str]:
     """What is told of corpora in which the same few sentences are said in every emotion: there words measure nothing."""
     notes = []
     for corpus, (spoken, sentences) in fixed_sentences(rows).items():
-        told = f"{spoken} recordings{f' of {corpus}' if corpus else ''} have {sentences} sentence{'s' * (sentences != 1)}"
+        told = (
+            f"{spoken} recordings{f' of {corpus}' if corpus else ''} have {sentences} sentence{'s' * (sentences != 1)}"
+        )
         notes.append(f"{told}, each said in every emotion: their words alone can tell nothing, text stays near chance")
     return notes

@@ -63,7 +63,12 @@ def _summary(report: Mapping[str, Any]) -> Section:
     head = ["system", "clips", *(NAMES[name] for name in MAIN), "UA, 95 % interval"]
     measured = [entry for entry in report["systems"] if "figures" in entry]
     rows = [
-        [system_name(entry), str(entry["clips"]), *(percent(entry["figures"][name]) for name in MAIN), span(entry["intervals"]["ua"])]
+        [
+            system_name(entry),
+            str(entry["clips"]),
+            *(percent(entry["figures"][name]) for name in MAIN),
+            span(entry["intervals"]["ua"]),
+        ]
         for entry in measured
     ]
     intro = (
@@ -87,15 +92,26 @@ def _summary(report: Mapping[str, Any]) -> Section:
     if folds:
         names = list(dict.fromkeys(name for entry in folds for name in entry["folds"]))
         rows = [
-            [system_name(e), *(percent(e["folds"].get(n, {}).get("ua")) for n in names), percent(e["mean_over_folds"]["ua"])] for e in folds
+            [
+                system_name(e),
+                *(percent(e["folds"].get(n, {}).get("ua")) for n in names),
+                percent(e["mean_over_folds"]["ua"]),
+            ]
+            for e in folds
         ]
         tables.append(Table("UA of each fold", ["system", *names, "mean"], rows, folded=len(names) > 10))
-    return Section("summary", "Figures", [intro], tables=tables, pictures=[("systems", measured)] if len(measured) > 1 else [])
+    return Section(
+        "summary", "Figures", [intro], tables=tables, pictures=[("systems", measured)] if len(measured) > 1 else []
+    )
 
 
 def _warnings(report: Mapping[str, Any]) -> Section:
     leaks = [f"Leak: {leak}" for leak in report["leaks"]]
-    fine = [] if leaks or not report["protocol"]["trains"] else ["No leak was found: no speaker and no recording is on two sides."]
+    fine = (
+        []
+        if leaks or not report["protocol"]["trains"]
+        else ["No leak was found: no speaker and no recording is on two sides."]
+    )
     return Section("notes", "Leaks and notes", fine, [*leaks, *report["notes"]])
 
 
@@ -120,7 +136,9 @@ def _modalities(report: Mapping[str, Any]) -> Section | None:
     tables = []
     for each in report["modalities"]:
         rows = [[case, *(percent(figures[name]) for name in MAIN)] for case, figures in each["cases"].items()]
-        tables.append(Table(f"{each['system']}, the same {each['clips']} clips", ["given", *(NAMES[name] for name in MAIN)], rows))
+        tables.append(
+            Table(f"{each['system']}, the same {each['clips']} clips", ["given", *(NAMES[name] for name in MAIN)], rows)
+        )
     return Section("modalities", "Audio, text, both", tables=tables)
 
 
@@ -129,7 +147,11 @@ def _recognition(report: Mapping[str, Any]) -> Section | None:
     if found is None:
         return None
     if "wer" not in found:
-        return Section("recognition", "Recognised words", ["The manifest does not say what was said: there is nothing to compare with."])
+        return Section(
+            "recognition",
+            "Recognised words",
+            ["The manifest does not say what was said: there is nothing to compare with."],
+        )
     rows = [["all", str(found["clips"]), percent(found["wer"])]]
     rows += [[name, str(each["clips"]), percent(each["wer"])] for name, each in found["by_language"].items()]
     text = (
@@ -150,7 +172,10 @@ def _classes(entry: Mapping[str, Any]) -> Section:
         f"UA {percent(kept['ua'])}, {percent(kept['ua_gain'])} more ({span(kept['interval'])}). "
         f"Area under the risk-coverage curve: {figures['aurc']:.3f}."
     )
-    recalls = [[label, str(each["clips"]), percent(each["recall"]), str(each["predicted"])] for label, each in entry["per_class"].items()]
+    recalls = [
+        [label, str(each["clips"]), percent(each["recall"]), str(each["predicted"])]
+        for label, each in entry["per_class"].items()
+    ]
     matrix = [
         [label, *map(str, counts)] for label, counts in zip(labels, entry["confusion_matrix"], strict=True) if sum(counts)
     ]  # fmt: skip
@@ -183,7 +208,9 @@ def _dimensions(report: Mapping[str, Any]) -> Section | None:
     if not rows:
         return None
     head = ["system", "dimension", "clips", "CCC", "95 % interval"]
-    return Section("dimensions", "Dimensions", ["Lin's concordance correlation, -1 to 1."], tables=[Table("", head, rows)])
+    return Section(
+        "dimensions", "Dimensions", ["Lin's concordance correlation, -1 to 1."], tables=[Table("", head, rows)]
+    )
 
 
 def _robustness(report: Mapping[str, Any]) -> Section | None:
@@ -195,7 +222,9 @@ def _robustness(report: Mapping[str, Any]) -> Section | None:
     ]  # fmt: skip
     text = "Audio alone, each recording disturbed as the condition says."
     head = ["system", "condition", "clips", "UA", "WA", "ECE"]
-    return Section("robustness", "Disturbed recordings", [text], tables=[Table("", head, rows)], pictures=[("robustness", found)])
+    return Section(
+        "robustness", "Disturbed recordings", [text], tables=[Table("", head, rows)], pictures=[("robustness", found)]
+    )
 
 
 def _data(report: Mapping[str, Any]) -> Section:
@@ -216,7 +245,9 @@ def _data(report: Mapping[str, Any]) -> Section:
             items.append(f"trained on, says {model['training_data_from']}: {'; '.join(model['training_data'])}")
     tables = []
     if report["left_out"]:
-        tables.append(Table("Rows that could not be used", ["why"], [[line] for line in report["left_out"]], folded=True))
+        tables.append(
+            Table("Rows that could not be used", ["why"], [[line] for line in report["left_out"]], folded=True)
+        )
     return Section("data", "Data", items=items, tables=tables)
 
 
@@ -228,10 +259,14 @@ def _protocol(report: Mapping[str, Any]) -> Section:
         for fold in protocol["folds"]
     ]  # fmt: skip
     options = protocol.get("training")
-    shown = "" if options is None else ", ".join(f"{name}={value}" for name, value in options.items()) or "none was given"
+    shown = (
+        "" if options is None else ", ".join(f"{name}={value}" for name, value in options.items()) or "none was given"
+    )
     items = [] if options is None else [f"training options: {shown}"]
     head = ["fold", "train", "validation", "measured", "how"]
-    return Section("protocol", "Protocol", [f"Protocol: {name}."], items, [Table("", head, rows, folded=len(rows) > 10)])
+    return Section(
+        "protocol", "Protocol", [f"Protocol: {name}."], items, [Table("", head, rows, folded=len(rows) > 10)]
+    )
 
 
 def _made_with(report: Mapping[str, Any]) -> Section:

@@ -19,7 +19,12 @@ Method = Literal["lac", "aps"]
 
 
 def conformal_threshold(
-    probabilities: ArrayLike, references: ArrayLike, coverage: float = 0.9, *, method: Method = "lac", speakers: Sequence[str] | None = None
+    probabilities: ArrayLike,
+    references: ArrayLike,
+    coverage: float = 0.9,
+    *,
+    method: Method = "lac",
+    speakers: Sequence[str] | None = None,
 ) -> float:
     """The threshold of split conformal prediction: label sets up to it hold the right label with a probability of at least `coverage`.
 
@@ -53,10 +58,14 @@ def conformal_threshold(
         remedy = "give the speaker of each row"
         raise InputError("speakers", expected=f"{len(values)}, one a row", got=str(len(speakers)), remedy=remedy)
     scores = np.where(admitted, nonconformity(values, checked_method(method)), np.inf).min(1)
-    _, of = np.unique(np.arange(len(values)) if speakers is None else np.asarray(speakers, dtype=str), return_inverse=True)
+    _, of = np.unique(
+        np.arange(len(values)) if speakers is None else np.asarray(speakers, dtype=str), return_inverse=True
+    )
     sizes = np.bincount(of)
     order = np.argsort(scores, kind="stable")
-    reached = (1 / sizes[of][order]).cumsum() / (len(sizes) + 1)  # the share that is missing is the new clip's, or speaker's
+    reached = (1 / sizes[of][order]).cumsum() / (
+        len(sizes) + 1
+    )  # the share that is missing is the new clip's, or speaker's
     at = int(np.searchsorted(reached, coverage - 1e-9))
     return float(min(scores[order][at], 1.0)) if at < len(scores) else 1.0
 
@@ -151,5 +160,10 @@ def checked_error(error: Any) -> float:
 def checked_method(method: str) -> str:
     """The name of a way to make label sets, if it is one."""
     if method not in get_args(Method):
-        raise InputError("method", expected=f"one of {', '.join(get_args(Method))}", got=repr(method), remedy="lac gives the smallest sets")
+        raise InputError(
+            "method",
+            expected=f"one of {', '.join(get_args(Method))}",
+            got=repr(method),
+            remedy="lac gives the smallest sets",
+        )
     return method

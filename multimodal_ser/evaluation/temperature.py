@@ -96,7 +96,9 @@ class Windows:
         values = np.array([self.nll(math.exp(at)) for at in grid])
         if np.ptp(values) < 1e-12:
             return 1.0
-        if values[0] <= values.min() + 1e-12:  # where all is right there is a plateau, of which any point would look like a minimum
+        if (
+            values[0] <= values.min() + 1e-12
+        ):  # where all is right there is a plateau, of which any point would look like a minimum
             return TEMPERATURES[0]
         best = int(values.argmin())
         left, right = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
@@ -127,7 +129,9 @@ def matrix(name: str, values: ArrayLike) -> np.ndarray:
         raise InputError(name, expected="finite numbers", got="NaN or infinity", remedy="leave those rows out")
     if name == "probabilities" and (given.min() < 0 or np.abs(given.sum(1) - 1).max() > 0.02):
         remedy = "logits become probabilities by a softmax"
-        raise InputError(name, expected="rows of probabilities, each with a sum of 1", got="other numbers", remedy=remedy)
+        raise InputError(
+            name, expected="rows of probabilities, each with a sum of 1", got="other numbers", remedy=remedy
+        )
     return given
 
 
@@ -137,7 +141,12 @@ def checked(name: str, values: ArrayLike, references: ArrayLike) -> tuple[np.nda
     remedy = "give class indices (N,), or which classes are admitted (N, C)"
     if truth.dtype == bool and truth.shape == given.shape and truth.any(1).all():
         return given, truth
-    if truth.dtype.kind not in "iu" or truth.shape != given.shape[:1] or truth.min() < 0 or truth.max() >= given.shape[1]:
+    if (
+        truth.dtype.kind not in "iu"
+        or truth.shape != given.shape[:1]
+        or truth.min() < 0
+        or truth.max() >= given.shape[1]
+    ):
         expected = f"{len(given)} class indices from 0 to {given.shape[1] - 1}"
         raise InputError("references", expected=expected, got=f"{truth.dtype} {truth.shape}", remedy=remedy)
     return given, np.arange(given.shape[1]) == truth[:, None]

@@ -276,6 +276,9 @@ def admissible_classes(emotion: str, corpus: str | None = None, labels: Sequence
     row = tuple(canonical_emotion(label) in annotated for label in labels)
     if not any(row):
         raise LabelError(
-            "emotion", expected=f"one that the model has a class for ({', '.join(labels)})", got=repr(emotion), remedy="leave the row out"
+            "emotion",
+            expected=f"one that the model has a class for ({', '.join(labels)})",
+            got=repr(emotion),
+            remedy="leave the row out",
         )
     return row

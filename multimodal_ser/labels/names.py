@@ -58,7 +58,9 @@ def canonical_emotion(label: str) -> str:
     if name not in EMOTIONS:
         close = get_close_matches(name, [*EMOTIONS, *SYNONYMS], n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "map it to one of them yourself"
-        raise LabelError("emotion", expected=f"one of {', '.join(EMOTIONS)} or a synonym", got=repr(label), remedy=remedy)
+        raise LabelError(
+            "emotion", expected=f"one of {', '.join(EMOTIONS)} or a synonym", got=repr(label), remedy=remedy
+        )
     return name
 
 

@@ -148,7 +148,12 @@ def quadrant(arousal: float, valence: float, scale: tuple[float, float]) -> str 
     low, high = scale
     for name, value in (("arousal", arousal), ("valence", valence)):
         if not low <= value <= high:
-            raise LabelError(name, expected=f"a rating from {low:g} to {high:g}", got=f"{value:g}", remedy="name the corpus's own scale")
+            raise LabelError(
+                name,
+                expected=f"a rating from {low:g} to {high:g}",
+                got=f"{value:g}",
+                remedy="name the corpus's own scale",
+            )
     middle = (low + high) / 2
     if arousal == middle or valence == middle:
         return None

@@ -177,7 +177,9 @@ def checked_classes(references: ArrayLike, predictions: ArrayLike) -> tuple[np.n
     for name, values in (("references", true), ("predictions", guessed)):
         if values.dtype.kind not in "iu" or values.min() < 0:
             got = str(values.min()) if values.dtype.kind in "iu" else str(values.dtype)
-            raise InputError(name, expected="class indices from 0", got=got, remedy="give indices; leave out rows without a class")
+            raise InputError(
+                name, expected="class indices from 0", got=got, remedy="give indices; leave out rows without a class"
+            )
     return true.astype(np.int64), guessed.astype(np.int64)
 
 

@@ -38,7 +38,9 @@ def expected_calibration_error(references: ArrayLike, probabilities: ArrayLike, 
     """
     curve = reliability_curve(references, probabilities, bins)
     total = sum(each["count"] for each in curve)
-    return float(sum(each["count"] * abs(each["accuracy"] - each["confidence"]) for each in curve if each["count"]) / total)
+    return float(
+        sum(each["count"] * abs(each["accuracy"] - each["confidence"]) for each in curve if each["count"]) / total
+    )
 
 
 def reliability_curve(references: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
@@ -71,7 +73,13 @@ def reliability_curve(references: ArrayLike, probabilities: ArrayLike, bins: int
         sure = np.bincount(place, confidence, minlength=int(bins)) / counts
         correct = np.bincount(place, right, minlength=int(bins)) / counts
     return [
-        {"lower": float(lower), "upper": float(upper), "count": int(count), "confidence": float(mean), "accuracy": float(share)}
+        {
+            "lower": float(lower),
+            "upper": float(upper),
+            "count": int(count),
+            "confidence": float(mean),
+            "accuracy": float(share),
+        }
         for lower, upper, count, mean, share in zip(edges[:-1], edges[1:], counts, sure, correct, strict=True)
     ]
 
@@ -127,14 +135,18 @@ def _right_and_confidence(references: ArrayLike, probabilities: ArrayLike) -> tu
     """(N,) each: 1 where the largest probability names the reference; that probability."""
     given = np.asarray(probabilities, dtype=np.float64)
     if given.ndim != 2 or not given.shape[1]:
-        raise InputError("probabilities", expected="(N, C)", got=str(given.shape), remedy="give the probabilities of all classes")
+        raise InputError(
+            "probabilities", expected="(N, C)", got=str(given.shape), remedy="give the probabilities of all classes"
+        )
     true, guessed = checked_classes(references, given.argmax(1))
     off = ~(np.isfinite(given).all(1) & (given >= 0).all(1) & (np.abs(given.sum(1) - 1) <= TOLERANCE))
     if off.any():
         at = int(np.argmax(off))
         got = f"{np.array2string(given[at, :6], precision=3)} in row {at}"
         remedy = "logits become probabilities by a softmax"
-        raise InputError("probabilities", expected="rows of probabilities, each with a sum of 1", got=got, remedy=remedy)
+        raise InputError(
+            "probabilities", expected="rows of probabilities, each with a sum of 1", got=got, remedy=remedy
+        )
     if true.max() >= given.shape[1]:
         expected = f"class indices 0 to {given.shape[1] - 1}"
         raise InputError("references", expected=expected, got=str(true.max()), remedy="count the classes again")

@@ -31,10 +31,14 @@ def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> fl
     same_length(x, y)
     x, y = x[~np.isnan(x)], y[~np.isnan(x)]
     if not len(x):
-        raise InputError("references", expected="at least one number", got="none that is not NaN", remedy="measure on annotated rows")
+        raise InputError(
+            "references", expected="at least one number", got="none that is not NaN", remedy="measure on annotated rows"
+        )
     if np.isnan(y).any():
         return float("nan")
-    if np.ptp(x) == 0 or np.ptp(y) == 0:  # what does not vary agrees with nothing; its variance may be rounded to above 0
+    if (
+        np.ptp(x) == 0 or np.ptp(y) == 0
+    ):  # what does not vary agrees with nothing; its variance may be rounded to above 0
         return float("nan") if np.ptp(np.concatenate([x, y])) == 0 else 0.0
     spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
     return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread)

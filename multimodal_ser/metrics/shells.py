@@ -58,12 +58,16 @@ def as_evaluate_metric(name: str = "emotion_scores", **options: Any) -> evaluate
     given, kind, function = SHELLS[name]
     value = datasets.Value(kind)
     references = datasets.Value("int64") if given == "probabilities" else value
-    features = datasets.Features({given: datasets.Sequence(value) if given == "probabilities" else value, "references": references})
+    features = datasets.Features(
+        {given: datasets.Sequence(value) if given == "probabilities" else value, "references": references}
+    )
 
     class EmotionScores(evaluate.Metric):
         def _info(self) -> evaluate.MetricInfo:
             return evaluate.MetricInfo(
-                description=(function.__doc__ or "Accuracy, unweighted average recall (UA), macro and weighted F1.").splitlines()[0],
+                description=(
+                    function.__doc__ or "Accuracy, unweighted average recall (UA), macro and weighted F1."
+                ).splitlines()[0],
                 citation="",
                 inputs_description=f"{given}, references: {kind}.",
                 features=features,

@@ -73,7 +73,9 @@ def check_adapter(source: str, options: dict[str, Any], labels: Any) -> None:
         if Path(source).exists():
             path = Path(source, subfolder, name)
             return path if path.is_file() else None
-        cached = try_to_load_from_cache(source, f"{subfolder}/{name}".lstrip("/"), options.get("cache_dir"), options.get("revision"))
+        cached = try_to_load_from_cache(
+            source, f"{subfolder}/{name}".lstrip("/"), options.get("cache_dir"), options.get("revision")
+        )
         return Path(cached) if isinstance(cached, str) else None
 
     about = None if found("config.json") else found(CONFIG)
@@ -84,11 +86,15 @@ def check_adapter(source: str, options: dict[str, Any], labels: Any) -> None:
     load = f"MultimodalEmotionClassifier.from_pretrained({repr(base) if known else ''})"
     if labels is not None:
         how = f"load its base with labels=[...] ({load}), then PeftModel.from_pretrained(base, {source!r})"
-        raise ValueError(f"labels: expected a whole checkpoint, got {source}, an adapter, which has a head of its own or needs one; {how}")
+        raise ValueError(
+            f"labels: expected a whole checkpoint, got {source}, an adapter, which has a head of its own or needs one; {how}"
+        )
     if not base or (_is_path(base) and not Path(base).is_dir()):
         got = f"{base!r}, which is not on this machine" if base else "none"
         remedy = f"load the base that it was trained on and put it there: PeftModel.from_pretrained({load}, {source!r})"
-        raise ValueError(f"{source}: expected an adapter whose base (base_model_name_or_path) can be found, got {got}; {remedy}")
+        raise ValueError(
+            f"{source}: expected an adapter whose base (base_model_name_or_path) can be found, got {got}; {remedy}"
+        )
 
 
 def _named_base(path: Path) -> str:

@@ -21,7 +21,9 @@ FACTS_NAME = "card_facts.json"
 CARD_MARK = "Written by `multimodal_ser`"
 """A card that says so may be written anew; one that does not is a person's."""
 
-TRAINER_MARK = "<!-- This model card has been generated automatically according to the information the Trainer had access to."
+TRAINER_MARK = (
+    "<!-- This model card has been generated automatically according to the information the Trainer had access to."
+)
 """So begins what transformers' Trainer writes over a card when it pushes; it asks whoever edits that to take the comment out."""
 
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
@@ -296,9 +298,15 @@ def facts_of(model: Any) -> CardFacts | None:
     if known is None or known.weights is None or known.weights != weights_digest(model):
         told = source.hub or source.name == SHIPPED_NAME or source.told or (known is not None and known.says_something)
         return CardFacts(started_from=source) if told else None  # that it is of some folder helps nobody
-    if known.temperature and known.temperature != model.config.temperature:  # calibrated anew: how sure it is now, nobody has measured
+    if (
+        known.temperature and known.temperature != model.config.temperature
+    ):  # calibrated anew: how sure it is now, nobody has measured
         kept = [replace(entry, systems=[_without_ece(each) for each in entry.systems]) for entry in known.evaluation]
-        same = {case: each for case, each in known.calibration.items() if each.temperature == model.config.temperature.get(case)}
+        same = {
+            case: each
+            for case, each in known.calibration.items()
+            if each.temperature == model.config.temperature.get(case)
+        }
         known = replace(known, evaluation=kept, calibration=same)
     return known
 
@@ -349,14 +357,18 @@ def _without_ece(measured: Measured) -> Measured:
     if measured.kind != "model":
         return measured
     figures = {name: value for name, value in measured.figures.items() if name != "ece"}
-    return replace(measured, figures=figures, intervals={name: ends for name, ends in measured.intervals.items() if name != "ece"})
+    return replace(
+        measured, figures=figures, intervals={name: ends for name, ends in measured.intervals.items() if name != "ece"}
+    )
 
 
 def _file_of(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
     """A file of a checkpoint, wherever it is; None: it has none, or it cannot be reached."""
     from transformers.utils import cached_file
 
-    options = {key: hub[key] for key in ("revision", "cache_dir", "token", "local_files_only", "subfolder") if key in hub}
+    options = {
+        key: hub[key] for key in ("revision", "cache_dir", "token", "local_files_only", "subfolder") if key in hub
+    }
     if Path(source).is_dir():
         path = Path(source, options.get("subfolder") or "", name)
         return path if path.is_file() else None

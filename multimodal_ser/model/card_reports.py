@@ -28,7 +28,9 @@ def facts_from_report(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
     where, content = _json_of(report, "report.json")
     try:
         if content["version"] != 1:
-            raise ValueError(f"{where}: expected version 1 of report.json, got {content['version']!r}; update multimodal_ser")
+            raise ValueError(
+                f"{where}: expected version 1 of report.json, got {content['version']!r}; update multimodal_ser"
+            )
         data, protocol = content["data"], content["protocol"]
         manifests = [Path(str(name)) for name in data["manifests"]]
         names = [path.parent.name if path.stem == "manifest" and path.parent.name else path.name for path in manifests]
@@ -48,7 +50,9 @@ def facts_from_report(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
         )  # fmt: skip
         return CardFacts.from_dict(without_nothing({"evaluation": [dataclasses.asdict(found)]}))
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: expected a report.json of multimodal-ser evaluate, got something without {error}") from error
+        raise ValueError(
+            f"{where}: expected a report.json of multimodal-ser evaluate, got something without {error}"
+        ) from error
 
 
 def facts_from_calibration(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
@@ -73,7 +77,9 @@ def facts_from_calibration(report: str | PathLike | Mapping[str, Any]) -> CardFa
             ))  # fmt: skip
         return CardFacts.from_dict(without_nothing({"calibration": found}))
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: expected a calibration.json of multimodal-ser calibrate, got something without {error}") from error
+        raise ValueError(
+            f"{where}: expected a calibration.json of multimodal-ser calibrate, got something without {error}"
+        ) from error
 
 
 def unnamed(line: str) -> str:
@@ -100,12 +106,22 @@ def _measured(entry: Mapping[str, Any]) -> Measured:
     for name, each in entry.get("dimensions", {}).items():
         figures[f"ccc_{name}"], intervals[f"ccc_{name}"] = each["ccc"], each["interval"]
     groups = {
-        name: {value: {"rows": each["clips"], "ua": each["ua"]} for value, each in entry.get("groups", {}).get(name, {}).items()}
+        name: {
+            value: {"rows": each["clips"], "ua": each["ua"]}
+            for value, each in entry.get("groups", {}).get(name, {}).items()
+        }
         for name in ("gender", "language", "corpus")
     }
     whole = {name: list(ends) for name, ends in intervals.items() if ends and None not in ends}
     return Measured(
-        entry["case"], entry["system"], entry["kind"], entry["clips"], entry.get("speakers"), figures, whole, without_nothing(groups)
+        entry["case"],
+        entry["system"],
+        entry["kind"],
+        entry["clips"],
+        entry.get("speakers"),
+        figures,
+        whole,
+        without_nothing(groups),
     )
 
 
@@ -119,6 +135,8 @@ def _json_of(given: str | PathLike | Mapping[str, Any], name: str) -> tuple[str,
     try:
         return str(path), json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: expected {name}, got no file that can be read ({error.strerror}); check the path") from error
+        raise ValueError(
+            f"{path}: expected {name}, got no file that can be read ({error.strerror}); check the path"
+        ) from error
     except ValueError as error:
         raise ValueError(f"{path}: expected {name}, got something that is no JSON; check the path") from error

@@ -77,7 +77,10 @@ def render_card(
         ("### Calibration", _calibration(config, facts)),
         ("## Environmental impact", _environment(facts)),
         ("## Citation", _citation(facts)),
-        ("## About this card", f"{CARD_MARK} from what it knew. Whoever edits it takes this line out, and it is left alone from then on."),
+        (
+            "## About this card",
+            f"{CARD_MARK} from what it knew. Whoever edits it takes this line out, and it is left alone from then on.",
+        ),
     ]
     return "\n\n".join(part for section in sections for part in section if part) + "\n"
 
@@ -86,7 +89,9 @@ def _summary(config: MultimodalEmotionConfig, num_parameters: int) -> str:
     audio_config: Any = config.audio_config
     text_config: Any = config.text_config
     branches = f"A `{audio_config.model_type}` audio branch and a `{text_config.model_type}` text branch"
-    layers = f"joined by {config.fusion_layers} cross-attention layers" if config.fusion_layers else "pooled side by side"
+    layers = (
+        f"joined by {config.fusion_layers} cross-attention layers" if config.fusion_layers else "pooled side by side"
+    )
     labels = ", ".join(_plain(config.id2label[i]) for i in range(config.num_labels))
     return f"Classes: {labels}.\n\n{branches}, {layers}; {num_parameters / 1e6:.1f} M parameters."
 
@@ -103,11 +108,15 @@ def _details(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
     lines = {
         "Developed by": "not recorded.",
         "Model type": f"{kind}.",
-        "Learned from": f"{' and '.join(map(_plain, config.trained_modalities))}." if config.trained_modalities else "not recorded.",
+        "Learned from": f"{' and '.join(map(_plain, config.trained_modalities))}."
+        if config.trained_modalities
+        else "not recorded.",
         "Languages that the text branch reads": f"{', '.join(map(_plain, config.text_languages))}."
         if config.text_languages
         else "no list is kept.",
-        "Words of the training data": f"heard by Whisper {_plain(config.transcriber)}." if config.transcriber else "origin not recorded.",
+        "Words of the training data": f"heard by Whisper {_plain(config.transcriber)}."
+        if config.transcriber
+        else "origin not recorded.",
         "Licence of the weights": inherited,
         "Audio branch started from": _branch_name(config.audio_config),
         "Text branch started from": _branch_name(config.text_config),
@@ -142,12 +151,18 @@ def _started_from(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
     source = facts.started_from
     if source is not None:
         return f"The weights started from {_source_name(source)}."
-    return "The branches started from encoders (above)." if branch_ids(config) else "What the weights started from is not recorded."
+    return (
+        "The branches started from encoders (above)."
+        if branch_ids(config)
+        else "What the weights started from is not recorded."
+    )
 
 
 def _seen(facts: CardFacts) -> bool:
     source = facts.started_from
-    return bool(facts.training_data) or (source is not None and bool(source.told or (source.facts is not None and _seen(source.facts))))
+    return bool(facts.training_data) or (
+        source is not None and bool(source.told or (source.facts is not None and _seen(source.facts)))
+    )
 
 
 def _training_data(facts: CardFacts) -> str:
@@ -176,7 +191,9 @@ def _procedure(facts: CardFacts) -> str:
         return "Not recorded."
     lines = [f"- {_plain(name)}: {_plain(value)}" for name, value in facts.procedure.items() if value is not None]
     if facts.versions:
-        lines.append(f"- software: {', '.join(f'{_plain(name)} {_plain(value)}' for name, value in facts.versions.items())}")
+        lines.append(
+            f"- software: {', '.join(f'{_plain(name)} {_plain(value)}' for name, value in facts.versions.items())}"
+        )
     return "\n".join(lines)
 
 
@@ -210,15 +227,25 @@ def _results(entry: Evaluation) -> str:
         wer = "" if entry.wer is None else f", word error rate {_percent(entry.wer)} %"
         lines.append(f"- Words were recognised by Whisper {_plain(entry.whisper)}{wer}.")
     own = [each for each in entry.systems if each.kind != "baseline"]
-    absent = [name for given, name in GIVEN.items() if given in ("audio", "text", "audio + text") and given not in {e.given for e in own}]
+    absent = [
+        name
+        for given, name in GIVEN.items()
+        if given in ("audio", "text", "audio + text") and given not in {e.given for e in own}
+    ]
     if absent:
         lines.append(f"- Not measured: {', '.join(absent)}.")
     if entry.source == "report":
         lines += [f"- Leak: {_plain(line)}." for line in entry.leaks] or ["- Leaks: the report names none."]
     lines += [f"- {_plain(line)}." for line in entry.notes]
     names = [name for name in FIGURES if any(name in each.figures for each in entry.systems)]
-    order = sorted(entry.systems, key=lambda each: (each.kind == "baseline", list(GIVEN).index(each.given) if each.given in GIVEN else 9))
-    rows = [[_system(each), _given(each), _known(each.rows), *(_with_interval(each, name) for name in names)] for each in order]
+    order = sorted(
+        entry.systems,
+        key=lambda each: (each.kind == "baseline", list(GIVEN).index(each.given) if each.given in GIVEN else 9),
+    )
+    rows = [
+        [_system(each), _given(each), _known(each.rows), *(_with_interval(each, name) for name in names)]
+        for each in order
+    ]
     tables = [_table(["measured", "given", "rows", *(FIGURES[name] for name in names)], rows)] if names else []
     found = [
         [_system(each), _given(each), _plain(name.removeprefix("ccc_")), _with_interval(each, name, 1, 3)]
@@ -237,7 +264,9 @@ def _calibration(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
         known = facts.calibration.get(case)
         value = config.temperature[case]
         fitted, error = "not recorded", "not measured"
-        if known is not None and (known.temperature is None or abs(known.temperature - value) < 1e-9):  # else it was changed since
+        if known is not None and (
+            known.temperature is None or abs(known.temperature - value) < 1e-9
+        ):  # else it was changed since
             fitted = f"{_known(known.rows)} rows, {_known(known.speakers)} speakers"
             error = f"{_percent(known.ece_before)} before, {_percent(known.ece_after)} after"
             if known.ece_unseen is not None:
@@ -249,7 +278,10 @@ def _calibration(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
     ]
     if not config.conformal:
         return "\n\n".join([*parts, "Label sets: not calibrated."])
-    methods = {"lac": "labels that are probable enough by themselves (lac)", "aps": "the most probable labels down to the true one (aps)"}
+    methods = {
+        "lac": "labels that are probable enough by themselves (lac)",
+        "aps": "the most probable labels down to the true one (aps)",
+    }
     sets = []
     for case in sorted(config.conformal, key=MODALITY_CASES.index):
         stored = config.conformal[case]
@@ -259,7 +291,16 @@ def _calibration(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
             covered = f"{_percent(known.covered_unseen)}{_span(known.covered_unseen_interval)}"
         method = methods[str(stored["method"])]
         promised = f"{100 * float(stored['coverage']):g}"
-        sets.append([CASE_NAMES[case], promised, f"{float(stored['threshold']):.3g}", method, _plain(stored["label_set"]), covered])
+        sets.append(
+            [
+                CASE_NAMES[case],
+                promised,
+                f"{float(stored['threshold']):.3g}",
+                method,
+                _plain(stored["label_set"]),
+                covered,
+            ]
+        )
     parts.append(SETS_EXPLAINED)
     head = ["given", "promised, %", "threshold", "made of", "label set", "held the truth on speakers left out, %"]
     return "\n\n".join([*parts, _table(head, sets)])
@@ -273,11 +314,17 @@ def _environment(facts: CardFacts) -> str:
     known = facts.environment
     energy = known.get("energy in kWh")
     lines = [
-        f"- {_plain(name)}: {_plain(value)}" for name, value in known.items() if value is not None and name not in (*TIMES, "energy in kWh")
+        f"- {_plain(name)}: {_plain(value)}"
+        for name, value in known.items()
+        if value is not None and name not in (*TIMES, "energy in kWh")
     ]
     lines = lines or ["- device: not recorded"]
     before = "" if facts.started_from is None else " (what went into the weights that it started from is not counted)"
-    times = [f"- {said}: {_hours(value)}{before}" for name, said in TIMES.items() if isinstance(value := known.get(name), int | float)]
+    times = [
+        f"- {said}: {_hours(value)}{before}"
+        for name, said in TIMES.items()
+        if isinstance(value := known.get(name), int | float)
+    ]
     lines += times or [f"- time: not recorded{before}"]
     lines.append("- energy: not measured" if energy is None else f"- energy: {_plain(energy)} kWh, measured")
     lines.append("- carbon emitted: not computed")

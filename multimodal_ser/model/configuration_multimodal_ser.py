@@ -154,15 +154,23 @@ class MultimodalEmotionConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As transformers does; but what is said of the classes here takes the place of all that the file says of them."""
         said = {name: kwargs.pop(name) for name in ("id2label", "label2id") if name in kwargs}
-        if said or kwargs.get("num_labels", len(config_dict.get("id2label") or ())) != len(config_dict.get("id2label") or ()):
-            config_dict = {name: value for name, value in config_dict.items() if name not in ("id2label", "label2id")} | said
+        if said or kwargs.get("num_labels", len(config_dict.get("id2label") or ())) != len(
+            config_dict.get("id2label") or ()
+        ):
+            config_dict = {
+                name: value for name, value in config_dict.items() if name not in ("id2label", "label2id")
+            } | said
         return super().from_dict(config_dict, **kwargs)
 
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = [key for key in kwargs if key not in INHERITED_KEYWORDS and not key.startswith("_")]
         if unknown:
             close = get_close_matches(unknown[0], self.__dataclass_fields__, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "see its documentation, or update multimodal_ser if a newer one wrote it"
+            hint = (
+                f"did you mean {close[0]!r}?"
+                if close
+                else "see its documentation, or update multimodal_ser if a newer one wrote it"
+            )
             raise ValueError(
                 f"MultimodalEmotionConfig: expected its own fields, got unknown keyword {', '.join(map(repr, unknown))}; {hint}"
             )
@@ -184,14 +192,18 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         if names is not None:
             self.id2label = {int(index) if str(index).isdigit() else index: name for index, name in names.items()}
             if num_labels not in (None, len(names)):
-                raise ValueError(f"num_labels: expected {len(names)}, as id2label has names, got {num_labels}; leave it out")
+                raise ValueError(
+                    f"num_labels: expected {len(names)}, as id2label has names, got {num_labels}; leave it out"
+                )
 
     def validate_architecture(self) -> None:
         """Check that the fields fit each other (called by `@strict`)."""
         names = self.id2label or {}
         unnamed = [name for name in names.values() if not isinstance(name, str)]
         if not names or set(names) != set(range(len(names))) or len(set(names.values())) != len(names) or unnamed:
-            raise ValueError(f"id2label: expected a different name for each class 0, 1, 2, ..., got {names}; name each class once")
+            raise ValueError(
+                f"id2label: expected a different name for each class 0, 1, 2, ..., got {names}; name each class once"
+            )
         width = self.fusion_hidden_size
         for name in ("fusion_attention_heads", "pooling_heads"):
             if width % getattr(self, name):
@@ -210,8 +222,14 @@ class MultimodalEmotionConfig(PreTrainedConfig):
                 f"temperature: expected a positive number for each of {MODALITY_CASES}, got {self.temperature}; 1.0 changes nothing"
             )
         for case, stored in self.conformal.items():
-            numbers = [value for name in ("coverage", "threshold") if isinstance(value := stored.get(name), float | int)]
-            known = case in MODALITY_CASES and stored.get("method") in CONFORMAL_METHODS and isinstance(stored.get("label_set"), str)
+            numbers = [
+                value for name in ("coverage", "threshold") if isinstance(value := stored.get(name), float | int)
+            ]
+            known = (
+                case in MODALITY_CASES
+                and stored.get("method") in CONFORMAL_METHODS
+                and isinstance(stored.get("label_set"), str)
+            )
             if not known or len(numbers) < 2 or not all(0 <= number <= 1 for number in numbers):
                 raise ValueError(
                     f"conformal: expected for some of {MODALITY_CASES} coverage and threshold from 0 to 1, method (one of "
@@ -250,7 +268,9 @@ INHERITED_KEYWORDS = frozenset(
 """Keywords without a field that transformers itself passes to a configuration or writes into its file."""
 
 
-def _sub_config(given: dict | PreTrainedConfig | None, field: str, default: Literal["wav2vec2", "bert"]) -> PreTrainedConfig:
+def _sub_config(
+    given: dict | PreTrainedConfig | None, field: str, default: Literal["wav2vec2", "bert"]
+) -> PreTrainedConfig:
     if isinstance(given, PreTrainedConfig):
         return given
     fields = dict(given or {})

@@ -47,7 +47,10 @@ def explain(error: BaseException) -> tuple[str, str] | None:
     while seen is not None:
         status = seen.response.status_code if isinstance(seen, HfHubHTTPError) and seen.response is not None else None
         if isinstance(seen, GatedRepoError):
-            return "a gated repository that has not been opened to this account", f"ask for access on its page, then {LOG_IN}"
+            return (
+                "a gated repository that has not been opened to this account",
+                f"ask for access on its page, then {LOG_IN}",
+            )
         if isinstance(seen, RevisionNotFoundError):
             return "a repository without this revision", "look for its branches, tags and commits on its page"
         if isinstance(seen, RepositoryNotFoundError):
@@ -57,19 +60,30 @@ def explain(error: BaseException) -> tuple[str, str] | None:
         if status == 403:
             return "a token without the right to do this", f"{LOG_IN} (a token that may only read cannot push)"
         if status == 400:
-            return f"a refusal of the Hub ({_said(seen)})", "mend what it names; metadata is the block at the top of README.md"
+            return (
+                f"a refusal of the Hub ({_said(seen)})",
+                "mend what it names; metadata is the block at the top of README.md",
+            )
         if status == 429:
-            return "too many requests in a short time", f"wait a few minutes; the Hub allows more to those who are known: {LOG_IN}"
+            return (
+                "too many requests in a short time",
+                f"wait a few minutes; the Hub allows more to those who are known: {LOG_IN}",
+            )
         if status in (409, 412):
             return "a repository that somebody else changed meanwhile", "do it again"
         if isinstance(seen, HFValidationError):
             return "neither an existing folder nor a name such as user/model", "check it"
-        refused = isinstance(seen, LocalEntryNotFoundError) and isinstance(seen.__cause__, HfHubHTTPError)  # which is told instead
+        refused = isinstance(seen, LocalEntryNotFoundError) and isinstance(
+            seen.__cause__, HfHubHTTPError
+        )  # which is told instead
         if isinstance(seen, LocalEntryNotFoundError | OfflineModeIsEnabled) and not refused:
             remedy = "load it once with a connection (HF_HUB_OFFLINE unset, no local_files_only); after that the cache serves it"
             return "no copy in the cache, and no way to the Hub", remedy
         if _is_of_transport(seen):
-            return f"a connection that broke off ({type(seen).__name__})", "do it again: what arrived whole is not sent again"
+            return (
+                f"a connection that broke off ({type(seen).__name__})",
+                "do it again: what arrived whole is not sent again",
+            )
         if status is not None:
             return f"an answer of the Hub with status {status}", "see its status page and try again later"
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
@@ -102,7 +116,9 @@ def clean_token(token: bool | str | None) -> bool | str | None:
         return token
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise OSError("token: expected an access token such as hf_..., got something else; copy it again from the settings of your account")
+        raise OSError(
+            "token: expected an access token such as hf_..., got something else; copy it again from the settings of your account"
+        )
     return token
 
 
@@ -114,7 +130,9 @@ def telling(source: str, function: Callable[..., Any], *args: Any, **kwargs: Any
         return function(*args, **kwargs)
     except SafetensorError as error:
         got = f"a file that is cut short or something else, perhaps a pickle ({error})"
-        raise OSError(f"{source}: expected weights as safetensors, got {got}; get it again, and if it stays so, do not use it") from error
+        raise OSError(
+            f"{source}: expected weights as safetensors, got {got}; get it again, and if it stays so, do not use it"
+        ) from error
     except Exception as error:  # the HTTP client's errors have no base of Python's
         reason = explain(error)
         if reason is None:
@@ -136,11 +154,17 @@ def pinned(source: str, options: dict[str, Any], variant: str | None = None) -> 
     wanted = {key: value for key, value in options.items() if key != "trust_remote_code"}
     found = None
     for name, needed in (("config.json", False), ("adapter_config.json", False), ("config.json", True)):
-        found = found or telling(source, cached_file, source, name, **wanted, _raise_exceptions_for_missing_entries=needed)
+        found = found or telling(
+            source, cached_file, source, name, **wanted, _raise_exceptions_for_missing_entries=needed
+        )
     parts = Path(found or "").parts
     if "snapshots" in parts:
         options = options | {"revision": parts[parts.index("snapshots") + 1]}
-        wanted |= {"revision": options["revision"], "force_download": False, "_raise_exceptions_for_missing_entries": False}
+        wanted |= {
+            "revision": options["revision"],
+            "force_download": False,
+            "_raise_exceptions_for_missing_entries": False,
+        }
 
     def find(name: str) -> Path | None:
         path = telling(source, cached_file, source, name, **wanted, _raise_exceptions_for_connection_errors=False)
@@ -163,7 +187,9 @@ def _is_reachable(source: str, options: dict[str, Any]) -> bool:
 
 def _is_of_transport(error: BaseException) -> bool:
     """Of the HTTP client, whichever huggingface_hub uses; or of asking for no connection."""
-    return isinstance(error, OfflineModeIsEnabled) or "TransportError" in {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, OfflineModeIsEnabled) or "TransportError" in {
+        kind.__name__ for kind in type(error).__mro__
+    }
 
 
 def processor_source(model: Any, source: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

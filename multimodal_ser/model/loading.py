@@ -29,7 +29,9 @@ HEAD = ("classifier.", "regressor.", "norm.")
 """Where the names of the weights begin that `labels=[...]` starts anew, or may do without; the model without heads has none of them."""
 
 
-def load_whole(load: Callable[..., Any], kind: str, source: Any, *args: Any, new: tuple[str, ...] = (), **kwargs: Any) -> tuple[Any, Any]:
+def load_whole(
+    load: Callable[..., Any], kind: str, source: Any, *args: Any, new: tuple[str, ...] = (), **kwargs: Any
+) -> tuple[Any, Any]:
     """A model all of whose weights come from the checkpoint: transformers would make up those that do not, with a warning in a log.
 
     Args:
@@ -63,7 +65,9 @@ def load_whole(load: Callable[..., Any], kind: str, source: Any, *args: Any, new
         )
     unknown = [name for name in sorted(info["unexpected_keys"]) if not name.startswith(new)]
     if unknown:
-        warnings.warn(f"{source}: weights that a {kind} has no use for were left out: {', '.join(unknown[:8])}", stacklevel=5)
+        warnings.warn(
+            f"{source}: weights that a {kind} has no use for were left out: {', '.join(unknown[:8])}", stacklevel=5
+        )
     return model, info
 
 
@@ -71,7 +75,9 @@ def checked_labels(labels: Sequence[str]) -> list[str]:
     """The names of classes, if they are at least two different ones."""
     named = not isinstance(labels, str) and all(isinstance(label, str) for label in labels)
     if not named or len(set(labels)) != len(labels) or len(labels) < 2:
-        raise ValueError(f"labels: expected at least two different names, got {labels!r}; give a list such as ['calm', 'urgent']")
+        raise ValueError(
+            f"labels: expected at least two different names, got {labels!r}; give a list such as ['calm', 'urgent']"
+        )
     return list(labels)
 
 
@@ -90,7 +96,9 @@ def trained_encoder(given: str | Path | PreTrainedModel, auto_class: Any) -> Pre
         got = "a pickle of other things, which may run code when it is read"
         raise ValueError(f"{given}: expected weights of an encoder, got {got}; do not use it") from error
     # What SpecAugment masks with is not in checkpoints that were fine-tuned without it; a pooler is not used.
-    missing = [name for name in sorted(info["missing_keys"]) if "masked_spec_embed" not in name and "pooler" not in name]
+    missing = [
+        name for name in sorted(info["missing_keys"]) if "masked_spec_embed" not in name and "pooler" not in name
+    ]
     if missing:
         raise ValueError(
             f"{given}: expected all weights of a {type(model).__name__}, got a checkpoint without {', '.join(missing[:8])}"

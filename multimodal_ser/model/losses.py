@@ -91,14 +91,20 @@ def concordance_loss(predicted: torch.Tensor, annotated: torch.Tensor) -> torch.
         ValueError: annotations of another shape.
     """
     if predicted.shape != annotated.shape:
-        raise ValueError(f"dimension_targets: expected shape {tuple(predicted.shape)}, got {tuple(annotated.shape)}; NaN stands for none")
+        raise ValueError(
+            f"dimension_targets: expected shape {tuple(predicted.shape)}, got {tuple(annotated.shape)}; NaN stands for none"
+        )
     known = ~annotated.isnan()
     predicted, annotated = predicted.float(), annotated.nan_to_num().float()
     count = known.sum(0).clamp_min(1)
     predicted_mean, annotated_mean = (predicted * known).sum(0) / count, (annotated * known).sum(0) / count
     predicted_rest, annotated_rest = (predicted - predicted_mean) * known, (annotated - annotated_mean) * known
     covariance = (predicted_rest * annotated_rest).sum(0) / count
-    spread = predicted_rest.square().sum(0) / count + annotated_rest.square().sum(0) / count + (predicted_mean - annotated_mean).square()
+    spread = (
+        predicted_rest.square().sum(0) / count
+        + annotated_rest.square().sum(0) / count
+        + (predicted_mean - annotated_mean).square()
+    )
     concordance = 2 * covariance / spread.clamp_min(1e-8)
     some = known.any(0)
     return torch.where(some, 1 - concordance, torch.zeros_like(concordance)).sum() / some.sum().clamp_min(1)

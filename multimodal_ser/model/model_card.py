@@ -55,7 +55,9 @@ METRICS: Mapping[str, tuple[str, dict[str, str]]] = {
 """The identifiers that the Hub has for the figures, and what tells them apart."""
 
 
-def save_model_card(model: Any, folder: str | Path, facts: CardFacts | None = None, *, model_id: str | None = None) -> bool:
+def save_model_card(
+    model: Any, folder: str | Path, facts: CardFacts | None = None, *, model_id: str | None = None
+) -> bool:
     """Write the card of a model that was saved into `folder`, and card_facts.json beside it.
 
     Args:
@@ -83,14 +85,28 @@ def save_model_card(model: Any, folder: str | Path, facts: CardFacts | None = No
     if facts is not None:
         known = known | facts
     source = known.started_from
-    if source is not None and source.name == model_id and not source.told and (source.facts is None or not source.facts.says_something):
+    if (
+        source is not None
+        and source.name == model_id
+        and not source.told
+        and (source.facts is None or not source.facts.says_something)
+    ):
         known = replace(known, started_from=None)  # an earlier commit of this repository, of which nothing is known
-    known = replace(known, temperature={case: float(model.config.temperature[case]) for case in MODALITY_CASES}, weights=weights)
-    return write_model_card(model.config, Path(folder), sum(p.numel() for p in model.parameters()), known, model_id=model_id)
+    known = replace(
+        known, temperature={case: float(model.config.temperature[case]) for case in MODALITY_CASES}, weights=weights
+    )
+    return write_model_card(
+        model.config, Path(folder), sum(p.numel() for p in model.parameters()), known, model_id=model_id
+    )
 
 
 def write_model_card(
-    config: MultimodalEmotionConfig, folder: Path, num_parameters: int, facts: CardFacts | None = None, *, model_id: str | None = None
+    config: MultimodalEmotionConfig,
+    folder: Path,
+    num_parameters: int,
+    facts: CardFacts | None = None,
+    *,
+    model_id: str | None = None,
 ) -> bool:
     """Write README.md into `folder`, unless somebody has written one there already, and card_facts.json.
 
@@ -119,7 +135,11 @@ def write_model_card(
 
 
 def card_metadata(
-    config: MultimodalEmotionConfig, facts: CardFacts | None = None, *, model_id: str | None = None, has_license_file: bool = False
+    config: MultimodalEmotionConfig,
+    facts: CardFacts | None = None,
+    *,
+    model_id: str | None = None,
+    has_license_file: bool = False,
 ) -> ModelCardData:
     """The metadata block: only what is known, in the Hub's words.
 
@@ -182,4 +202,6 @@ def _line(text: str) -> str:
 def _license_id(name: str | None) -> str | None:
     """As the Hub writes names of licences: one that it lists, or letters, digits, dots and hyphens."""
     known = "-".join(re.findall(r"[a-z0-9.+]+", (name or "").lower()))
-    return (known if known in HUB_LICENSES else "-".join(re.findall(r"[a-z0-9.]+", known.replace("+", " plus ")))) or None
+    return (
+        known if known in HUB_LICENSES else "-".join(re.findall(r"[a-z0-9.]+", known.replace("+", " plus ")))
+    ) or None

@@ -55,12 +55,19 @@ class LengthAwareFeatureEncoder(nn.Module):
         input_values, lengths = inputs
         hidden_states = input_values[:, None]
         if self.training and any(p.requires_grad for p in self.parameters()):
-            hidden_states = hidden_states.detach().requires_grad_()  # gradient checkpointing needs an input that asks for a gradient
+            hidden_states = (
+                hidden_states.detach().requires_grad_()
+            )  # gradient checkpointing needs an input that asks for a gradient
         first = self.conv_layers[0]
         hidden_states = first.conv(hidden_states)
-        dtype, hidden_states = hidden_states.dtype, hidden_states.float()  # sums over thousands of frames overflow in half precision
+        dtype, hidden_states = (
+            hidden_states.dtype,
+            hidden_states.float(),
+        )  # sums over thousands of frames overflow in half precision
         frames = (lengths - first.conv.kernel_size[0]) // first.conv.stride[0] + 1
-        mask = (torch.arange(hidden_states.shape[-1], device=lengths.device) < frames[:, None])[:, None].to(hidden_states.dtype)
+        mask = (torch.arange(hidden_states.shape[-1], device=lengths.device) < frames[:, None])[:, None].to(
+            hidden_states.dtype
+        )
         count = frames.clamp_min(1)[:, None, None].to(hidden_states.dtype)
         mean = (hidden_states * mask).sum(-1, keepdim=True) / count
         centred = (hidden_states - mean) * mask
@@ -86,7 +93,9 @@ class LengthAwarePositions(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, T, Da), padded frames all zero -> (B, T, Da)."""
         hidden_states = hidden_states.transpose(1, 2)
-        true = hidden_states.ne(0).any(1, keepdim=True).to(hidden_states.dtype)  # a true frame is never zero in every feature
+        true = (
+            hidden_states.ne(0).any(1, keepdim=True).to(hidden_states.dtype)
+        )  # a true frame is never zero in every feature
         for layer in self.layers:
             hidden_states = layer(hidden_states) * true
         return hidden_states.transpose(1, 2)
@@ -94,7 +103,8 @@ class LengthAwarePositions(nn.Module):
 
 # What may be a branch, for those who asked for something else.
 SPEECH_ENCODERS = (
-    "wav2vec2 (XLS-R, MMS), HuBERT, WavLM, data2vec-audio, UniSpeech, SEW, wav2vec2-bert, or a Whisper with its decoder left out"
+    "wav2vec2 (XLS-R, MMS), HuBERT, WavLM, data2vec-audio, UniSpeech, SEW, wav2vec2-bert, "
+    "or a Whisper with its decoder left out"
 )
 TEXT_ENCODERS = "BERT, RoBERTa, XLM-R, DeBERTa, ELECTRA, T5's encoder, GPT-2, Qwen, Llama, ..."
 
@@ -107,7 +117,9 @@ def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
     mapping = auto_class._model_mapping if type(config) in auto_class._model_mapping else AutoModel._model_mapping
     if type(config) not in mapping:  # part of a larger model
         expected = f"speech: {SPEECH_ENCODERS}; text: {TEXT_ENCODERS}"
-        raise ValueError(f"expected an encoder that AutoModel knows, got {config.model_type!r}, which is none; choose one ({expected})")
+        raise ValueError(
+            f"expected an encoder that AutoModel knows, got {config.model_type!r}, which is none; choose one ({expected})"
+        )
     model_class = mapping[type(config)]
     # trf-ignore: TRF051 - not a dispatch: what the fusion runs with is offered to a branch only where the branch has it
     if config._attn_implementation == "sdpa" and not model_class._supports_sdpa:
@@ -132,7 +144,9 @@ def adopt_loading_rules(branch: nn.Module, encoder: PreTrainedModel) -> None:
     `post_init` collects these from the children of a model, and looks no deeper.
     """
     rules: Any = branch
-    rules.all_tied_weights_keys = {f"encoder.{name}": f"encoder.{source}" for name, source in encoder.all_tied_weights_keys.items()}
+    rules.all_tied_weights_keys = {
+        f"encoder.{name}": f"encoder.{source}" for name, source in encoder.all_tied_weights_keys.items()
+    }
     layers = {type(module).__name__ for module in encoder.modules() if isinstance(module, GradientCheckpointingLayer)}
     rules._no_split_modules = set(encoder._no_split_modules or ()) | layers
     rules._keep_in_fp32_modules = encoder._keep_in_fp32_modules
@@ -140,7 +154,16 @@ def adopt_loading_rules(branch: nn.Module, encoder: PreTrainedModel) -> None:
 
 
 BATCHED_FAMILIES = frozenset(
-    ["wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", "wav2vec2-bert", "whisper_audio_encoder"]
+    [
+        "wav2vec2",
+        "hubert",
+        "wavlm",
+        "unispeech",
+        "unispeech-sat",
+        "data2vec-audio",
+        "wav2vec2-bert",
+        "whisper_audio_encoder",
+    ]
 )
 """Speech encoders whose padded rows are known, by test, to give what they give alone; rows of any other run one by one."""
 
@@ -171,14 +194,18 @@ class AudioBranch(nn.Module):
         takes_features = self.time_first or isinstance(self.encoder, WhisperAudioEncoder)
         expected = "input_features" if takes_features else "input_values"
         # An audio spectrogram transformer calls its features input_values too; it has no frames for lengths to be counted in.
-        framed = hasattr(self.encoder, "_get_feat_extract_output_lengths") and "decoder_input_ids" not in _takes(self.encoder)
+        framed = hasattr(self.encoder, "_get_feat_extract_output_lengths") and "decoder_input_ids" not in _takes(
+            self.encoder
+        )
         if self.encoder.main_input_name != expected or not framed:
             raise ValueError(
                 f"audio_config: expected an encoder of speech, frame by frame, got {audio_config.model_type!r} "
                 f"({type(self.encoder).__name__}, which takes {self.encoder.main_input_name}); choose {SPEECH_ENCODERS}"
             )
         # A batch norm (some HuBERT) makes something of padding's zeros.
-        self.batched = audio_config.model_type in BATCHED_FAMILIES and not getattr(audio_config, "conv_pos_batch_norm", False)
+        self.batched = audio_config.model_type in BATCHED_FAMILIES and not getattr(
+            audio_config, "conv_pos_batch_norm", False
+        )
         front = getattr(self.encoder, "feature_extractor", None)
         # CODEPATH: "group": wav2vec2-base, hubert-base, wavlm-base; "layer": their large siblings, and the shipped checkpoint.
         if front is not None and getattr(audio_config, "feat_extract_norm", None) == "group":
@@ -192,7 +219,9 @@ class AudioBranch(nn.Module):
         self.hidden_mean = nn.Buffer(torch.zeros(num_states, encoder_width))
         self.hidden_std = nn.Buffer(torch.ones(num_states, encoder_width))
         self.projection = nn.Linear(encoder_width, width)
-        self.convolution = nn.Conv1d(width, width, config.audio_projection_kernel, padding=config.audio_projection_kernel // 2)
+        self.convolution = nn.Conv1d(
+            width, width, config.audio_projection_kernel, padding=config.audio_projection_kernel // 2
+        )
         self.dropout = nn.Dropout(config.fusion_dropout)
         self.mask_spans = config.audio_mask_spans
         self.min_length = _shortest_input(audio_config)
@@ -215,15 +244,22 @@ class AudioBranch(nn.Module):
             expected, remedy = "padding behind the audio", 'set padding_side = "right" of the feature extractor'
             raise ValueError(f"audio_attention_mask: expected {expected}, got padding before it; {remedy}")
         time = inputs.shape[1 if self.time_first else -1]
-        least = self.min_training_length if self.training else self.min_length  # SpecAugment fails on fewer frames than it masks
+        least = (
+            self.min_training_length if self.training else self.min_length
+        )  # SpecAugment fails on fewer frames than it masks
         if time < least:
             mask = torch.ones(len(inputs), time, dtype=torch.long, device=inputs.device) if mask is None else mask
             more = (0, least - time)
-            inputs, mask = nn.functional.pad(inputs, (0, 0, *more) if self.time_first else more), nn.functional.pad(mask, more)
+            inputs, mask = (
+                nn.functional.pad(inputs, (0, 0, *more) if self.time_first else more),
+                nn.functional.pad(mask, more),
+            )
             time = least
         lengths = torch.full((len(inputs),), time, device=inputs.device) if mask is None else mask.sum(-1).long()
         present = lengths > 0
-        lengths = lengths.clamp_min(self.min_length)  # a row without audio goes through as a short one; its frames are masked below
+        lengths = lengths.clamp_min(
+            self.min_length
+        )  # a row without audio goes through as a short one; its frames are masked below
         encoder_mask = None
         if mask is not None:
             encoder_mask = (torch.arange(time, device=inputs.device) < lengths[:, None]).to(torch.long)
@@ -231,31 +267,44 @@ class AudioBranch(nn.Module):
                 shape: tuple[int, ...] = (inputs.shape[0], time, 1)
             else:
                 shape = (inputs.shape[0],) + (1,) * (inputs.dim() - 2) + (time,)
-            inputs = inputs * mask.view(shape).to(inputs.dtype)  # whatever stands in the padding, the encoder sees zeros
+            inputs = inputs * mask.view(shape).to(
+                inputs.dtype
+            )  # whatever stands in the padding, the encoder sees zeros
         if self.batched or mask is None:
             hidden_states = self._run(inputs, lengths, encoder_mask)
             frames = self.encoder._get_feat_extract_output_lengths(lengths).clamp_max(hidden_states.shape[2])
         else:
             axis = 1 if self.time_first else -1
-            alone = [self._run(inputs[i : i + 1].narrow(axis, 0, n), lengths[i : i + 1], None) for i, n in enumerate(lengths.tolist())]
+            alone = [
+                self._run(inputs[i : i + 1].narrow(axis, 0, n), lengths[i : i + 1], None)
+                for i, n in enumerate(lengths.tolist())
+            ]
             frames = torch.tensor([states.shape[2] for states in alone], device=inputs.device)
             longest = max(states.shape[2] for states in alone)
-            hidden_states = torch.cat([nn.functional.pad(states, (0, 0, 0, longest - states.shape[2])) for states in alone])
+            hidden_states = torch.cat(
+                [nn.functional.pad(states, (0, 0, 0, longest - states.shape[2])) for states in alone]
+            )
         frame_mask = torch.arange(hidden_states.shape[2], device=frames.device) < (frames * present)[:, None]
         return hidden_states, frame_mask
 
     def _run(self, inputs: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         length_aware = isinstance(getattr(self.encoder, "feature_extractor", None), LengthAwareFeatureEncoder)
-        output = self.encoder((inputs, lengths) if length_aware else inputs, attention_mask=mask, output_hidden_states=True)
+        output = self.encoder(
+            (inputs, lengths) if length_aware else inputs, attention_mask=mask, output_hidden_states=True
+        )
         return torch.stack(output.hidden_states, dim=1)
 
-    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, speaker_mean: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, speaker_mean: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Hidden states (B, layers + 1, T, Da), frame mask (B, T) and speaker mean (B, layers + 1, Da) or None -> (B, T, D)."""
         dtype = self.layer_weights.dtype  # states that were kept in half precision are summed in that of the weights
         mean, deviation = self.hidden_mean.to(dtype), self.hidden_std.to(dtype)
         mean = mean[None] if speaker_mean is None else torch.where(speaker_mean.isnan(), mean, speaker_mean.to(dtype))
         weights = self.layer_weights.softmax(0).to(dtype)
-        scale = weights[:, None] / deviation  # sum over layers l of w_l (h_l - m_l) / s_l, without a second copy of all layers
+        scale = (
+            weights[:, None] / deviation
+        )  # sum over layers l of w_l (h_l - m_l) / s_l, without a second copy of all layers
         mixed = -(mean * scale).sum(1)[:, None]
         if torch.is_grad_enabled() and not hidden_states.requires_grad and not torch.compiler.is_compiling():
             mixed = mixed + FrozenLayerSum.apply(hidden_states, scale)
@@ -290,7 +339,9 @@ class FrozenLayerSum(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:  # type: ignore[override]
         """Gradient (B, T, Da) -> none for the states, (layers + 1, Da) for the scale."""
         (hidden_states,) = ctx.saved_tensors
-        return None, torch.stack([(states.to(gradient.dtype) * gradient).sum((0, 1)) for states in hidden_states.unbind(1)])
+        return None, torch.stack(
+            [(states.to(gradient.dtype) * gradient).sum((0, 1)) for states in hidden_states.unbind(1)]
+        )
 
 
 def _spans(frame_mask: torch.Tensor, count: int) -> torch.Tensor:
@@ -390,7 +441,9 @@ class TextBranch(nn.Module):
         if not self.batched:  # each row without its padding
             lengths = mask.sum(1).tolist()
             alone = [self._mixed(input_ids[i : i + 1, :n], mask[i : i + 1, :n]) for i, n in enumerate(lengths)]
-            return torch.cat([nn.functional.pad(states, (0, 0, 0, mask.shape[1] - states.shape[1])) for states in alone])
+            return torch.cat(
+                [nn.functional.pad(states, (0, 0, 0, mask.shape[1] - states.shape[1])) for states in alone]
+            )
         return self._mixed(input_ids, mask)
 
     def _mixed(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -64,7 +64,9 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = ("audio", "text")
     supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is a mean over the batch: Trainer has to divide by the accumulated steps itself
+    accepts_loss_kwargs = (
+        False  # the loss is a mean over the batch: Trainer has to divide by the accumulated steps itself
+    )
     _supports_flash_attn = False
     _supports_sdpa = True
     # A branch stays whole on a device: it adds up the hidden states of all its layers. post_init adds the layers of its encoder.
@@ -84,7 +86,9 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
     @classmethod
     def _load_whole(cls, source: Any, *args: Any, new: tuple[str, ...] = (), **kwargs: Any) -> tuple[Any, Any]:
         """A model and transformers' account of its loading; `new` as in `load_whole`. A checkpoint of ours holds no pickle."""
-        model, info = load_whole(super().from_pretrained, cls.__name__, source, *args, new=new, **kwargs | {"use_safetensors": True})
+        model, info = load_whole(
+            super().from_pretrained, cls.__name__, source, *args, new=new, **kwargs | {"use_safetensors": True}
+        )
         align(model)
         return model, info
 
@@ -178,7 +182,9 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             raise ValueError(f"{name}: expected {axes}, got {tuple(inputs.shape)}; use the model's own processor")
         expected = (inputs.shape[0], inputs.shape[1 if self.audio_branch.time_first else -1])
         if mask is not None and mask.shape != expected:
-            raise ValueError(f"audio_attention_mask: expected {expected}, got {tuple(mask.shape)}; use the model's own processor")
+            raise ValueError(
+                f"audio_attention_mask: expected {expected}, got {tuple(mask.shape)}; use the model's own processor"
+            )
         return _encoded(self.audio_branch, inputs.to(self.audio_branch.layer_weights.dtype), mask)
 
     # trf-ignore: TRF057 - documented by hand
@@ -225,13 +231,20 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             ValueError: neither audio nor text.
         """
         inputs: Any = input_values if input_values is not None else input_features
-        has_audio, has_text = inputs is not None or audio_hidden_states is not None, input_ids is not None or text_hidden_states is not None
+        has_audio, has_text = (
+            inputs is not None or audio_hidden_states is not None,
+            input_ids is not None or text_hidden_states is not None,
+        )
         if not has_audio and not has_text:
-            raise ValueError("expected audio (input_values, input_features), text (input_ids) or both, got neither; give at least one")
+            raise ValueError(
+                "expected audio (input_values, input_features), text (input_ids) or both, got neither; give at least one"
+            )
         if not has_text and audio_attention_mask is None:
             audio_attention_mask = attention_mask
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_hidden_states = (
+            self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        )
         audio = text = audio_mask = text_mask = None
         if has_audio:
             if audio_hidden_states is None:
@@ -255,8 +268,12 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         if output_attentions:  # sdpa returns no weights: this call alone goes the written-out way
             config = copy.copy(config)
             config._attn_implementation_internal = "eager"
-        to_audio = create_bidirectional_mask(config=config, inputs_embeds=text, attention_mask=audio_mask, encoder_hidden_states=audio)
-        to_text = create_bidirectional_mask(config=config, inputs_embeds=audio, attention_mask=text_mask, encoder_hidden_states=text)
+        to_audio = create_bidirectional_mask(
+            config=config, inputs_embeds=text, attention_mask=audio_mask, encoder_hidden_states=audio
+        )
+        to_text = create_bidirectional_mask(
+            config=config, inputs_embeds=audio, attention_mask=text_mask, encoder_hidden_states=text
+        )
         audio_attentions, text_attentions, audio_states, text_states = [], [], [audio], [text]
         for layer in self.fusion_layers:
             audio, text, audio_attention, text_attention = layer(audio, text, to_audio, to_text, output_attentions)
@@ -277,7 +294,11 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         )
 
     def _fill_in(
-        self, audio: torch.Tensor | None, audio_mask: torch.Tensor | None, text: torch.Tensor | None, text_mask: torch.Tensor | None
+        self,
+        audio: torch.Tensor | None,
+        audio_mask: torch.Tensor | None,
+        text: torch.Tensor | None,
+        text_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """A learned embedding in the place of each missing modality; in training, some rows that have both lose one."""
         present = cast(torch.Tensor, audio if audio is not None else text)  # forward refuses a call without either
@@ -302,7 +323,9 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
                 return stand_in, one
             first = torch.zeros_like(mask)
             first[:, 0] = True
-            states = torch.where(has[:, None, None], states, torch.where(first[..., None], stand_in, torch.zeros_like(states)))
+            states = torch.where(
+                has[:, None, None], states, torch.where(first[..., None], stand_in, torch.zeros_like(states))
+            )
             return states, (mask & has[:, None]) | (first & ~has[:, None])  # onnxruntime has no torch.where of bools
 
         audio, audio_mask = fill(audio, audio_mask, has_audio, self.missing_audio)

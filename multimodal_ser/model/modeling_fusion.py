@@ -180,7 +180,9 @@ class AttentiveStatisticsPooling(nn.Module):
         hidden_states = self.norm(hidden_states)
         scores = self.attention_scores(torch.tanh(self.attention_hidden(hidden_states))).float()
         scores = scores.masked_fill(~mask[..., None], torch.finfo(torch.float32).min)
-        weights = scores.softmax(dim=1)[..., None]  # (B, T, heads, 1), in fp32: the squares below cancel in half precision
+        weights = scores.softmax(dim=1)[
+            ..., None
+        ]  # (B, T, heads, 1), in fp32: the squares below cancel in half precision
         states = hidden_states.float().view(*hidden_states.shape[:2], self.num_heads, -1)  # (B, T, heads, D / heads)
         mean = (weights * states).sum(1)
         variance = (weights * (states - mean[:, None]).square()).sum(1)

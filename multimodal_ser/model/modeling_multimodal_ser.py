@@ -27,7 +27,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub import CommitInfo
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForTextEncoding, AutoProcessor, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoModelForTextEncoding,
+    AutoProcessor,
+    PreTrainedModel,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
@@ -112,7 +119,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         width = config.fusion_hidden_size if gated else 4 * config.fusion_hidden_size
         # CODEPATH: gated vectors are normalised, as in the shipped checkpoint; concatenated statistics are taken as they are.
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps) if gated else nn.Identity()
-        self.dropout = nn.Dropout(config.fusion_dropout if config.classifier_dropout is None else config.classifier_dropout)
+        self.dropout = nn.Dropout(
+            config.fusion_dropout if config.classifier_dropout is None else config.classifier_dropout
+        )
         self.classifier = nn.Linear(width, config.num_labels)
         # CODEPATH: checkpoints with arousal, valence and dominance have names in `dimensions`; the shipped one has none.
         self.regressor = nn.Linear(width, len(config.dimensions)) if config.dimensions else None
@@ -167,12 +176,16 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         pooled = self.dropout(self.norm(outputs.embeddings))
         mixed = pooled
         if mixup_index is not None and mixup_share is not None:
-            embeddings = outputs.embeddings.lerp(outputs.embeddings[mixup_index], (1 - mixup_share)[:, None].to(outputs.embeddings))
+            embeddings = outputs.embeddings.lerp(
+                outputs.embeddings[mixup_index], (1 - mixup_share)[:, None].to(outputs.embeddings)
+            )
             mixed = self.dropout(self.norm(embeddings))
         logits = self.classifier(mixed)
         dimensions = None if self.regressor is None else self.regressor(pooled)
         if not self.training:
-            temperature = torch.tensor([self.config.temperature[case] for case in MODALITY_CASES], device=logits.device, dtype=logits.dtype)
+            temperature = torch.tensor(
+                [self.config.temperature[case] for case in MODALITY_CASES], device=logits.device, dtype=logits.dtype
+            )
             logits = logits / temperature[outputs.case.to(logits.device)][:, None]
         loss = None
         if labels is not None:
@@ -220,7 +233,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         """The processor that belongs to this model; loaded with it, or set."""
         if self._processor is None:
             if self._processor_source is None:
-                raise ValueError("processor: expected one, got a model that was built from a configuration; set classifier.processor = ...")
+                raise ValueError(
+                    "processor: expected one, got a model that was built from a configuration; set classifier.processor = ..."
+                )
             source, options = self._processor_source
             self._processor = MultimodalEmotionProcessor.from_pretrained(source, **options)
         return self._processor
@@ -289,9 +304,13 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         """
         source = str(SHIPPED_CHECKPOINT if pretrained_model_name_or_path is None else pretrained_model_name_or_path)
         if (Path(source).is_absolute() or source.startswith(".")) and not Path(source).exists():
-            raise OSError(f"{source}: expected a folder with a checkpoint, or a Hub id, got no such folder; check the path")
+            raise OSError(
+                f"{source}: expected a folder with a checkpoint, or a Hub id, got no such folder; check the path"
+            )
         hub = pinned(
-            source, {"trust_remote_code": False} | {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}, kwargs.get("variant")
+            source,
+            {"trust_remote_code": False} | {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs},
+            kwargs.get("variant"),
         )
         check_adapter(source, hub, labels)
         kwargs |= hub
@@ -303,7 +322,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 raise ValueError(f"num_labels: expected {len(labels)}, as there are labels, got {count}; leave it out")
             if not isinstance(config, MultimodalEmotionConfig):
                 fields = {
-                    name: kwargs.pop(name) for name in MultimodalEmotionConfig.__dataclass_fields__ if name in kwargs and name != "dtype"
+                    name: kwargs.pop(name)
+                    for name in MultimodalEmotionConfig.__dataclass_fields__
+                    if name in kwargs and name != "dtype"
                 }
                 config = AutoConfig.from_pretrained(config or source, **hub, **fields)
             kwargs["config"] = with_labels(copy.deepcopy(config), labels)
@@ -357,7 +378,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         audio_config, text_config = audio_model.config.to_dict(), text_model.config.to_dict()
         for branch_config in (audio_config, text_config):
             branch_config.pop("dtype", None)  # the new model is of one type, whatever the folders were stored in
-            if Path(branch_config.get("_name_or_path") or ".").exists():  # a folder of this machine means nothing on another; a Hub id does
+            if Path(
+                branch_config.get("_name_or_path") or "."
+            ).exists():  # a folder of this machine means nothing on another; a Hub id does
                 branch_config.pop("_name_or_path", None)
         if audio_layers is not None:
             available = audio_model.config.num_hidden_layers
@@ -443,7 +466,9 @@ def _package() -> Any:
     try:
         import multimodal_ser.prediction
         import multimodal_ser.speakers
-    except ModuleNotFoundError as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
+    except (
+        ModuleNotFoundError
+    ) as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
         if error.name is None or not error.name.startswith("multimodal_ser"):
             raise  # the package is there, and something that it needs is not
         raise ImportError(
@@ -461,5 +486,7 @@ if TASK not in PIPELINE_REGISTRY.supported_tasks:  # else by the package, and th
         TASK,
         SpeechEmotionRecognitionPipeline,
         AutoModelForAudioClassification,
-        default={"model": (str(SHIPPED_CHECKPOINT), "main")} if SHIPPED_CHECKPOINT.is_dir() else None,  # copied code has none
+        default={"model": (str(SHIPPED_CHECKPOINT), "main")}
+        if SHIPPED_CHECKPOINT.is_dir()
+        else None,  # copied code has none
     )

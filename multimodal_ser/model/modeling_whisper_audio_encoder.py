@@ -114,10 +114,14 @@ class WhisperAudioEncoder(PreTrainedModel):
                 f"num_layers: expected 1 to {available}, the layers of this Whisper's encoder, got {num_layers}; choose one of them"
             )
         names = [field for field in WhisperAudioEncoderConfig.__dataclass_fields__ if field in WHISPER_FIELDS]
-        config = WhisperAudioEncoderConfig(**{name: getattr(encoder.config, name) for name in names} | {"encoder_layers": num_layers})
+        config = WhisperAudioEncoderConfig(
+            **{name: getattr(encoder.config, name) for name in names} | {"encoder_layers": num_layers}
+        )
         model = cls(config)
         wanted = model.state_dict().keys()
-        model.load_state_dict({key: value.detach().clone() for key, value in encoder.state_dict().items() if key in wanted})
+        model.load_state_dict(
+            {key: value.detach().clone() for key, value in encoder.state_dict().items() if key in wanted}
+        )
         return model
 
     def _get_feat_extract_output_lengths(self, input_lengths: torch.Tensor) -> torch.Tensor:
@@ -127,7 +131,9 @@ class WhisperAudioEncoder(PreTrainedModel):
     # trf-ignore: TRF057 - documented by hand
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs) -> BaseModelOutput:
+    def forward(
+        self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+    ) -> BaseModelOutput:
         """Run the convolutions and the layers.
 
         Args:

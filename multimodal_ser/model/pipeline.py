@@ -104,9 +104,15 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         if on_error not in (None, "raise", "skip"):
             raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}; choose one of them")
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
-            raise ValueError(f"top_k: expected a whole number from 1, or None for all labels, got {top_k!r}; 1 gives the best alone")
+            raise ValueError(
+                f"top_k: expected a whole number from 1, or None for all labels, got {top_k!r}; 1 gives the best alone"
+            )
         preparing = {"sampling_rate": sampling_rate, "on_error": on_error}
-        return {name: value for name, value in preparing.items() if value is not None}, {}, {} if top_k is None else {"top_k": top_k}
+        return (
+            {name: value for name, value in preparing.items() if value is not None},
+            {},
+            {} if top_k is None else {"top_k": top_k},
+        )
 
     def preprocess(self, inputs: Any, sampling_rate: int | None = None, on_error: str = "raise") -> dict[str, Any]:
         """An input -> its parts, each (S,) or None, its words, the turns before them; and what is wrong with it."""
@@ -125,7 +131,11 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         elif trained == ["audio"]:
             text = context = None
         if audio is None and text is None:
-            wanted = {"text": "words", "audio": "a recording"}.get(trained[0]) if trained and len(trained) == 1 else "audio, text or both"
+            wanted = (
+                {"text": "words", "audio": "a recording"}.get(trained[0])
+                if trained and len(trained) == 1
+                else "audio, text or both"
+            )
             raise ValueError(f'input: expected {wanted}, got none; give {{"audio": ..., "text": ...}}')
         if audio is None:
             return [None], text, context
@@ -164,7 +174,10 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
             return error
         names, probabilities = self.model.config.id2label, model_outputs["probabilities"][0]
         scores, indices = probabilities.topk(min(top_k or len(probabilities), len(probabilities)))
-        return [{"label": names[index], "score": score} for score, index in zip(scores.tolist(), indices.tolist(), strict=True)]
+        return [
+            {"label": names[index], "score": score}
+            for score, index in zip(scores.tolist(), indices.tolist(), strict=True)
+        ]
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Write model and processor into a folder.
@@ -174,7 +187,9 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         """
         if self.model._auto_class is not None:
             implementation = f"{type(self).__module__.rsplit('.', 1)[-1]}.{type(self).__name__}"
-            self.model.config.custom_pipelines = {TASK: {"impl": implementation, "pt": [AutoModelForAudioClassification.__name__]}}
+            self.model.config.custom_pipelines = {
+                TASK: {"impl": implementation, "pt": [AutoModelForAudioClassification.__name__]}
+            }
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
 
@@ -185,13 +200,21 @@ def _unpacked(inputs: Any) -> tuple[Any, str | None, Any]:
     audio = inputs
     if isinstance(inputs, Mapping):
         text, context = inputs.get("text"), inputs.get("context")
-        audio = inputs["audio"] if "audio" in inputs else inputs if {"array", "raw", "bytes", "path"} & set(inputs) else None
+        audio = (
+            inputs["audio"]
+            if "audio" in inputs
+            else inputs
+            if {"array", "raw", "bytes", "path"} & set(inputs)
+            else None
+        )
     if isinstance(audio, Mapping) and "raw" in audio:  # what transformers' own audio pipelines call it
         audio = {"array": audio["raw"], "sampling_rate": audio.get("sampling_rate")}
     if text is not None and not isinstance(text, str | float):  # an empty cell of a table is a NaN
         raise ValueError(f"text: expected a string or None, got {type(text).__name__}; convert it")
     context = None if isinstance(context, float) else [context] if isinstance(context, str) else context
-    if context is not None and not (isinstance(context, list | tuple) and all(isinstance(turn, str) for turn in context)):
+    if context is not None and not (
+        isinstance(context, list | tuple) and all(isinstance(turn, str) for turn in context)
+    ):
         raise ValueError(f"context: expected a turn or a list of turns, each a string, got {context!r}; convert it")
     return audio, text if isinstance(text, str) and text.strip() else None, context
 

@@ -51,11 +51,15 @@ class MultimodalEmotionProcessor(ProcessorMixin):
     def __init__(self, feature_extractor: Any, tokenizer: Any, trim_silence_db: float | None = None):
         super().__init__(feature_extractor, tokenizer)
         if trim_silence_db is not None and not trim_silence_db > 0:
-            raise ValueError(f"trim_silence_db: expected more than 0 dB, or None, got {trim_silence_db}; 40 is a good start")
+            raise ValueError(
+                f"trim_silence_db: expected more than 0 dB, or None, got {trim_silence_db}; 40 is a good start"
+            )
         self.trim_silence_db = trim_silence_db
         self._tried: tuple[Any, int] | None = None  # the extractor that was last looked at, and its time axis
         tokenizer.padding_side = "right"  # the model's masks are prefixes
-        if tokenizer.pad_token is None:  # decoder language models have none; what is padded is masked, so any token serves
+        if (
+            tokenizer.pad_token is None
+        ):  # decoder language models have none; what is padded is masked, so any token serves
             tokenizer.pad_token = tokenizer.eos_token
 
     @classmethod
@@ -120,7 +124,9 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors: expected 'pt', got {return_tensors!r}; convert the tensors afterwards")
-        waveforms: list[Any] | None = None if audio is None else [audio] if getattr(audio, "ndim", None) == 1 else list(audio)
+        waveforms: list[Any] | None = (
+            None if audio is None else [audio] if getattr(audio, "ndim", None) == 1 else list(audio)
+        )
         texts = None if text is None else [text] if isinstance(text, str) else list(text)
         if waveforms is None and texts is None:
             raise ValueError("expected audio, text or both, got neither; give at least one")
@@ -191,7 +197,9 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             if self.time_axis == 0:  # two frames at least, that they have a deviation, and no half of a stacked frame
                 options["pad_to_multiple_of"] = None
                 waveform = np.pad(waveform, (0, max(0, TWO_FRAMES - len(waveform))))
-        return np.asarray(self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0])
+        return np.asarray(
+            self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **options)[name][0]
+        )
 
     def _with_context(self, text: str | None, before: str | Sequence[str] | None) -> str | None:
         if not isinstance(text, str) or not text.strip():  # None, "", NaN of a table
@@ -201,7 +209,9 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         return f" {separator} ".join([*(turn for turn in turns if turn and turn.strip()), text])
 
     def _text(self, texts: list[str | None]) -> dict[str, torch.Tensor]:
-        encoded = self.tokenizer([text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False)
+        encoded = self.tokenizer(
+            [text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False
+        )
         given = torch.tensor([text is not None for text in texts])[:, None]
         if not encoded["input_ids"].numel():
             nothing = torch.zeros(len(texts), 1, dtype=torch.long)
@@ -214,10 +224,14 @@ def _tokenizer(source: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source)
     except (ValueError, ImportError) as error:
-        if is_sentencepiece_available() or not any(sign in str(error) for sign in ("Error parsing line", "entence", "tiktoken")):
+        if is_sentencepiece_available() or not any(
+            sign in str(error) for sign in ("Error parsing line", "entence", "tiktoken")
+        ):
             raise
         remedy = "pip install sentencepiece protobuf, or give a tokenizer.json"
-        raise ValueError(f"{source}: expected a tokenizer that can be read, got a SentencePiece model alone; {remedy}") from error
+        raise ValueError(
+            f"{source}: expected a tokenizer that can be read, got a SentencePiece model alone; {remedy}"
+        ) from error
 
 
 TWO_FRAMES = 560
@@ -228,7 +242,9 @@ def _is_time_first(feature_extractor: Any) -> bool:
     """Whether an extractor gives (F, M), as SeamlessM4T's does, or (M, F), as Whisper's: the axis along which a longer clip is longer."""
     rate, name = feature_extractor.sampling_rate, feature_extractor.model_input_names[0]
     options = {"sampling_rate": rate, "padding": "longest", "truncation": False, "return_tensors": "np"}
-    short, long = (feature_extractor(np.zeros(rate * seconds, np.float32), **options)[name][0].shape for seconds in (1, 2))
+    short, long = (
+        feature_extractor(np.zeros(rate * seconds, np.float32), **options)[name][0].shape for seconds in (1, 2)
+    )
     return short[0] != long[0]
 
 

@@ -18,7 +18,19 @@ MOST_ENTRIES = 4_000_000
 """Of a vocabulary, of positions, of a width: several times what the largest known encoders have."""
 
 MOST_CLASSES = 10_000
-SIZES = ("_size", "_dim", "_embeddings", "_positions", "_bins", "_heads", "d_model", "_ffn_dim", "d_ff", "n_embd", "dim")
+SIZES = (
+    "_size",
+    "_dim",
+    "_embeddings",
+    "_positions",
+    "_bins",
+    "_heads",
+    "d_model",
+    "_ffn_dim",
+    "d_ff",
+    "n_embd",
+    "dim",
+)
 
 
 def check_files(source: str, find: Callable[[str], Path | None], variant: str | None = None) -> None:
@@ -42,7 +54,11 @@ def check_files(source: str, find: Callable[[str], Path | None], variant: str | 
     for name in REFERENCES:
         path = find(name)
         if path is not None and (name == REFERENCES[0] or "audio_tokenizer" in _read(source, path)):
-            raise _refusal(source, f"{name} to describe a feature extractor and a tokenizer", "an audio_tokenizer of another repository")
+            raise _refusal(
+                source,
+                f"{name} to describe a feature extractor and a tokenizer",
+                "an audio_tokenizer of another repository",
+            )
 
 
 def check_config(source: str, config: dict[str, Any]) -> None:
@@ -67,7 +83,9 @@ def check_config(source: str, config: dict[str, Any]) -> None:
         if (isinstance(value, float) and not math.isfinite(value)) or name == "__float__":
             raise _refusal(source, "numbers in config.json", f"{value} for {name}")
         if name.endswith(("attn_implementation", "experts_implementation")) and isinstance(value, str) and "/" in value:
-            raise _refusal(source, "a config.json that names no code", f"{name} {value!r}, a kernel of another repository")
+            raise _refusal(
+                source, "a config.json that names no code", f"{name} {value!r}, a kernel of another repository"
+            )
         if isinstance(value, int | float) and not isinstance(value, bool):
             layers = "layers" in name or name == "n_layer"
             if layers and not 0 <= value <= MOST_LAYERS:

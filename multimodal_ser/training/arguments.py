@@ -58,29 +58,47 @@ class TrainingArguments:
     output_dir: str = _option("run", "run folder: the best model, log, curves, predictions, checkpoints")
     labels: list[str] = _option([], "names of the classes (default: the emotions that occur in the data)")
     modalities: Literal["auto", "audio", "text", "both"] = _option(
-        "auto", "what to learn from; auto: whatever a row has, but audio alone where a corpus has only a few fixed sentences"
+        "auto",
+        "what to learn from; auto: whatever a row has, but audio alone where a corpus has only a few fixed sentences",
     )
     dimensions: list[str] = _option([], "also regress these columns: arousal valence dominance")
-    emotions: bool = _option(True, "learn the emotions; else the dimensions alone, and the checkpoint's emotion head stays as it is")
-    validation_share: float = _option(0.15, "share of the clips that is held out, whole speakers where they are known; 0: none")
+    emotions: bool = _option(
+        True, "learn the emotions; else the dimensions alone, and the checkpoint's emotion head stays as it is"
+    )
+    validation_share: float = _option(
+        0.15, "share of the clips that is held out, whole speakers where they are known; 0: none"
+    )
     validation_speakers: list[str] = _option([], "hold out these speakers instead")
-    test_speakers: list[str] = _option([], "keep these speakers out of training and selection, and score them once at the end")
+    test_speakers: list[str] = _option(
+        [], "keep these speakers out of training and selection, and score them once at the end"
+    )
     allow_leak: bool = _option(False, "accept a split column that puts one speaker on both sides")
-    max_duration: float = _option(30.0, "s; of longer recordings a part: the first, or a random one in epochs without embedding cache")
+    max_duration: float = _option(
+        30.0, "s; of longer recordings a part: the first, or a random one in epochs without embedding cache"
+    )
     trim_silence_db: float | None = _option(
-        None, "cut from both ends of a clip what is so many dB below its loudest moment, in training and in use; 40 is a good start"
+        None,
+        "cut from both ends of a clip what is so many dB below its loudest moment, in training and in use; 40 is a good start",
     )
     context_turns: int = _option(0, "how many previous turns of a dialogue are read before the current one")
     transcribe: bool = _option(False, "let Whisper write the texts that rows lack")
     whisper: str | None = _option(None, "which Whisper transcribes: a name or a path (default: whatever is found)")
-    unlabelled: str | None = _option(None, "folder or manifest of recordings without labels, which the model that is started from labels")
+    unlabelled: str | None = _option(
+        None, "folder or manifest of recordings without labels, which the model that is started from labels"
+    )
     pseudo_label_threshold: float = _option(0.9, "least confidence from which on such a label is learned from")
-    pair_matched: float = _option(0.0, "share of the audio-only rows that are given the words of a text-only row of the same emotion")
+    pair_matched: float = _option(
+        0.0, "share of the audio-only rows that are given the words of a text-only row of the same emotion"
+    )
     pair_mismatched: float = _option(0.0, "share that are given words of another emotion, the target half of each")
 
     # which model
-    model: str | None = _option(None, "checkpoint to start from: folder or Hub id (default: the one that ships in the package)")
-    audio_model: str | None = _option(None, "start from this speech encoder instead: wav2vec2, HuBERT, WavLM, Whisper; folder or Hub id")
+    model: str | None = _option(
+        None, "checkpoint to start from: folder or Hub id (default: the one that ships in the package)"
+    )
+    audio_model: str | None = _option(
+        None, "start from this speech encoder instead: wav2vec2, HuBERT, WavLM, Whisper; folder or Hub id"
+    )
     text_model: str | None = _option(None, "start from this text encoder instead; folder or Hub id")
     audio_layers: int | None = _option(None, "keep only the lowest k layers of audio_model")
     model_config: dict[str, Any] = _option(
@@ -89,28 +107,39 @@ class TrainingArguments:
     new_head: bool = _option(False, "start the head anew, though the checkpoint has one for these labels")
 
     # what is trained
-    freeze: list[str] = _option(["audio", "text"], f"parts that are not trained: {', '.join(PARTS)}; none: all is trained")
+    freeze: list[str] = _option(
+        ["audio", "text"], f"parts that are not trained: {', '.join(PARTS)}; none: all is trained"
+    )
     freeze_audio_layers: int = _option(0, "freeze the audio encoder's convolutions and its lowest k layers")
     freeze_text_layers: int = _option(0, "freeze the text encoder's embeddings and its lowest k layers")
-    unfreeze_epoch: int | None = _option(None, "from this epoch on (the first is 0) train the frozen parts too, all but the audio_front")
+    unfreeze_epoch: int | None = _option(
+        None, "from this epoch on (the first is 0) train the frozen parts too, all but the audio_front"
+    )
     lora_rank: int = _option(0, "train low-rank adapters of this rank in the encoders; 0: none")
     lora_alpha: float = _option(16.0, "their scale: alpha / rank")
     lora_dropout: float = _option(0.0, "dropout before them")
     lora_branches: Literal["both", "audio", "text"] = _option("both", "where they are")
-    class_weights: Literal["none", "balanced"] = _option("none", "balanced: weigh classes in the loss by how rare they are")
+    class_weights: Literal["none", "balanced"] = _option(
+        "none", "balanced: weigh classes in the loss by how rare they are"
+    )
     balanced_sampling: bool = _option(False, "draw every class equally often")
     label_smoothing_factor: float = _option(0.1, "share of the target that is spread over all classes")
     audio_mask_spans: int = _option(2, "spans of each clip's frames that are hidden, anew each time; 0: none")
     voice_shift: float = _option(
-        0.0, "share of the clips that are heard as if another speaker of the training data had said them (needs the embedding cache)"
+        0.0,
+        "share of the clips that are heard as if another speaker of the training data had said them (needs the embedding cache)",
     )
     speaker_mean_share: float = _option(
-        0.0, "share of the clips that are heard against their speaker's mean, so that predict(speaker=...) helps (likewise)"
+        0.0,
+        "share of the clips that are heard against their speaker's mean, so that predict(speaker=...) helps (likewise)",
     )
-    mixup_alpha: float = _option(0.0, "mix fused vectors of two rows and their losses, shares drawn from Beta(alpha, alpha); 0: off")
+    mixup_alpha: float = _option(
+        0.0, "mix fused vectors of two rows and their losses, shares drawn from Beta(alpha, alpha); 0: off"
+    )
     augmentation: dict[str, Any] = _option({}, "names of augmentations, or a mapping from names to their options")
     augmentation_variants: int = _option(
-        0, "draw each clip from this many fixed versions, the first untouched (needed for an embedding cache); 0: anew every epoch"
+        0,
+        "draw each clip from this many fixed versions, the first untouched (needed for an embedding cache); 0: anew every epoch",
     )
     noise_dir: str | None = _option(None, "folder of noises for the augmentation 'noise' (default: synthesised)")
     room_dir: str | None = _option(None, "folder of room impulse responses for 'room' (default: synthesised)")
@@ -126,28 +155,41 @@ class TrainingArguments:
     per_device_eval_batch_size: int = _option(16, "rows a device in validation")
     gradient_accumulation_steps: int = _option(1, "passes a step")
     learning_rate: float | None = _option(
-        None, "highest rate, of fusion and head (default: 1e-3; 2e-4 where the checkpoint's head knows all labels already)"
+        None,
+        "highest rate, of fusion and head (default: 1e-3; 2e-4 where the checkpoint's head knows all labels already)",
     )
-    audio_learning_rate: float | None = _option(None, "of the audio encoder's top layer (default: a twentieth of learning_rate)")
-    text_learning_rate: float | None = _option(None, "of the text encoder's top layer (default: a twentieth of learning_rate)")
-    fusion_learning_rate: float | None = _option(None, "of what lies between encoders and head (default: learning_rate)")
+    audio_learning_rate: float | None = _option(
+        None, "of the audio encoder's top layer (default: a twentieth of learning_rate)"
+    )
+    text_learning_rate: float | None = _option(
+        None, "of the text encoder's top layer (default: a twentieth of learning_rate)"
+    )
+    fusion_learning_rate: float | None = _option(
+        None, "of what lies between encoders and head (default: learning_rate)"
+    )
     head_learning_rate: float | None = _option(None, "of the head (default: learning_rate)")
     lora_learning_rate: float | None = _option(None, "of low-rank adapters (default: learning_rate)")
     layer_decay: float = _option(1.0, "factor from each encoder layer to the one below; 1: none")
-    lr_scheduler_type: Literal["cosine", "linear", "constant_with_warmup"] = _option("cosine", "how the rate falls after the warm-up")
+    lr_scheduler_type: Literal["cosine", "linear", "constant_with_warmup"] = _option(
+        "cosine", "how the rate falls after the warm-up"
+    )
     warmup_steps: float = _option(0.1, "steps in which the rate rises; below 1: a share of all")
     weight_decay: float = _option(0.01, "of matrices; biases, norms and single numbers have none")
     adam_beta1: float = _option(0.9, "of AdamW")
     adam_beta2: float = _option(0.999, "of AdamW")
     adam_epsilon: float = _option(1e-8, "of AdamW")
     max_grad_norm: float = _option(1.0, "gradients are clipped to this norm; 0: not")
-    ema_decay: float = _option(0.0, "keep a moving average of the weights, which is what is selected and saved; 0: none")
+    ema_decay: float = _option(
+        0.0, "keep a moving average of the weights, which is what is selected and saved; 0: none"
+    )
     bf16: bool = _option(False, "bfloat16 mixed precision")
     fp16: bool = _option(False, "float16 mixed precision (GPU)")
     gradient_checkpointing: bool = _option(False, "compute activations twice instead of keeping them")
     torch_compile: bool = _option(False, "compile the model with torch.compile")
     torch_compile_backend: str = _option("inductor", "its backend")
-    early_stopping_patience: int = _option(0, "stop after so many epochs without a better metric_for_best_model; 0: never")
+    early_stopping_patience: int = _option(
+        0, "stop after so many epochs without a better metric_for_best_model; 0: never"
+    )
     metric_for_best_model: Literal["auto", "ua", "accuracy", "macro_f1", "weighted_f1", "ccc", "loss"] = _option(
         "auto", "which validation figure chooses the best epoch: ua, or ccc for dimensions alone"
     )
@@ -160,7 +202,8 @@ class TrainingArguments:
     save_steps: int = _option(0, "steps between checkpoints, besides the one after every epoch; 0: only those")
     save_total_limit: int = _option(2, "how many checkpoints are kept")
     report_to: list[str] = _option(
-        ["tensorboard"], f"trackers: {', '.join(TRACKERS)}, or none; one that is not installed is left out, and a line says so"
+        ["tensorboard"],
+        f"trackers: {', '.join(TRACKERS)}, or none; one that is not installed is left out, and a line says so",
     )
     run_name: str | None = _option(None, "its name in the trackers (default: that of the run folder)")
     disable_tqdm: bool = _option(False, "no progress bar")
@@ -202,7 +245,9 @@ class TrainingArguments:
         """Write all fields."""
         import yaml
 
-        Path(path).write_text(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        Path(path).write_text(
+            yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -216,11 +261,20 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(str(path), expected="a YAML file", got=error.strerror or "an error", remedy="check the path") from error
+        raise InputError(
+            str(path), expected="a YAML file", got=error.strerror or "an error", remedy="check the path"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(str(path), expected="YAML", got=" ".join(str(error).split())[:200], remedy="correct it") from error
+        raise InputError(
+            str(path), expected="YAML", got=" ".join(str(error).split())[:200], remedy="correct it"
+        ) from error
     if not isinstance(fields, dict):
-        raise InputError(str(path), expected="a mapping of options", got=type(fields).__name__, remedy="write lines such as `bf16: true`")
+        raise InputError(
+            str(path),
+            expected="a mapping of options",
+            got=type(fields).__name__,
+            remedy="write lines such as `bf16: true`",
+        )
     return fields
 
 
@@ -231,7 +285,10 @@ def _contradiction(what: str, expected: str, got: str, remedy: str) -> InputErro
 def _given(args: TrainingArguments, *names: str) -> list[str]:
     """Those of the options that are not as they would be unasked."""
     defaults = {field.name: field for field in dataclasses.fields(args) if field.name in names}
-    unasked = {name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory() for name, f in defaults.items()}
+    unasked = {
+        name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for name, f in defaults.items()
+    }
     return [name for name in names if getattr(args, name) != unasked[name]]
 
 
@@ -265,13 +322,23 @@ def _ranges(args: TrainingArguments) -> None:
         if min(seeds, default=0) < 0 or len(set(seeds)) != len(seeds):
             raise _contradiction(name, "whole numbers from 0, each once", ", ".join(map(str, seeds)), "correct them")
     if args.layer_decay > 1:
-        raise _contradiction("layer_decay", "a factor up to 1", f"{args.layer_decay:g}", "0.8 lets each layer learn slower than the next")
+        raise _contradiction(
+            "layer_decay", "a factor up to 1", f"{args.layer_decay:g}", "0.8 lets each layer learn slower than the next"
+        )
     if args.max_steps == 0 or args.max_steps < -1:
-        raise _contradiction("max_steps", "a number of steps, or -1 for none", str(args.max_steps), "set it to -1, or raise it")
+        raise _contradiction(
+            "max_steps", "a number of steps, or -1 for none", str(args.max_steps), "set it to -1, or raise it"
+        )
     if not args.data:
-        raise _contradiction("data", "at least one manifest or folder", "none", "name a folder with a folder per emotion")
-    if args.labels and (len(args.labels) < 2 or len({name.strip().lower() for name in args.labels}) != len(args.labels)):
-        raise _contradiction("labels", "at least two different names", ", ".join(args.labels), "name the classes to tell apart")
+        raise _contradiction(
+            "data", "at least one manifest or folder", "none", "name a folder with a folder per emotion"
+        )
+    if args.labels and (
+        len(args.labels) < 2 or len({name.strip().lower() for name in args.labels}) != len(args.labels)
+    ):
+        raise _contradiction(
+            "labels", "at least two different names", ", ".join(args.labels), "name the classes to tell apart"
+        )
 
 
 def _something_to_train(args: TrainingArguments) -> None:
@@ -283,8 +350,12 @@ def _something_to_train(args: TrainingArguments) -> None:
             raise _contradiction("freeze", f"some of {', '.join(PARTS)}, or none", repr(name), remedy)
     frozen, other = set(args.freeze), {"audio": "text", "text": "audio"}.get(args.modalities)
     if {"audio", "text", "fusion", "head"} - {other} <= frozen and not args.lora_rank and args.unfreeze_epoch is None:
-        got = "everything frozen" + (f" that learns from {args.modalities} alone" if other and other not in frozen else "")
-        raise _contradiction("freeze", "something left to train", got, 'leave "head" out, set lora_rank=8, or unfreeze_epoch')
+        got = "everything frozen" + (
+            f" that learns from {args.modalities} alone" if other and other not in frozen else ""
+        )
+        raise _contradiction(
+            "freeze", "something left to train", got, 'leave "head" out, set lora_rank=8, or unfreeze_epoch'
+        )
     if args.unfreeze_epoch is not None:
         if not frozen - {"audio_front"} and not args.freeze_audio_layers and not args.freeze_text_layers:
             remedy = "name parts with freeze, or leave it out"
@@ -295,14 +366,18 @@ def _something_to_train(args: TrainingArguments) -> None:
     for branch, layers in (("audio", args.freeze_audio_layers), ("text", args.freeze_text_layers)):
         if layers and branch in frozen:
             remedy = f'leave "{branch}" out of freeze, or freeze_{branch}_layers'
-            raise _contradiction(f"freeze_{branch}_layers", "a branch that is trained", f"the whole {branch} branch frozen", remedy)
+            raise _contradiction(
+                f"freeze_{branch}_layers", "a branch that is trained", f"the whole {branch} branch frozen", remedy
+            )
     still = frozen if args.unfreeze_epoch is None else set()
     for part in ("audio", "text", "fusion", "head"):
         if part in still and _given(args, f"{part}_learning_rate"):
             remedy = f'leave "{part}" out of freeze, or the rate out'
             raise _contradiction(f"{part}_learning_rate", "a part that is trained", f"{part} frozen", remedy)
     if args.layer_decay != 1 and {"audio", "text"} <= still:
-        raise _contradiction("layer_decay", "an encoder that is trained", "both frozen", "leave one out of freeze, or layer_decay out")
+        raise _contradiction(
+            "layer_decay", "an encoder that is trained", "both frozen", "leave one out of freeze, or layer_decay out"
+        )
     if args.new_head and "head" in frozen:
         raise _contradiction("freeze", "a new head to be trained", "head frozen", 'leave "head" out, or new_head')
 
@@ -316,7 +391,9 @@ def _lora(args: TrainingArguments) -> None:
     for branch, other in (("audio", "text"), ("text", "audio")):
         if args.lora_branches in ("both", branch) and branch not in args.freeze:
             remedy = f'add "{branch}" to freeze, or set lora_rank to 0'
-            raise _contradiction("lora_rank", "adapters in frozen branches", f"a {branch} branch that is trained itself", remedy)
+            raise _contradiction(
+                "lora_rank", "adapters in frozen branches", f"a {branch} branch that is trained itself", remedy
+            )
         if args.lora_branches == branch and args.modalities == other:
             got = f"{branch}, with modalities {other}"
             raise _contradiction("lora_branches", "a branch that is learned from", got, f"set it to {other}")
@@ -330,10 +407,14 @@ def _selection(args: TrainingArguments) -> None:
         remedy = "hold speakers out, or set it to 0"
         raise _contradiction("early_stopping_patience", "validation data to watch", "validation_share 0", remedy)
     if args.early_stopping_patience and not args.save_best_model:
-        raise _contradiction("early_stopping_patience", "the best epoch kept", "save_best_model false", "set save_best_model, or it to 0")
+        raise _contradiction(
+            "early_stopping_patience", "the best epoch kept", "save_best_model false", "set save_best_model, or it to 0"
+        )
     both = sorted(set(args.validation_speakers) & set(args.test_speakers))
     if both:
-        raise _contradiction("test_speakers", "speakers that select nothing", f"{', '.join(both)} in validation too", "name each once")
+        raise _contradiction(
+            "test_speakers", "speakers that select nothing", f"{', '.join(both)} in validation too", "name each once"
+        )
 
 
 def _targets(args: TrainingArguments) -> None:
@@ -348,16 +429,24 @@ def _targets(args: TrainingArguments) -> None:
             raise _contradiction("metric_for_best_model", "a figure of the emotions", "ccc without dimensions", remedy)
         return
     if not args.dimensions:
-        raise _contradiction("emotions", "something to learn", "neither emotions nor dimensions", "name dimensions, such as arousal")
+        raise _contradiction(
+            "emotions", "something to learn", "neither emotions nor dimensions", "name dimensions, such as arousal"
+        )
     acting = "mixup_alpha balanced_sampling labels new_head pair_matched pair_mismatched unlabelled class_weights label_smoothing_factor"
     named = _given(args, *acting.split())
     if named:
-        raise _contradiction(named[0], "emotions that it acts on", "dimensions alone", "leave it out, or learn the emotions too")
+        raise _contradiction(
+            named[0], "emotions that it acts on", "dimensions alone", "leave it out, or learn the emotions too"
+        )
     if args.metric_for_best_model not in ("auto", "ccc", "loss"):
-        raise _contradiction("metric_for_best_model", "ccc or loss, for dimensions alone", args.metric_for_best_model, "use ccc")
+        raise _contradiction(
+            "metric_for_best_model", "ccc or loss, for dimensions alone", args.metric_for_best_model, "use ccc"
+        )
     if args.audio_model or args.text_model:
         got = "new encoders, under which the emotion head would stay untrained"
-        raise _contradiction("emotions", "a trained checkpoint, for dimensions alone", got, "learn the emotions too, or name a model")
+        raise _contradiction(
+            "emotions", "a trained checkpoint, for dimensions alone", got, "learn the emotions too, or name a model"
+        )
 
 
 def _modalities(args: TrainingArguments) -> None:
@@ -383,7 +472,9 @@ def _modalities(args: TrainingArguments) -> None:
 
 def _model(args: TrainingArguments) -> None:
     if args.model and args.audio_model and args.text_model:
-        raise _contradiction("model", "a checkpoint, or encoders", "model, audio_model and text_model", "leave out what is not meant")
+        raise _contradiction(
+            "model", "a checkpoint, or encoders", "model, audio_model and text_model", "leave out what is not meant"
+        )
     if args.audio_layers and not args.audio_model:
         raise _contradiction("audio_layers", "an audio_model to cut", "none", "name audio_model, or leave it out")
     if not args.model_config:
@@ -406,7 +497,10 @@ def _precision(args: TrainingArguments) -> None:
     if args.fp16 and args.use_cpu:
         raise _contradiction("fp16", "a GPU", "use_cpu", "use bf16")
     if args.batch_seconds is not None and args.batch_seconds < args.max_duration:
-        expected, remedy = f"room for the longest clip, max_duration {args.max_duration:g} s", "raise it, or lower max_duration"
+        expected, remedy = (
+            f"room for the longest clip, max_duration {args.max_duration:g} s",
+            "raise it, or lower max_duration",
+        )
         raise _contradiction("batch_seconds", expected, f"{args.batch_seconds:g}", remedy)
 
 
@@ -415,17 +509,25 @@ def _augmentation(args: TrainingArguments) -> None:
         got = f"{args.voice_shift:g} and {args.speaker_mean_share:g}"
         raise _contradiction("voice_shift and speaker_mean_share", "shares that sum to 1 at most", got, "lower them")
     for name in _given(args, "voice_shift", "speaker_mean_share"):
-        if getattr(args, name) and ("audio" not in args.freeze or not args.embedding_cache or args.modalities == "text"):
+        if getattr(args, name) and (
+            "audio" not in args.freeze or not args.embedding_cache or args.modalities == "text"
+        ):
             remedy = 'keep "audio" in freeze and embedding_cache on, or set it to 0'
             raise _contradiction(name, "a frozen audio branch whose output is kept", "none", remedy)
     for name, needs in (("noise_dir", "noise"), ("room_dir", "room")):
         if getattr(args, name) and needs not in args.augmentation:
-            raise _contradiction(name, f"the augmentation {needs!r}", "none", f"add {needs!r} to augmentation, or leave it out")
+            raise _contradiction(
+                name, f"the augmentation {needs!r}", "none", f"add {needs!r} to augmentation, or leave it out"
+            )
     if args.augmentation_variants and not args.augmentation:
-        raise _contradiction("augmentation_variants", "augmentations to make versions with", "none", "name some, or set it to 0")
+        raise _contradiction(
+            "augmentation_variants", "augmentations to make versions with", "none", "name some, or set it to 0"
+        )
     if args.augmentation_variants == 1:
         got = "1, the clip as it is"
-        raise _contradiction("augmentation_variants", "2 or more versions, or 0", got, "raise it, or leave augmentation out")
+        raise _contradiction(
+            "augmentation_variants", "2 or more versions, or 0", got, "raise it, or leave augmentation out"
+        )
     if not args.augmentation:
         return
     from multimodal_ser.training.augmentation import Augmenter
@@ -434,7 +536,9 @@ def _augmentation(args: TrainingArguments) -> None:
     for name in args.augmentation:
         if args.modalities == ("audio" if name == "words" else "text"):
             wanted = "texts that are read" if name == "words" else "recordings that are heard"
-            raise _contradiction(f"augmentation {name!r}", wanted, f"modalities {args.modalities}", "leave it out, or the modalities")
+            raise _contradiction(
+                f"augmentation {name!r}", wanted, f"modalities {args.modalities}", "leave it out, or the modalities"
+            )
 
 
 def _idle(args: TrainingArguments) -> None:

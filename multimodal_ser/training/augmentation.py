@@ -67,7 +67,24 @@ LIMITS = {
 }  # fmt: skip
 """Least and most of each option that is a number."""
 
-FILES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm", ".mp4", ".amr", ".wv", ".caf", ".au", ".wma")
+FILES = (
+    ".wav",
+    ".flac",
+    ".mp3",
+    ".ogg",
+    ".opus",
+    ".m4a",
+    ".aac",
+    ".aif",
+    ".aiff",
+    ".webm",
+    ".mp4",
+    ".amr",
+    ".wv",
+    ".caf",
+    ".au",
+    ".wma",
+)
 """Endings by which recordings are found in a folder."""
 
 MEMORY = 256 * 2**20
@@ -115,7 +132,12 @@ class Augmenter:
     """
 
     def __init__(
-        self, augmentations: Augmentations, *, seed: int = 0, noise_dir: str | Path | None = None, room_dir: str | Path | None = None
+        self,
+        augmentations: Augmentations,
+        *,
+        seed: int = 0,
+        noise_dir: str | Path | None = None,
+        room_dir: str | Path | None = None,
     ):
         names = [augmentations] if isinstance(augmentations, str) else augmentations
         given = names if isinstance(names, Mapping) else {name: {} for name in names}
@@ -123,17 +145,29 @@ class Augmenter:
         self.seed = int(seed)
         self._folders: dict[str, _Folder] = {}
         self._fingerprint: str | None = None
-        for name, folder, seconds, moot in (("noise", noise_dir, 120.0, {"colours"}), ("room", room_dir, 4.0, {"rt60", "drr"})):
+        for name, folder, seconds, moot in (
+            ("noise", noise_dir, 120.0, {"colours"}),
+            ("room", room_dir, 4.0, {"rt60", "drr"}),
+        ):
             if folder is not None and (name not in given or moot & set(given[name] or {})):
                 got = f"{', '.join(sorted(moot))} for made ones" if name in given else "none"
-                expected, remedy = f"the augmentation {name!r}, with recordings alone", "leave the folder or these options out"
-                raise InputError(f"{name}_dir", expected=expected, got=got, remedy=remedy if name in given else f"add {name!r}")
+                expected, remedy = (
+                    f"the augmentation {name!r}, with recordings alone",
+                    "leave the folder or these options out",
+                )
+                raise InputError(
+                    f"{name}_dir", expected=expected, got=got, remedy=remedy if name in given else f"add {name!r}"
+                )
             if folder is not None:
                 self._folders[name] = _Folder(Path(folder), f"{name}_dir", seconds)
         if "replay" in self.options:
             from av.codec import codecs_available
 
-            there = [name for name in self.options["replay"]["codecs"] if name == "mulaw" or CODECS[name][0] in codecs_available]
+            there = [
+                name
+                for name in self.options["replay"]["codecs"]
+                if name == "mulaw" or CODECS[name][0] in codecs_available
+            ]
             self.options["replay"]["codecs"] = there or ["mulaw"]
 
     @property
@@ -172,7 +206,9 @@ class Augmenter:
         """
         import torchaudio.functional
 
-        flat = isinstance(waveform, np.ndarray) and waveform.ndim == 1 and len(waveform) > 0 and waveform.dtype.kind == "f"
+        flat = (
+            isinstance(waveform, np.ndarray) and waveform.ndim == 1 and len(waveform) > 0 and waveform.dtype.kind == "f"
+        )
         if not flat or not np.abs(waveform).max() < 1e6:  # nor is NaN
             got = (
                 "NaN, infinity or beyond any scale"
@@ -251,7 +287,9 @@ def write_listening_examples(
     augmenter = Augmenter(augmentations or tuple(WAVEFORM), seed=seed, noise_dir=noise_dir, room_dir=room_dir)
     names, options, folder = augmenter.waveform_names, augmenter.options, Path(output_dir)
     if not names:
-        raise InputError("augmentations", expected=f"one of {', '.join(WAVEFORM)}", got=", ".join(options), remedy="add one of these")
+        raise InputError(
+            "augmentations", expected=f"one of {', '.join(WAVEFORM)}", got=", ".join(options), remedy="add one of these"
+        )
     if "speed" in names:  # a clip at its own speed teaches the ear nothing
         options["speed"]["factors"] = [factor for factor in options["speed"]["factors"] if factor != 1] or [1.0]
     waveform = load_audio(recording)
@@ -265,7 +303,9 @@ def write_listening_examples(
             disturbed = augmenter.waveform(waveform, draw=number, clip="listening example")
             soundfile.write(written[-1], disturbed, SAMPLING_RATE, subtype="PCM_16")
     except (OSError, soundfile.LibsndfileError) as error:
-        raise InputError(str(folder), expected="a folder that can be written to", got=str(error), remedy="name another") from error
+        raise InputError(
+            str(folder), expected="a folder that can be written to", got=str(error), remedy="name another"
+        ) from error
     return written
 
 
@@ -273,11 +313,16 @@ def _checked(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, options in given.items():
         _known("augmentation", name, AUGMENTATIONS)
         if options is not None and not isinstance(options, Mapping):
-            raise InputError(name, expected="a mapping of options", got=repr(options), remedy=f"such as {AUGMENTATIONS[name]}")
+            raise InputError(
+                name, expected="a mapping of options", got=repr(options), remedy=f"such as {AUGMENTATIONS[name]}"
+            )
         for option in options or {}:
             _known(f"{name}: option", option, AUGMENTATIONS[name])
     chosen = {name: defaults | dict(given[name] or {}) for name, defaults in AUGMENTATIONS.items() if name in given}
-    return {name: {option: _option(name, option, value) for option, value in options.items()} for name, options in chosen.items()}
+    return {
+        name: {option: _option(name, option, value) for option, value in options.items()}
+        for name, options in chosen.items()
+    }
 
 
 def _known(what: str, name: Any, names: Iterable[str]) -> None:
@@ -298,7 +343,10 @@ def _option(name: str, option: str, value: Any) -> Any:
         for choice in values:
             _known(f"{name}: {option}", choice, default)
         return values
-    fine = [isinstance(v, int | float) and not isinstance(v, bool) and low <= float(v) <= high and kind(v) == v for v in values]
+    fine = [
+        isinstance(v, int | float) and not isinstance(v, bool) and low <= float(v) <= high and kind(v) == v
+        for v in values
+    ]
     if not fine or not all(fine) or (isinstance(default, tuple) and (len(values) > 2 or values != sorted(values))):
         form = "a range [low, high] of " if isinstance(default, tuple) else "a list of " if many else ""
         expected = f"{form}{'whole numbers' if kind is int else 'numbers'} from {low:g} to {high:g}"
@@ -312,7 +360,11 @@ class _Folder:
 
     def __init__(self, folder: Path, argument: str, seconds: float):
         self.folder, self.argument, self.seconds = folder, argument, seconds
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in FILES and not path.name.startswith(".") and path.is_file()]
+        found = [
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in FILES and not path.name.startswith(".") and path.is_file()
+        ]
         self.paths = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
         self._kept: OrderedDict[Path, np.ndarray | None] = OrderedDict()  # None: it cannot be read
         self.draw(np.random.default_rng(0))  # a folder with nothing in it is refused now, not in the middle of an epoch
@@ -330,7 +382,12 @@ class _Folder:
             if sound is not None:
                 return sound
         got = "none that can be read" if self.paths else "none" if self.folder.is_dir() else "no such folder"
-        raise InputError(f"{self.argument} {self.folder}", expected="recordings", got=got, remedy="name another folder, or leave it out")
+        raise InputError(
+            f"{self.argument} {self.folder}",
+            expected="recordings",
+            got=got,
+            remedy="name another folder, or leave it out",
+        )
 
     def _read(self, path: Path) -> np.ndarray | None:
         try:
@@ -343,10 +400,15 @@ class _Folder:
             return None
 
     def content(self) -> list[tuple[str, str]]:
-        return [(path.relative_to(self.folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.paths]
+        return [
+            (path.relative_to(self.folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest())
+            for path in self.paths
+        ]
 
 
-def _spans(generator: np.random.Generator, size: int, masks: int, width: Sequence[float], share: float) -> Iterator[tuple[int, int]]:
+def _spans(
+    generator: np.random.Generator, size: int, masks: int, width: Sequence[float], share: float
+) -> Iterator[tuple[int, int]]:
     """Where masks begin and end: each between the two widths, at most a share of the whole, anywhere."""
     for _ in range(masks):
         span = min(int(generator.integers(round(width[0]), round(width[1]) + 1)), int(share * size))
@@ -377,7 +439,9 @@ class _Effects:
         return self.stretched(signal, self.uniform("rate"))
 
     def pitch(self, signal: torch.Tensor) -> torch.Tensor:
-        factor = 2 ** (self.uniform("semitones") / 12)  # torchaudio's pitch_shift resamples by it exactly: 10 s of work for 4 s
+        factor = 2 ** (
+            self.uniform("semitones") / 12
+        )  # torchaudio's pitch_shift resamples by it exactly: 10 s of work for 4 s
         return _fitted(self.resampled(self.stretched(signal, 1 / factor), factor, 32), len(signal))
 
     def resampled(self, signal: torch.Tensor, factor: float, finest: int = 1000) -> torch.Tensor:
@@ -388,7 +452,10 @@ class _Effects:
     def stretched(self, signal: torch.Tensor, rate: float) -> torch.Tensor:
         """`rate` times as fast, pitch kept: (S,) -> (round(S / rate),)."""
         n_fft, hop, size = 512, 128, max(1, round(len(signal) / rate))
-        window, padded = torch.hann_window(n_fft), _fitted(signal, len(signal) + n_fft)  # so that the frames reach beyond the end
+        window, padded = (
+            torch.hann_window(n_fft),
+            _fitted(signal, len(signal) + n_fft),
+        )  # so that the frames reach beyond the end
         frames = torch.stft(padded, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
         frames = self.functional.phase_vocoder(frames, rate, torch.linspace(0, math.pi * hop, n_fft // 2 + 1)[:, None])
         return torch.istft(frames, n_fft, hop, window=window, length=size)
@@ -418,13 +485,19 @@ class _Effects:
         snr = self.uniform("snr")
         if not signal.square().sum() > 0:
             return signal
-        noise = self.coloured(len(signal)) if self.folder is None else self.excerpt(self.folder.draw(self.generator), len(signal))
+        noise = (
+            self.coloured(len(signal))
+            if self.folder is None
+            else self.excerpt(self.folder.draw(self.generator), len(signal))
+        )
         return self.functional.add_noise(signal[None], torch.from_numpy(noise)[None], snr=torch.tensor([snr]))[0]
 
     def coloured(self, size: int) -> np.ndarray:
         """Noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) an octave, from 20 Hz up."""
         slope = {"white": 0.0, "pink": 0.5, "brown": 1.0}[self.generator.choice(self.options["colours"])]
-        frequencies = np.linspace(0, SAMPLING_RATE / 2, (1 << max(10, (size - 1).bit_length())) // 2 + 1, dtype=np.float32)
+        frequencies = np.linspace(
+            0, SAMPLING_RATE / 2, (1 << max(10, (size - 1).bit_length())) // 2 + 1, dtype=np.float32
+        )
         spectrum = self.generator.standard_normal((len(frequencies), 2), dtype=np.float32).view(np.complex64)[:, 0]
         spectrum *= np.where(frequencies < 20, 0, np.maximum(frequencies, 20) ** -slope)
         return torch.fft.irfft(torch.from_numpy(spectrum))[:size].numpy()
@@ -450,15 +523,21 @@ class _Effects:
         codec, loudest = str(self.generator.choice(self.options["codecs"])), max(1.0, float(signal.abs().max()))
         return self.mulaw(signal) if codec == "mulaw" else loudest * self.coded(signal / loudest, *CODECS[codec])
 
-    def coded(self, signal: torch.Tensor, encoder: str, container: str, rate: int, bits: Any, late: int, settings: Any) -> torch.Tensor:
+    def coded(
+        self, signal: torch.Tensor, encoder: str, container: str, rate: int, bits: Any, late: int, settings: Any
+    ) -> torch.Tensor:
         """Encoded and decoded, in memory: (S,) -> (S,)."""
         import av
 
-        sent = _fitted(signal, len(signal) + SAMPLING_RATE // 5)  # codecs hold a few milliseconds back, and want more than 25 at all
+        sent = _fitted(
+            signal, len(signal) + SAMPLING_RATE // 5
+        )  # codecs hold a few milliseconds back, and want more than 25 at all
         sent = (32767 * self.resampled(sent, SAMPLING_RATE / rate)).round().clamp(-32768, 32767).to(torch.int16)
         file = io.BytesIO()
         with av.open(file, "w", format=container) as out:
-            stream = out.add_stream(encoder, rate=rate, layout="mono", bit_rate=int(self.generator.choice(bits)), options=settings)
+            stream = out.add_stream(
+                encoder, rate=rate, layout="mono", bit_rate=int(self.generator.choice(bits)), options=settings
+            )
             frame = av.AudioFrame.from_ndarray(sent[None].numpy(), format="s16", layout="mono")
             frame.sample_rate = rate
             for packet in [*stream.encode(frame), *stream.encode(None)]:
@@ -466,7 +545,11 @@ class _Effects:
         file.seek(0)
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLING_RATE)
         with av.open(file, format=container) as decoded:
-            pieces = [piece.to_ndarray()[0] for frame in [*decoded.decode(audio=0), None] for piece in resampler.resample(frame)]
+            pieces = [
+                piece.to_ndarray()[0]
+                for frame in [*decoded.decode(audio=0), None]
+                for piece in resampler.resample(frame)
+            ]
         return _fitted(torch.from_numpy(np.concatenate(pieces)[late:]), len(signal))
 
     def telephone(self, signal: torch.Tensor) -> torch.Tensor:

@@ -110,7 +110,9 @@ def divided(step: Sequence[int], passes: int, process_index: int = 0, num_proces
         >>> divided([9, 8, 7, 6, 5], passes=2), divided([9, 8, 7, 6, 5], 2, process_index=1, num_processes=2)
         ([[9, 8, 7], [6, 5]], [[8], [5]])
     """
-    return [chunk[process_index::num_processes].tolist() for chunk in np.array_split(np.asarray(step), passes) if len(chunk)]
+    return [
+        chunk[process_index::num_processes].tolist() for chunk in np.array_split(np.asarray(step), passes) if len(chunk)
+    ]
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,22 @@ from typing import Any
 import torch
 
 from multimodal_ser.training.data import ClipData
-from multimodal_ser.training.embedding_cache import EmbeddingCache, branch_fingerprint, estimated_bytes, fill, require_space
+from multimodal_ser.training.embedding_cache import (
+    EmbeddingCache,
+    branch_fingerprint,
+    estimated_bytes,
+    fill,
+    require_space,
+)
 from multimodal_ser.training.models import audio_states, text_states
 
 FRAMES_A_SECOND = 51
 """Hidden states of a second of audio, generously."""
 
 
-def cache_audio(model: Any, parts: Sequence[ClipData], folder: Path, accelerator: Any, say: Callable[[str], None]) -> None:
+def cache_audio(
+    model: Any, parts: Sequence[ClipData], folder: Path, accelerator: Any, say: Callable[[str], None]
+) -> None:
     """Keep what the frozen audio branch makes of the recordings of all parts, unless they sound different every time.
 
     Args:
@@ -31,13 +39,17 @@ def cache_audio(model: Any, parts: Sequence[ClipData], folder: Path, accelerator
         InputError: a disk that is too small, or a recording that cannot be computed.
     """
     args, augmenter = parts[0].args, parts[0].augmenter
-    if augmenter is not None and (augmenter.has_features or (augmenter.has_waveform and not args.augmentation_variants)):
+    if augmenter is not None and (
+        augmenter.has_features or (augmenter.has_waveform and not args.augmentation_variants)
+    ):
         remedy = "" if augmenter.has_features else " (augmentation_variants=4 keeps four)"
         say(f"no embedding cache of the audio branch: clips sound different every epoch{remedy}")
         return
     processor = model.processor
     extra = f"{accelerator.mixed_precision} {processor.trim_silence_db} {processor.feature_extractor.to_json_string()}"
-    cache = EmbeddingCache(folder, branch=branch_fingerprint(model.model.audio_branch.encoder, extra), dtype=args.cache_dtype)
+    cache = EmbeddingCache(
+        folder, branch=branch_fingerprint(model.model.audio_branch.encoder, extra), dtype=args.cache_dtype
+    )
     layers, width = model.model.audio_branch.hidden_mean.shape
     for data in parts:
         data.audio_cache = cache
@@ -48,7 +60,9 @@ def cache_audio(model: Any, parts: Sequence[ClipData], folder: Path, accelerator
         require_space(folder, estimated_bytes(int(FRAMES_A_SECOND * sum(missing)), layers, width, args.cache_dtype))
         if missing and data.training:
             times = f" in {len(draws)} versions" if len(draws) > 1 else ""
-            say(f"the frozen audio branch hears {len(items) // len(draws)} clips{times} once; what it makes of them is kept for the epochs")
+            say(
+                f"the frozen audio branch hears {len(items) // len(draws)} clips{times} once; what it makes of them is kept for the epochs"
+            )
 
         def heard(versions: list[tuple[int, int]], data: ClipData = data) -> list[torch.Tensor]:
             return audio_states(model, data, versions, accelerator.device, accelerator.autocast())
@@ -62,15 +76,21 @@ def cache_audio(model: Any, parts: Sequence[ClipData], folder: Path, accelerator
         _fill(cache, items, key, heard, length, data, accelerator)
 
 
-def cache_text(model: Any, parts: Sequence[ClipData], folder: Path, accelerator: Any, say: Callable[[str], None]) -> None:
+def cache_text(
+    model: Any, parts: Sequence[ClipData], folder: Path, accelerator: Any, say: Callable[[str], None]
+) -> None:
     """The same of the frozen text branch and the texts."""
     args, augmenter = parts[0].args, parts[0].augmenter
     if augmenter is not None and augmenter.has_text and not args.augmentation_variants:
-        say("no embedding cache of the text branch: texts read different every epoch (augmentation_variants=4 keeps four)")
+        say(
+            "no embedding cache of the text branch: texts read different every epoch (augmentation_variants=4 keeps four)"
+        )
         return
     branch, tokenizer = model.model.text_branch, model.processor.tokenizer
     weights = ",".join(f"{value:.9g}" for value in branch.layer_weights.tolist())
-    vocabulary = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])])
+    vocabulary = json.dumps(
+        [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])]
+    )
     extra = f"{accelerator.mixed_precision} {weights} {vocabulary}"
     cache = EmbeddingCache(folder, branch=branch_fingerprint(branch.encoder, extra), dtype=args.cache_dtype)
     for data in parts:
@@ -112,7 +132,9 @@ def _texts(data: ClipData) -> list[tuple[tuple[str, ...], str]]:
     for clip in data.clips:
         text = clip.row.text
         for draw in range(1 if augmenter is None else data.args.augmentation_variants):
-            read = augmenter.text(text, draw=draw, clip=clip.row.name) if text and draw and augmenter is not None else text
+            read = (
+                augmenter.text(text, draw=draw, clip=clip.row.name) if text and draw and augmenter is not None else text
+            )
             if read:
                 found[clip.context, read] = None
     return list(found)

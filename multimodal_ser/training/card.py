@@ -28,7 +28,12 @@ FIGURES = {"accuracy": "wa", "ua": "ua", "macro_f1": "macro_f1", "weighted_f1": 
 
 
 def starting_facts(
-    args: TrainingArguments, model: Any, prepared: Prepared, trained: Mapping[str, torch.nn.Parameter], accelerator: Accelerator, seed: int
+    args: TrainingArguments,
+    model: Any,
+    prepared: Prepared,
+    trained: Mapping[str, torch.nn.Parameter],
+    accelerator: Accelerator,
+    seed: int,
 ) -> CardFacts:
     """What is known before the first step.
 
@@ -63,13 +68,17 @@ def starting_facts(
         "label smoothing": args.label_smoothing_factor or None,
         "class weights": None if args.class_weights == "none" else args.class_weights,
         "augmentation": ", ".join(args.augmentation) or None,
-        "pseudo-labels": f"of recordings without labels, confidence {args.pseudo_label_threshold:g} and more" if args.unlabelled else None,
+        "pseudo-labels": f"of recordings without labels, confidence {args.pseudo_label_threshold:g} and more"
+        if args.unlabelled
+        else None,
         "seed": seed,
         "precision": f"{str(model.dtype).removeprefix('torch.')}{'' if mixed in (None, 'no') else f', mixed with {mixed}'}",
         "held out": shown_protocol(prepared.protocol),
     }
     known = environment()
-    versions = {"multimodal_ser": known["multimodal_ser"], "python": known["python"]} | {n: known["packages"].get(n) for n in VERSIONS}
+    versions = {"multimodal_ser": known["multimodal_ser"], "python": known["python"]} | {
+        n: known["packages"].get(n) for n in VERSIONS
+    }
     cuda = accelerator.device.type == "cuda"
     machine = {
         "device": torch.cuda.get_device_name() if cuda else accelerator.device.type,
@@ -102,12 +111,22 @@ def final_facts(
     given = " + ".join(name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if used)
     evaluation = []
     for part, clips in (("validation", prepared.validation), ("test", prepared.test)):
-        found = {FIGURES.get(name, name): value for name, value in figures[part].items() if name in FIGURES or name.startswith("ccc_")}
+        found = {
+            FIGURES.get(name, name): value
+            for name, value in figures[part].items()
+            if name in FIGURES or name.startswith("ccc_")
+        }
         found = {name: float(value) for name, value in found.items() if math.isfinite(value)}
         if not found:
             continue
-        all_of_it = data_parts([replace(clip, row=replace(clip.row, corpus=None)) for clip in clips], args.data, part)[0]
-        notes = ["the epoch was chosen on these rows: their figures are too good"] if part == "validation" and best_epoch else []
+        all_of_it = data_parts([replace(clip, row=replace(clip.row, corpus=None)) for clip in clips], args.data, part)[
+            0
+        ]
+        notes = (
+            ["the epoch was chosen on these rows: their figures are too good"]
+            if part == "validation" and best_epoch
+            else []
+        )
         sets = sorted({clip.row.corpus for clip in clips if clip.row.corpus})
         speakers = all_of_it.speakers
         evaluation.append(
@@ -147,7 +166,9 @@ def data_parts(clips: Sequence[Clip], sources: Sequence[str], part: str) -> list
     for clip in clips:
         groups.setdefault(clip.row.corpus, []).append(clip)
     paths = [Path(source) for source in sources]
-    read = ", ".join(path.resolve().parent.name if path.stem == "manifest" else path.name or path.resolve().name for path in paths)
+    read = ", ".join(
+        path.resolve().parent.name if path.stem == "manifest" else path.name or path.resolve().name for path in paths
+    )
     found = []
     for corpus, members in groups.items():
         known = CORPORA.get(corpus or "")
@@ -173,7 +194,9 @@ def shown_protocol(protocol: str) -> str:
         >>> shown_protocol("test speakers named: Ann, Bo; speaker-disjoint: 2 of 9 speakers held out")
         'test speakers named; speaker-disjoint: 2 of 9 speakers held out'
     """
-    parts = [part.split(": ")[0] if " named: " in part else part.split(" (test actors ")[0] for part in protocol.split("; ")]
+    parts = [
+        part.split(": ")[0] if " named: " in part else part.split(" (test actors ")[0] for part in protocol.split("; ")
+    ]
     return "; ".join(parts)
 
 
@@ -181,7 +204,9 @@ def _encoders(args: TrainingArguments) -> dict[str, str]:
     """What the branches of a new model started from."""
     base = SHIPPED_NAME if args.model is None else _shown(str(args.model))
     return {
-        "audio branch started from": _shown(str(args.audio_model)) if args.audio_model else f"the audio branch of {base}",
+        "audio branch started from": _shown(str(args.audio_model))
+        if args.audio_model
+        else f"the audio branch of {base}",
         "text branch started from": _shown(str(args.text_model)) if args.text_model else f"the text branch of {base}",
     }
 

@@ -52,9 +52,13 @@ class Crops:
             got = type(recordings).__name__
             raise InputError("recordings", expected="a list of recordings", got=got, remedy="give [recording, ...]")
         if not len(recordings):
-            raise InputError("recordings", expected="at least one recording", got="none", remedy="give arrays at 16 kHz, or paths")
+            raise InputError(
+                "recordings", expected="at least one recording", got="none", remedy="give arrays at 16 kHz, or paths"
+            )
         if not SHORTEST <= seconds < float("inf"):
-            raise InputError("seconds", expected=f"a length of at least {SHORTEST:g}", got=f"{seconds:g}", remedy="3 is a good one")
+            raise InputError(
+                "seconds", expected=f"a length of at least {SHORTEST:g}", got=f"{seconds:g}", remedy="3 is a good one"
+            )
         if not 0 <= gain < float("inf"):
             raise InputError("gain", expected="decibels from 0", got=f"{gain:g}", remedy="0 turns it off")
         self.recordings, self.gain, self.seed, self.say = recordings, gain, seed, say

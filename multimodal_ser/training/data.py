@@ -114,14 +114,18 @@ def _examined(path: Path, parts: set[Part]) -> _Examined | InputError:
         data = path.read_bytes()
         waveform = load_audio(io.BytesIO(data))
         sounds = {
-            (start, end): hashlib.sha256(waveform[round(start * SAMPLING_RATE) : end and round(end * SAMPLING_RATE)].tobytes()).hexdigest()
+            (start, end): hashlib.sha256(
+                waveform[round(start * SAMPLING_RATE) : end and round(end * SAMPLING_RATE)].tobytes()
+            ).hexdigest()
             for start, end in parts
         }
         return _Examined(hashlib.sha256(data).hexdigest(), len(waveform) / SAMPLING_RATE, sounds)
     except InputError as error:
         return error
     except OSError as error:
-        return InputError(str(path), expected="a file that can be read", got=error.strerror or "an error", remedy="check it")
+        return InputError(
+            str(path), expected="a file that can be read", got=error.strerror or "an error", remedy="check it"
+        )
 
 
 def _contexts(rows: Sequence[ManifestRow], among: Sequence[ManifestRow], turns: int) -> list[tuple[str, ...]]:
@@ -172,7 +176,10 @@ def admitted(emotion: str, labels: Sequence[str], corpus: str | None = None) -> 
     wanted = {_canonical(part) or part for part in parts}
     if not wanted & set(known):
         raise LabelError(
-            "emotion", expected=f"one of {', '.join(labels)}", got=repr(emotion), remedy="leave the row out, or name its class"
+            "emotion",
+            expected=f"one of {', '.join(labels)}",
+            got=repr(emotion),
+            remedy="leave the row out, or name its class",
         )
     return tuple(label in wanted for label in known)
 
@@ -199,7 +206,9 @@ class Targets:
     single: tuple[int, ...]
 
     @classmethod
-    def of(cls, clips: Sequence[Clip], labels: Sequence[str], dimensions: Sequence[str], *, soft: bool = False) -> Targets:
+    def of(
+        cls, clips: Sequence[Clip], labels: Sequence[str], dimensions: Sequence[str], *, soft: bool = False
+    ) -> Targets:
         """Of rows whose emotions all have a class (`with_class` sorts the others out)."""
         table = torch.zeros(len(clips), len(labels))
         for index, clip in enumerate(clips):
@@ -276,7 +285,9 @@ class ClipData:
     def __post_init__(self) -> None:
         if self.training and self.args.pair_matched + self.args.pair_mismatched:
             single = self.targets.single
-            audio = tuple(c if clip.row.path and not clip.row.text else -1 for c, clip in zip(single, self.clips, strict=True))
+            audio = tuple(
+                c if clip.row.path and not clip.row.text else -1 for c, clip in zip(single, self.clips, strict=True)
+            )
             text = tuple(c if not clip.row.path else -1 for c, clip in zip(single, self.clips, strict=True))
             self.pairs = PairMaker(audio, text, self.args.pair_matched, self.args.pair_mismatched, self.seed)
         self._decoded: tuple[Path, np.ndarray] | None = None
@@ -302,7 +313,9 @@ class ClipData:
     def heard(self, draw: int) -> int:
         """The version of the recording that version `draw` of a clip has; where what it is made of is kept, only a few are told apart."""
         endless = self.audio_cache is not None and not self.args.augmentation_variants
-        same = bool(self.args.augmentation_variants) and not (self.augmenter is not None and self.augmenter.has_waveform)
+        same = bool(self.args.augmentation_variants) and not (
+            self.augmenter is not None and self.augmenter.has_waveform
+        )
         return 0 if endless or same else draw
 
     def waveform(self, index: int, draw: int) -> np.ndarray:
@@ -310,7 +323,9 @@ class ClipData:
         clip = self.clips[index]
         row = clip.row
         assert row.path is not None
-        if self._decoded is None or self._decoded[0] != row.path:  # segments of one recording follow each other when a cache is filled
+        if (
+            self._decoded is None or self._decoded[0] != row.path
+        ):  # segments of one recording follow each other when a cache is filled
             self._decoded = row.path, load_audio(row.path)
         start, most = round((row.start or 0.0) * SAMPLING_RATE), round(self.args.max_duration * SAMPLING_RATE)
         waveform = self._decoded[1][start : start + round(clip.duration * SAMPLING_RATE)]
@@ -326,7 +341,13 @@ class ClipData:
         """The turns before, and the text itself, as this epoch reads it."""
         clip = self.clips[index]
         text = clip.row.text
-        if text and self.training and self.augmenter is not None and self.augmenter.has_text and (draw := self.draw(index, epoch)):
+        if (
+            text
+            and self.training
+            and self.augmenter is not None
+            and self.augmenter.has_text
+            and (draw := self.draw(index, epoch))
+        ):
             text = self.augmenter.text(text, draw=draw, clip=clip.row.name)
         return clip.context, text or None
 
@@ -346,14 +367,18 @@ class ClipData:
     def batch(self, rows: Sequence[int], epoch: int = 0) -> dict[str, torch.Tensor]:
         """The model's inputs and targets for these rows."""
         batch: dict[str, torch.Tensor] = {}
-        words: list[tuple[tuple[str, ...], str | None]] = [self.words(row, epoch) if self.use_text else ((), None) for row in rows]
+        words: list[tuple[tuple[str, ...], str | None]] = [
+            self.words(row, epoch) if self.use_text else ((), None) for row in rows
+        ]
         labels = self.targets.classes[list(rows)].clone()
         if self.pairs is not None:
             for place, row in enumerate(rows):
                 partner = self.pairs.partner(row, epoch)
                 if partner is not None:
                     words[place] = self.words(partner, epoch)
-                    if self.targets.single[partner] != self.targets.single[row]:  # voice and words disagree: each has half a say
+                    if (
+                        self.targets.single[partner] != self.targets.single[row]
+                    ):  # voice and words disagree: each has half a say
                         labels[place] = (labels[place] + self.targets.classes[partner]) / 2
         heard = [row if self.use_audio and self.clips[row].row.path is not None else None for row in rows]
         if any(row is not None for row in heard):
@@ -368,7 +393,10 @@ class ClipData:
     def _audio(self, rows: list[int | None], epoch: int) -> dict[str, torch.Tensor]:
         draws = [0 if row is None else self.heard(self.draw(row, epoch)) for row in rows]
         if self.audio_cache is not None:
-            states = [None if r is None else self.audio_cache.get(self.audio_key(r, d)) for r, d in zip(rows, draws, strict=True)]
+            states = [
+                None if r is None else self.audio_cache.get(self.audio_key(r, d))
+                for r, d in zip(rows, draws, strict=True)
+            ]
             hidden_states, mask = padded(states, dim=1)
             means = None
             if self.voices is not None:
@@ -389,7 +417,9 @@ class ClipData:
 
     def _text(self, words: list[tuple[tuple[str, ...], str | None]]) -> dict[str, torch.Tensor]:
         if self.text_cache is not None:
-            states = [None if text is None else self.text_cache.get(self.text_key(context, text)) for context, text in words]
+            states = [
+                None if text is None else self.text_cache.get(self.text_key(context, text)) for context, text in words
+            ]
             hidden_states, mask = padded(states, dim=0)
             return {"text_hidden_states": hidden_states, "attention_mask": mask}
         texts, context = [text for _, text in words], [list(turns) for turns, _ in words]
@@ -398,7 +428,11 @@ class ClipData:
     def only(self, rows: Sequence[int], **changes: Any) -> ClipData:
         """The same of these rows alone."""
         chosen = list(rows)
-        targets = Targets(self.targets.classes[chosen], self.targets.dimensions[chosen], tuple(self.targets.single[row] for row in chosen))
+        targets = Targets(
+            self.targets.classes[chosen],
+            self.targets.dimensions[chosen],
+            tuple(self.targets.single[row] for row in chosen),
+        )
         return replace(self, clips=[self.clips[row] for row in chosen], targets=targets, **changes)
 
 

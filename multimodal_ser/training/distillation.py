@@ -34,7 +34,17 @@ MEASURED = 1 << 40
 """Number of the first crop that the teacher is measured on: far from those that are learned from."""
 
 NOT_COMPARED = frozenset(
-    ["student", "teacher", "recordings", "output_dir", "logging_steps", "dataloader_num_workers", "use_cpu", "disable_tqdm", "say"]
+    [
+        "student",
+        "teacher",
+        "recordings",
+        "output_dir",
+        "logging_steps",
+        "dataloader_num_workers",
+        "use_cpu",
+        "disable_tqdm",
+        "say",
+    ]
 )
 """What may differ when a run goes on, or is compared in another form."""
 
@@ -110,7 +120,9 @@ class Teacher(nn.Module):
                 total += layer.sum(0)
                 square += layer.square().sum(0)
         if not count:
-            raise InputError("measure", expected="at least one batch of crops", got="none", remedy="a few hundred crops are enough")
+            raise InputError(
+                "measure", expected="at least one batch of crops", got="none", remedy="a few hundred crops are enough"
+            )
         self._reserve([tuple(total.shape) for total in sums])
         for place, (total, square) in enumerate(zip(sums, squares, strict=True)):
             mean = total / count if self.mean_per_frame else total.mean(0, keepdim=True) / count
@@ -138,13 +150,17 @@ class Teacher(nn.Module):
             InputError: nothing has been measured, or only crops of another length.
         """
         if not self.measured:
-            raise InputError("teacher", expected="mean and deviation of its states", got="none", remedy="call teacher.measure before")
+            raise InputError(
+                "teacher", expected="mean and deviation of its states", got="none", remedy="call teacher.measure before"
+            )
         targets = []
         for place, state in enumerate(self.states(inputs)):
             mean, scale = self.get_buffer(f"mean_{place}"), self.get_buffer(f"scale_{place}")
             if len(mean) not in (1, state.shape[1]):
                 got = f"{state.shape[1]} frames a crop"
-                raise InputError("teacher", expected=f"the {len(mean)} that were measured", got=got, remedy="measure such crops")
+                raise InputError(
+                    "teacher", expected=f"the {len(mean)} that were measured", got=got, remedy="measure such crops"
+                )
             targets.append((state - mean) / scale)
         return targets
 
@@ -188,11 +204,15 @@ class Distillation(nn.Module):
         (torch.Size([]), torch.Size([2]))
     """
 
-    def __init__(self, student: Any, widths: Sequence[int], *, layers: Sequence[int], shift: int = 0, cosine_weight: float = 0.5):
+    def __init__(
+        self, student: Any, widths: Sequence[int], *, layers: Sequence[int], shift: int = 0, cosine_weight: float = 0.5
+    ):
         super().__init__()
         if len(widths) != len(layers):
             expected, got = f"one for each of the {len(widths)} layers of the teacher", f"{len(layers)}"
-            raise InputError("student_layers", expected=expected, got=got, remedy="name one for each; a layer may be named again")
+            raise InputError(
+                "student_layers", expected=expected, got=got, remedy="name one for each; a layer may be named again"
+            )
         self.layers = _layers("student_layers", layers, student.config.num_hidden_layers)
         self.student, self.shift, self.cosine_weight = student, shift, cosine_weight
         maps = [nn.Linear(student.config.hidden_size, width) for width in widths]
@@ -212,7 +232,10 @@ class Distillation(nn.Module):
         states = _states(self.student, inputs, self.layers)
         for state, linear, target in zip(states, self.maps, targets, strict=True):
             ours, theirs, frames = _aligned(state.shape[1], target.shape[1], self.shift)
-            predicted, target = linear(state[:, ours : ours + frames]).float(), target[:, theirs : theirs + frames].float()
+            predicted, target = (
+                linear(state[:, ours : ours + frames]).float(),
+                target[:, theirs : theirs + frames].float(),
+            )
             cosine = F.cosine_similarity(predicted, target, dim=-1).mean()
             loss = loss + F.l1_loss(predicted, target) + self.cosine_weight * (1 - cosine)
             cosines.append(cosine.detach())
@@ -276,7 +299,12 @@ def distil(
     """
     options = {name: value for name, value in locals().items() if name not in NOT_COMPARED}
     say = say or _say
-    for name, value in (("steps", steps), ("batch_size", batch_size), ("save_steps", save_steps), ("measured_crops", measured_crops)):
+    for name, value in (
+        ("steps", steps),
+        ("batch_size", batch_size),
+        ("save_steps", save_steps),
+        ("measured_crops", measured_crops),
+    ):
         if value < 1 or value != int(value):
             raise InputError(name, expected="a whole number from 1", got=f"{value:g}", remedy="correct it")
     crops = Crops(recordings, seconds=seconds, gain=gain, seed=seed, say=say)
@@ -292,7 +320,9 @@ def distil(
     torch.manual_seed(seed)  # maps that cannot be the identity start at random
     shapes = _fitting(student, student_extractor, teacher, crops.crop(MEASURED)[None], shift)
     by = teacher.layers if student_layers is None else student_layers
-    distillation = Distillation(student, [width for _, width in shapes], layers=by, shift=shift, cosine_weight=cosine_weight)
+    distillation = Distillation(
+        student, [width for _, width in shapes], layers=by, shift=shift, cosine_weight=cosine_weight
+    )
     groups = _groups(distillation, learning_rate, front_learning_rate, weight_decay)
     teacher._reserve(shapes)
     accelerator, folder = _accelerator(args), Path(output_dir)
@@ -320,7 +350,10 @@ def distil(
             output = lesson(**{name: value.to(accelerator.device) for name, value in heard.items()})
         cosines = dict(zip(teacher.layers, output.cosines.tolist(), strict=True))
         if accelerator.is_main_process:
-            say("cosine similarity by layer: " + ", ".join(f"{layer}: {cosine:.3f}" for layer, cosine in cosines.items()))
+            say(
+                "cosine similarity by layer: "
+                + ", ".join(f"{layer}: {cosine:.3f}" for layer, cosine in cosines.items())
+            )
         return {"loss": float(output.loss)} | {f"cosine_{layer}": cosine for layer, cosine in cosines.items()}
 
     def keep() -> None:
@@ -331,8 +364,22 @@ def distil(
 
     if accelerator.is_main_process:
         count = sum(weight.numel() for weight in student.parameters())
-        say(f"{count / 1e6:.2f} M parameters learn {len(shapes)} layers from {len(recordings)} recordings, on {accelerator.device.type}")
-    Loop(lesson, source, args, accelerator, folder, groups, seed=seed, begin_epoch=begin, evaluate=evaluate, keep=keep, say=say).run()
+        say(
+            f"{count / 1e6:.2f} M parameters learn {len(shapes)} layers from {len(recordings)} recordings, on {accelerator.device.type}"
+        )
+    Loop(
+        lesson,
+        source,
+        args,
+        accelerator,
+        folder,
+        groups,
+        seed=seed,
+        begin_epoch=begin,
+        evaluate=evaluate,
+        keep=keep,
+        say=say,
+    ).run()
     student.eval()
     return folder
 
@@ -384,7 +431,9 @@ def _encoder(given: Any, extractor: Any) -> tuple[Any, Any]:
     from multimodal_ser.model.modeling_multimodal_ser import trained_encoder
 
     if isinstance(given, PreTrainedModel) and extractor is None:
-        raise InputError("extractor", expected="that of the encoder", got="none", remedy="give it, or give the encoder by name")
+        raise InputError(
+            "extractor", expected="that of the encoder", got="none", remedy="give it, or give the encoder by name"
+        )
     try:
         return trained_encoder(given, AutoModel), extractor or AutoFeatureExtractor.from_pretrained(given)
     except (OSError, ValueError, TypeError) as error:
@@ -397,7 +446,9 @@ def _waveform_extractor(student: Any) -> Any:
 
     if student.main_input_name != "input_values":
         got = f"a {type(student).__name__}, which takes {student.main_input_name}"
-        raise InputError("student_extractor", expected="an encoder of waveforms", got=got, remedy="give its feature extractor")
+        raise InputError(
+            "student_extractor", expected="an encoder of waveforms", got=got, remedy="give its feature extractor"
+        )
     return Wav2Vec2FeatureExtractor(sampling_rate=SAMPLING_RATE, do_normalize=True, return_attention_mask=True)
 
 
@@ -417,7 +468,12 @@ def _layers(name: str, layers: Sequence[int], available: int) -> tuple[int, ...]
     wrong = [layer for layer in layers if not 0 <= layer <= available or layer != int(layer)]
     if wrong or not len(layers):
         got = ", ".join(map(str, wrong)) or "none"
-        raise InputError(name, expected=f"numbers from 0 to {available}, the layers of this encoder", got=got, remedy="name such layers")
+        raise InputError(
+            name,
+            expected=f"numbers from 0 to {available}, the layers of this encoder",
+            got=got,
+            remedy="name such layers",
+        )
     return tuple(int(layer) for layer in layers)
 
 
@@ -426,7 +482,9 @@ def _aligned(student: int, teacher: int, shift: int) -> tuple[int, int, int]:
     ours, theirs, frames = max(0, -shift), max(0, shift), min(student + min(0, shift), teacher - max(0, shift))
     if frames < 1:
         got = f"{shift}, of {student} frames and {teacher} of the teacher's"
-        raise InputError("shift", expected="frames that lie on each other", got=got, remedy="lower it, or take longer crops")
+        raise InputError(
+            "shift", expected="frames that lie on each other", got=got, remedy="lower it, or take longer crops"
+        )
     return ours, theirs, frames
 
 
@@ -435,9 +493,13 @@ def _fitting(student: Any, extractor: Any, teacher: Teacher, crop: np.ndarray, s
     """The shapes (T, D) of the teacher's states of a crop (1, S), once it is clear that both give as many frames a second."""
     for name, rate in (("teacher", teacher.extractor.sampling_rate), ("student_extractor", extractor.sampling_rate)):
         if rate != SAMPLING_RATE:
-            raise InputError(name, expected=f"{SAMPLING_RATE} Hz", got=f"{rate} Hz", remedy="use an encoder that hears 16 kHz")
+            raise InputError(
+                name, expected=f"{SAMPLING_RATE} Hz", got=f"{rate} Hz", remedy="use an encoder that hears 16 kHz"
+            )
     if student.config.model_type == "whisper":
-        raise InputError("student", expected="an encoder", got="a whole Whisper", remedy="use WhisperAudioEncoder.from_whisper(...)")
+        raise InputError(
+            "student", expected="an encoder", got="a whole Whisper", remedy="use WhisperAudioEncoder.from_whisper(...)"
+        )
     training = student.training
     student.eval()
     frames = []
@@ -449,7 +511,9 @@ def _fitting(student: Any, extractor: Any, teacher: Teacher, crop: np.ndarray, s
     if abs(gained[0] - gained[1]) > 1:
         rates = [count * 2 * SAMPLING_RATE / crop.shape[1] for count in gained]
         expected = f"about {rates[1]:.0f} frames a second, as the teacher has"
-        raise InputError("student", expected=expected, got=f"about {rates[0]:.0f}", remedy="change the strides of its convolutions")
+        raise InputError(
+            "student", expected=expected, got=f"about {rates[0]:.0f}", remedy="change the strides of its convolutions"
+        )
     _aligned(*frames[0], shift)
     return [(layer.shape[1], layer.shape[2]) for layer in teacher.states(teacher.inputs(crop))]
 
@@ -458,12 +522,21 @@ def _groups(distillation: Distillation, rate: float, front_rate: float | None, d
     """Parameter groups for AdamW: the student's front, and the rest with the maps."""
     trained = {name: weight for name, weight in distillation.student.named_parameters() if weight.requires_grad}
     if not trained:
-        raise InputError("student", expected="weights to train", got="all of them frozen", remedy="call student.requires_grad_(True)")
+        raise InputError(
+            "student", expected="weights to train", got="all of them frozen", remedy="call student.requires_grad_(True)"
+        )
     front = [weight for name, weight in trained.items() if FRONT.search(name)]
     if front_rate is not None and not front_rate > 0:
-        raise InputError("front_learning_rate", expected="more than 0", got=f"{front_rate:g}", remedy="raise it, or freeze the front")
+        raise InputError(
+            "front_learning_rate", expected="more than 0", got=f"{front_rate:g}", remedy="raise it, or freeze the front"
+        )
     if front_rate is not None and not front:
-        raise InputError("front_learning_rate", expected="a front that is trained", got="none, or a frozen one", remedy="leave it out")
+        raise InputError(
+            "front_learning_rate",
+            expected="a front that is trained",
+            got="none, or a frozen one",
+            remedy="leave it out",
+        )
     rest = [weight for name, weight in trained.items() if not FRONT.search(name)] + list(distillation.maps.parameters())
     groups = [{"params": front, "lr": rate if front_rate is None else front_rate}] if front else []
     return [group | {"weight_decay": decay} for group in [*groups, {"params": rest, "lr": rate}]]
@@ -491,7 +564,10 @@ def _claim(folder: Path, options: dict[str, Any], accelerator: Any) -> None:
         changed = [name for name in now if before.get(name) != now[name]]
         if changed:
             got = ", ".join(f"{name} {now[name]!r} instead of {before.get(name)!r}"[:200] for name in changed[:4])
-            expected, remedy = f"the options that the run in {folder} began with", "give the same, or another output_dir"
+            expected, remedy = (
+                f"the options that the run in {folder} began with",
+                "give the same, or another output_dir",
+            )
             raise InputError("output_dir", expected=expected, got=got, remedy=remedy)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not path.exists():

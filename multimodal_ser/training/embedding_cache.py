@@ -54,7 +54,8 @@ RESERVE = 10**9
 """Bytes that a cache leaves free, on small disks a twentieth of the disk."""
 
 REMEDY = (
-    'store half precision (cache_dtype="float16"), name another cache_dir, draw fewer augmentation_variants, or set embedding_cache=False'
+    'store half precision (cache_dtype="float16"), name another cache_dir, draw fewer augmentation_variants, '
+    "or set embedding_cache=False"
 )
 
 TAG = (
@@ -103,7 +104,12 @@ class EmbeddingCache:
 
     def __init__(self, folder: str | Path, *, branch: str, dtype: CacheDtype = "float16"):
         if not re.fullmatch(r"\w[\w.-]*", branch):
-            raise InputError("branch", expected="a fingerprint, such as branch_fingerprint gives", got=repr(branch), remedy="compute it")
+            raise InputError(
+                "branch",
+                expected="a fingerprint, such as branch_fingerprint gives",
+                got=repr(branch),
+                remedy="compute it",
+            )
         self.branch = branch
         self.dtype = dtype
         self._numpy = _numpy_dtype(dtype)
@@ -120,7 +126,9 @@ class EmbeddingCache:
                         file.unlink()
         except OSError as error:
             got = f"{self.directory} ({error.strerror})"
-            raise InputError("cache_dir", expected="a folder that can be written", got=got, remedy="name another") from error
+            raise InputError(
+                "cache_dir", expected="a folder that can be written", got=got, remedy="name another"
+            ) from error
 
     def key(self, content: str, options: str = "") -> str:
         """Name of an entry: hex SHA-256 of both arguments.
@@ -150,7 +158,9 @@ class EmbeddingCache:
         path = self._path(key)
         if found is None:
             got = "a damaged file" if path.exists() else "none"
-            raise InputError(f"embedding cache, entry {key[:12]}", expected="hidden states", got=got, remedy="fill the cache again")
+            raise InputError(
+                f"embedding cache, entry {key[:12]}", expected="hidden states", got=got, remedy="fill the cache again"
+            )
         shape, offset, size = found
         stored = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
         return stored[offset:].view(getattr(torch, self.dtype)).view(shape)
@@ -163,7 +173,12 @@ class EmbeddingCache:
         """
         if not states.is_floating_point() or not states.numel():
             got = f"{tuple(states.shape)} of {states.dtype}"
-            raise InputError("hidden states", expected="at least one frame of floating-point numbers", got=got, remedy="check the branch")
+            raise InputError(
+                "hidden states",
+                expected="at least one frame of floating-point numbers",
+                got=got,
+                remedy="check the branch",
+            )
         fitted = states.detach().to(getattr(torch, self.dtype)).cpu().contiguous()
         if not fitted.isfinite().all():
             _require_finite(states)
@@ -180,7 +195,9 @@ class EmbeddingCache:
             self._write(path, header.getvalue(), array.data)
         except OSError as error:
             got = error.strerror or str(error)
-            raise InputError("cache_dir", expected=f"room for an entry in {self.directory}", got=got, remedy=REMEDY) from error
+            raise InputError(
+                "cache_dir", expected=f"room for an entry in {self.directory}", got=got, remedy=REMEDY
+            ) from error
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that have no (whole) entry, each once, in their order."""
@@ -203,7 +220,11 @@ class EmbeddingCache:
             for file in list(_entries(directory)):
                 file.unlink(missing_ok=True)
                 count += 1
-            for file in [*directory.glob(f"{UNFINISHED}*"), directory / "README.txt", directory / "CACHEDIR.TAG"]:  # the tag last
+            for file in [
+                *directory.glob(f"{UNFINISHED}*"),
+                directory / "README.txt",
+                directory / "CACHEDIR.TAG",
+            ]:  # the tag last
                 file.unlink(missing_ok=True)
             for inner in [*directory.glob("[0-9a-f][0-9a-f]"), directory]:
                 with suppress(OSError):  # not empty
@@ -214,7 +235,9 @@ class EmbeddingCache:
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
-            raise InputError("key", expected="what EmbeddingCache.key gives, 64 hexadecimal digits", got=repr(key), remedy="use it")
+            raise InputError(
+                "key", expected="what EmbeddingCache.key gives, 64 hexadecimal digits", got=repr(key), remedy="use it"
+            )
         return self.directory / key[:2] / f"{key}.npy"
 
     def _find(self, key: str) -> tuple[tuple[int, ...], int, int] | None:
@@ -403,12 +426,19 @@ def fill(
     if errors:
         more = f"; and {len(errors) - 10} more" if len(errors) > 10 else ""
         got = "; ".join(f"{error.what}: {error.got}" for error in errors[:10])
-        raise InputError("embedding cache", expected="items that can be computed", got=f"{got}{more}", remedy="correct or remove these")
+        raise InputError(
+            "embedding cache",
+            expected="items that can be computed",
+            got=f"{got}{more}",
+            remedy="correct or remove these",
+        )
     return stored
 
 
 def _computed(
-    batch: list[tuple[str, T]], compute: Callable[[list[T]], list[torch.Tensor]], complain: Callable[[T, InputError], None]
+    batch: list[tuple[str, T]],
+    compute: Callable[[list[T]], list[torch.Tensor]],
+    complain: Callable[[T, InputError], None],
 ) -> Iterator[tuple[str, T, torch.Tensor]]:
     items = [item for _, item in batch]
     try:

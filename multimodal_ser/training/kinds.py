@@ -32,7 +32,11 @@ def checked(name: str, kind: Any, value: Any) -> Any:
     """
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return None if value is None else checked(name, next(option for option in options if option is not type(None)), value)
+        return (
+            None
+            if value is None
+            else checked(name, next(option for option in options if option is not type(None)), value)
+        )
     if origin is Literal:
         value = "none" if value is None and "none" in options else value
         if value not in options:
@@ -70,8 +74,12 @@ def _mapping(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Sequence):
         value = {str(item): {} for item in value}
     if value is not None and not isinstance(value, Mapping):
-        raise InputError(name, expected="a mapping or a list of names", got=type(value).__name__, remedy="write NAME or NAME=VALUE")
+        raise InputError(
+            name, expected="a mapping or a list of names", got=type(value).__name__, remedy="write NAME or NAME=VALUE"
+        )
     try:
         return json.loads(json.dumps(dict(value or {}), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise InputError(name, expected="numbers, strings and lists of them", got=repr(value), remedy="convert it") from error
+        raise InputError(
+            name, expected="numbers, strings and lists of them", got=repr(value), remedy="convert it"
+        ) from error

@@ -133,7 +133,12 @@ class Loop:
         if args.torch_compile:
             self.model.compile(backend=args.torch_compile_backend)
         weights = [(weight, weight.requires_grad) for group in self.groups for weight in group["params"]]
-        for weight, _ in weights:  # processes average the gradients of those weights alone that ask for one here: also later ones have to
+        for (
+            weight,
+            _,
+        ) in (
+            weights
+        ):  # processes average the gradients of those weights alone that ask for one here: also later ones have to
             weight.requires_grad_(True)
         self.model, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         for weight, asks in weights:
@@ -255,7 +260,9 @@ class Loop:
             figure = -math.inf if math.isnan(figure) else figure  # anything is better
             loss = scores.get("loss", math.inf)
             better = progress.best is None or figure > progress.best
-            if better or (figure == progress.best and loss < progress.best_loss):  # few clips: many epochs have the same figure
+            if better or (
+                figure == progress.best and loss < progress.best_loss
+            ):  # few clips: many epochs have the same figure
                 progress.best, progress.best_loss, progress.best_epoch = figure, loss, epoch
                 progress.waited = 0 if better else progress.waited + 1
                 if args.save_best_model and self.keep is not None:
@@ -284,7 +291,10 @@ class Loop:
         rows, device = len(batch["labels"]), batch["labels"].device
         alpha = torch.full((rows,), float(self.args.mixup_alpha))
         shares = torch.distributions.Beta(alpha, alpha).sample()
-        return {"mixup_index": torch.randperm(rows).to(device), "mixup_share": torch.maximum(shares, 1 - shares).to(device)}
+        return {
+            "mixup_index": torch.randperm(rows).to(device),
+            "mixup_share": torch.maximum(shares, 1 - shares).to(device),
+        }
 
     def save(self) -> None:
         """Write a checkpoint: into a folder of its own, then renamed, so that a folder of the right name is whole."""
@@ -333,7 +343,11 @@ class Loop:
 
             save_file(self._state(), f"{folder}/trained.safetensors", {"format": "pt"})
             if self.average is not None:
-                save_file({k: v.contiguous() for k, v in self.average.average.items()}, f"{folder}/average.safetensors", {"format": "pt"})
+                save_file(
+                    {k: v.contiguous() for k, v in self.average.average.items()},
+                    f"{folder}/average.safetensors",
+                    {"format": "pt"},
+                )
 
     def _load_weights(self, models: list[Any], folder: str) -> None:
         from safetensors.torch import load_file
@@ -352,7 +366,9 @@ class Loop:
 
     def _state(self) -> dict[str, torch.Tensor]:
         trained = {id(weight) for group in self.groups for weight in group["params"]}
-        state = {name: weight.detach().contiguous() for name, weight in self.bare.named_parameters() if id(weight) in trained}
+        state = {
+            name: weight.detach().contiguous() for name, weight in self.bare.named_parameters() if id(weight) in trained
+        }
         return state | {name: buffer.clone().contiguous() for name, buffer in self.bare.named_buffers()}
 
     def _log(self, line: dict[str, Any], step: int) -> None:
@@ -366,7 +382,14 @@ class Loop:
         from tqdm import tqdm
 
         hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
-        return tqdm(total=self.total_steps, initial=self.progress.step, unit="step", disable=hidden, dynamic_ncols=True, mininterval=1.0)
+        return tqdm(
+            total=self.total_steps,
+            initial=self.progress.step,
+            unit="step",
+            disable=hidden,
+            dynamic_ncols=True,
+            mininterval=1.0,
+        )
 
 
 def _synchronised(accelerator: Any, model: torch.nn.Module, last: bool) -> Any:

@@ -54,13 +54,17 @@ def starting_config(args: TrainingArguments) -> MultimodalEmotionConfig:
     if local and not (folder / "config.json").is_file():
         best = folder / "best"
         remedy = f"did you mean {best}?" if (best / "config.json").is_file() else "check the path"
-        raise InputError("model", expected="a folder with a checkpoint", got=f"{source} without config.json", remedy=remedy)
+        raise InputError(
+            "model", expected="a folder with a checkpoint", got=f"{source} without config.json", remedy=remedy
+        )
     with _reading(args):
         kind = MultimodalEmotionClassifier.config_class
         found = kind.get_config_dict(source)[0].get("model_type")
         if found != kind.model_type:
             remedy = "start from it with audio_model or text_model"
-            raise InputError("model", expected=f"a checkpoint of {kind.model_type}", got=f"one of {found}", remedy=remedy)
+            raise InputError(
+                "model", expected=f"a checkpoint of {kind.model_type}", got=f"one of {found}", remedy=remedy
+            )
         config = kind.from_pretrained(source)
         changed = type(config).from_dict(config.to_dict() | args.model_config)
         changed.validate()
@@ -99,10 +103,16 @@ def build_model(
         if args.audio_model or args.text_model:
             model = _on_encoders(args, base, labels, fields)
         else:
-            model = MultimodalEmotionClassifier.from_pretrained(args.model, labels=list(labels), whisper=whisper, **fields)
+            model = MultimodalEmotionClassifier.from_pretrained(
+                args.model, labels=list(labels), whisper=whisper, **fields
+            )
     if args.trim_silence_db is not None:
-        model.processor.trim_silence_db = args.trim_silence_db  # it is saved with the model, which hears in use what it heard here
-    model.config.class_weights = class_weights  # not among the fields: those of the old classes are left behind when labels are set
+        model.processor.trim_silence_db = (
+            args.trim_silence_db
+        )  # it is saved with the model, which hears in use what it heard here
+    model.config.class_weights = (
+        class_weights  # not among the fields: those of the old classes are left behind when labels are set
+    )
     known = [] if args.new_head or args.audio_model or args.text_model else _carry_over(base, model)
     if not args.emotions:
         model.config.temperature = dict(base.config.temperature)  # the emotion head stays as it is
@@ -143,7 +153,9 @@ def _on_encoders(args: TrainingArguments, base: Any, labels: Sequence[str], fiel
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
 
-    extractor = AutoFeatureExtractor.from_pretrained(args.audio_model) if args.audio_model else base.processor.feature_extractor
+    extractor = (
+        AutoFeatureExtractor.from_pretrained(args.audio_model) if args.audio_model else base.processor.feature_extractor
+    )
     if extractor.model_input_names[0] == "input_values":
         extractor.return_attention_mask = True
     tokenizer = AutoTokenizer.from_pretrained(args.text_model) if args.text_model else base.processor.tokenizer
@@ -180,7 +192,10 @@ def _carry_over(base: Any, model: Any) -> list[str]:
         for index, name in enumerate(model.config.dimensions):
             if name in base.config.dimensions:
                 old = base.config.dimensions.index(name)
-                model.regressor.weight[index], model.regressor.bias[index] = base.regressor.weight[old], base.regressor.bias[old]
+                model.regressor.weight[index], model.regressor.bias[index] = (
+                    base.regressor.weight[old],
+                    base.regressor.bias[old],
+                )
     return known
 
 
@@ -199,7 +214,11 @@ def measure_statistics(model: Any, data: ClipData, device: torch.device) -> None
     count = 0
     for row in rows:
         hidden_states = audio_states(model, data, [(row, 0)], device)[0].double()
-        total, square, count = total + hidden_states.sum(1), square + hidden_states.square().sum(1), count + hidden_states.shape[1]
+        total, square, count = (
+            total + hidden_states.sum(1),
+            square + hidden_states.square().sum(1),
+            count + hidden_states.shape[1],
+        )
     branch = model.model.audio_branch
     mean = total / count
     branch.hidden_mean.copy_(mean)
@@ -231,7 +250,9 @@ def audio_states(
 
 
 @torch.no_grad()
-def text_states(model: Any, data: ClipData, texts: Sequence[tuple[tuple[str, ...], str]], device: torch.device) -> list[torch.Tensor]:
+def text_states(
+    model: Any, data: ClipData, texts: Sequence[tuple[tuple[str, ...], str]], device: torch.device
+) -> list[torch.Tensor]:
     """Hidden states (L, Dt) of texts with their contexts, without padding, on the CPU."""
     batch = data.processor(text=[text for _, text in texts], context=[list(turns) for turns, _ in texts]).to(device)
     modes = [(module, module.training) for module in model.modules()]
@@ -241,4 +262,6 @@ def text_states(model: Any, data: ClipData, texts: Sequence[tuple[tuple[str, ...
     finally:
         for module, mode in modes:
             module.training = mode
-    return [states[mask.bool()].float().cpu() for states, mask in zip(hidden_states, batch["attention_mask"], strict=True)]
+    return [
+        states[mask.bool()].float().cpu() for states, mask in zip(hidden_states, batch["attention_mask"], strict=True)
+    ]

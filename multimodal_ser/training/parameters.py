@@ -21,7 +21,21 @@ LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
 ABOVE = re.compile(r"^(layer_norm|final_norm|ln_f|norm|(encoder\.)?final_layer_norm)\.")
 
 ATTENTION_PROJECTIONS = frozenset(
-    ["q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "query_proj", "value_proj", "linear_q", "linear_v", "c_attn", "q", "v"]
+    [
+        "q_proj",
+        "v_proj",
+        "query",
+        "value",
+        "q_lin",
+        "v_lin",
+        "query_proj",
+        "value_proj",
+        "linear_q",
+        "linear_v",
+        "c_attn",
+        "q",
+        "v",
+    ]
 )
 """What the encoders of transformers call the projections to queries and values, which the LoRA paper adapts (https://arxiv.org/abs/2106.09685)."""
 
@@ -65,7 +79,9 @@ class Freezing:
     def __init__(self, model: nn.Module, args: TrainingArguments):
         self.model, self.args = model, args
         # What is never trained (Whisper's sinusoids) is told by the encoders themselves, before anything is frozen here.
-        self.fixed = {name for name, weight in model.named_parameters() if not weight.requires_grad and ".lora_" not in name}
+        self.fixed = {
+            name for name, weight in model.named_parameters() if not weight.requires_grad and ".lora_" not in name
+        }
         for branch in ("audio", "text"):
             layers = {layer_of(name) for name, _ in model.named_parameters() if part_of(name) == branch} - {None}
             wanted = getattr(args, f"freeze_{branch}_layers")
@@ -94,7 +110,11 @@ class Freezing:
     def ever_trained(self) -> dict[str, nn.Parameter]:
         """The weights that are trained at some time, by name."""
         last = self.args.num_train_epochs
-        return {name: weight for name, weight in self.model.named_parameters() if self.trained(name, 0) or self.trained(name, last)}
+        return {
+            name: weight
+            for name, weight in self.model.named_parameters()
+            if self.trained(name, 0) or self.trained(name, last)
+        }
 
     def apply(self, epoch: int) -> None:
         """Bring the model into the state of an epoch: gradients where it learns, evaluation mode where it does not."""
@@ -110,14 +130,20 @@ class Freezing:
         """Whether a branch's encoder never learns anything, so that what it gives can be kept."""
         last = self.args.num_train_epochs
         return not any(
-            self.trained(name, epoch) for name, _ in self.model.named_parameters() if part_of(name) == branch for epoch in (0, last)
+            self.trained(name, epoch)
+            for name, _ in self.model.named_parameters()
+            if part_of(name) == branch
+            for epoch in (0, last)
         )
 
 
 def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArguments) -> list[dict[str, Any]]:
     """Groups for AdamW: a rate a part, falling from layer to layer in the encoders; no weight decay for biases, norms, single numbers."""
     weights = dict(model.named_parameters())
-    depth = {branch: 1 + max([layer_of(n) or 0 for n in weights if part_of(n) == branch], default=0) for branch in ("audio", "text")}
+    depth = {
+        branch: 1 + max([layer_of(n) or 0 for n in weights if part_of(n) == branch], default=0)
+        for branch in ("audio", "text")
+    }
     usual = args.learning_rate or 1e-3
     rates = {
         "audio": args.audio_learning_rate or usual / 20,
@@ -154,7 +180,10 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise InputError(
-            "lora_rank", expected="the package peft", got="none", remedy='pip install "multimodal_ser[train]", or set lora_rank to 0'
+            "lora_rank",
+            expected="the package peft",
+            got="none",
+            remedy='pip install "multimodal_ser[train]", or set lora_rank to 0',
         ) from error
     from transformers.pytorch_utils import Conv1D  # GPT-2's name for a linear layer
 
@@ -192,7 +221,9 @@ def merged(model: Any) -> Any:
     """A copy of a model whose adapters are added into the weights they stand beside: an ordinary model again, the original untouched."""
     duplicate = copy.deepcopy(model)
     adapters = [
-        (name, module) for name, module in duplicate.named_modules() if hasattr(module, "get_base_layer") and hasattr(module, "merge")
+        (name, module)
+        for name, module in duplicate.named_modules()
+        if hasattr(module, "get_base_layer") and hasattr(module, "merge")
     ]
     for name, module in adapters:
         module.merge(safe_merge=True)
@@ -216,8 +247,15 @@ def save_adapter(model: Any, folder: str, names: Iterable[str], args: TrainingAr
     config = LoraConfig(target_modules=adapted, base_model_name_or_path=base, inference_mode=True, **_low_rank(args))
     config.save_pretrained(folder)
     trained = set(names)
-    kept = {name: tensor for name, tensor in model.state_dict().items() if name in trained or name.endswith(("hidden_mean", "hidden_std"))}
-    renamed = {f"base_model.model.{name.replace('.default.', '.')}": tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
+    kept = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name in trained or name.endswith(("hidden_mean", "hidden_std"))
+    }
+    renamed = {
+        f"base_model.model.{name.replace('.default.', '.')}": tensor.detach().cpu().contiguous()
+        for name, tensor in kept.items()
+    }
     save_file(renamed, f"{folder}/adapter_model.safetensors", {"format": "pt"})
 
 
@@ -237,7 +275,9 @@ class MovingAverage:
     def update(self, step: int) -> None:
         """After optimizer step `step` (the first is 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.average.values()), [weight.detach() for weight in self.weights.values()], 1 - decay)
+        torch._foreach_lerp_(
+            list(self.average.values()), [weight.detach() for weight in self.weights.values()], 1 - decay
+        )
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -104,7 +104,9 @@ def prepare_data(
     train = [clips[i] for i in split.train]
     use_audio, use_text = any(clip.row.path for clip in train), any(clip.row.text for clip in train)
     held_out = [[clips[i] for i in part] for part in (split.validation, split.test)]
-    validation, test = ([clip for clip in part if (use_audio and clip.row.path) or (use_text and clip.row.text)] for part in held_out)
+    validation, test = (
+        [clip for clip in part if (use_audio and clip.row.path) or (use_text and clip.row.text)] for part in held_out
+    )
     _describe(args, clips, labels, tell)
     tested = f", {len(test)} to test on" if test else ""
     tell(f"split: {len(train)} to learn from, {len(validation)} to select on{tested} ({split.protocol})")
@@ -114,7 +116,9 @@ def prepare_data(
     if silent:
         clips_of = counted(silent, "clip that is held out has", "clips that are held out have")
         tell(f"{clips_of} nothing of what is learned from, and {'is' if silent == 1 else 'are'} left out")
-    tell(f"learned from: {' and '.join(name for name, used in (('the voice', use_audio), ('the words', use_text)) if used)}")
+    tell(
+        f"learned from: {' and '.join(name for name, used in (('the voice', use_audio), ('the words', use_text)) if used)}"
+    )
     if args.unlabelled:
         train += _pseudo_labelled(args, labels, use_text, [*validation, *test], tell)
     _every_class(args, train, labels)
@@ -126,7 +130,10 @@ def prepare_data(
 
 
 def _read(
-    args: TrainingArguments, errors: list[InputError], tell: Callable[[str], None], on_progress: Callable[[int, int], None] | None
+    args: TrainingArguments,
+    errors: list[InputError],
+    tell: Callable[[str], None],
+    on_progress: Callable[[int, int], None] | None,
 ) -> tuple[list[ManifestRow], str | None]:
     """All rows, with the texts that there are to be, and the name of the Whisper that wrote any."""
     rows: list[ManifestRow] = []
@@ -169,7 +176,11 @@ def _transcribed(
     from multimodal_ser.audio import AudioError
     from multimodal_ser.transcription import WhisperTranscriber
 
-    wanted = [i for i, row in enumerate(rows) if row.path is not None and not row.text and (args.context_turns or _annotates(args, row))]
+    wanted = [
+        i
+        for i, row in enumerate(rows)
+        if row.path is not None and not row.text and (args.context_turns or _annotates(args, row))
+    ]
     if not wanted:
         return rows, None
     transcriber = WhisperTranscriber(args.whisper)
@@ -180,7 +191,9 @@ def _transcribed(
         try:
             if decoded is None or decoded[0] != row.path:
                 decoded = row.path, load_audio(str(row.path))
-            part = decoded[1][round((row.start or 0) * SAMPLING_RATE) : None if row.end is None else round(row.end * SAMPLING_RATE)]
+            part = decoded[1][
+                round((row.start or 0) * SAMPLING_RATE) : None if row.end is None else round(row.end * SAMPLING_RATE)
+            ]
             if len(part) >= SAMPLING_RATE // 40:
                 heard: Any = transcriber.transcribe(part, sampling_rate=SAMPLING_RATE, language=row.language)
                 rows[index] = replace(row, text=heard.text or None, language=row.language or heard.language)
@@ -198,11 +211,15 @@ def _transcribed(
     return rows, transcriber.name
 
 
-def _readable(rows: list[ManifestRow], languages: Sequence[str] | None, tell: Callable[[str], None]) -> list[ManifestRow]:
+def _readable(
+    rows: list[ManifestRow], languages: Sequence[str] | None, tell: Callable[[str], None]
+) -> list[ManifestRow]:
     """Without texts in languages that the text branch does not read."""
     if languages is None:
         return rows
-    unread = Counter(row.language for row in rows if row.text and row.language and code_of(row.language) not in languages)
+    unread = Counter(
+        row.language for row in rows if row.text and row.language and code_of(row.language) not in languages
+    )
     if not unread:
         return rows
     told = ", ".join(f"{name} ({count})" for name, count in sorted(unread.items()) if name)
@@ -236,7 +253,11 @@ def _for_modalities(args: TrainingArguments, rows: list[ManifestRow], tell: Call
         out = counted(len(rows) - len(kept), "row has", "rows have")
         tell(f"left out: {out} not what modalities {args.modalities} asks for")
     if not kept:
-        what = "anything that can be learned from" if args.modalities == "auto" else f"what modalities {args.modalities} asks for"
+        what = (
+            "anything that can be learned from"
+            if args.modalities == "auto"
+            else f"what modalities {args.modalities} asks for"
+        )
         raise InputError("data", expected=f"rows with {what}", got="none", remedy="use other data, or modalities auto")
     return kept
 
@@ -288,12 +309,20 @@ def _report(errors: Sequence[InputError], tell: Callable[[str], None]) -> None:
 
 
 def _enough(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], rows: int) -> None:
-    layout = "a folder with a folder per emotion (clips/happy/*.wav, clips/sad/*.wav), or a manifest with a column emotion"
+    layout = (
+        "a folder with a folder per emotion (clips/happy/*.wav, clips/sad/*.wav), or a manifest with a column emotion"
+    )
     if not clips:
-        raise InputError("data", expected="at least one row that can be used", got=f"none of {rows}", remedy=f"give {layout}")
+        raise InputError(
+            "data", expected="at least one row that can be used", got=f"none of {rows}", remedy=f"give {layout}"
+        )
     if args.emotions and len(labels) < 2:
         got = f"{counted(len(clips), 'clip')} of one class, {labels[0]!r}" if labels else "rows without an emotion"
-        remedy = f"add clips of another one: {layout}" if labels else "learn the dimensions alone with emotions=False (--no-emotions)"
+        remedy = (
+            f"add clips of another one: {layout}"
+            if labels
+            else "learn the dimensions alone with emotions=False (--no-emotions)"
+        )
         raise InputError("data", expected="clips of at least two emotions", got=got, remedy=remedy)
 
 
@@ -330,7 +359,9 @@ def _pairable(args: TrainingArguments, train: Sequence[Clip]) -> None:
     if args.pair_matched + args.pair_mismatched and not (heard and read):
         got = "no recordings without words" if not heard else "no words without recordings"
         name = "pair_matched" if args.pair_matched else "pair_mismatched"
-        raise InputError(name, expected="rows of either modality alone, to be paired", got=got, remedy="add some, or set it to 0")
+        raise InputError(
+            name, expected="rows of either modality alone, to be paired", got=got, remedy="add some, or set it to 0"
+        )
 
 
 def _selectable(args: TrainingArguments, validation: Sequence[Clip], protocol: str) -> None:
@@ -340,7 +371,13 @@ def _selectable(args: TrainingArguments, validation: Sequence[Clip], protocol: s
             remedy, got = "give more clips or validation_speakers, or set it to 0", f"none ({protocol})"
             raise InputError("early_stopping_patience", expected="validation data to watch", got=got, remedy=remedy)
         return
-    wanted = "an emotion" if args.metric not in ("ccc", "loss") else ", ".join(args.dimensions) if args.metric == "ccc" else ""
+    wanted = (
+        "an emotion"
+        if args.metric not in ("ccc", "loss")
+        else ", ".join(args.dimensions)
+        if args.metric == "ccc"
+        else ""
+    )
     emotion = any(clip.row.emotion or clip.row.votes for clip in validation)
     dimension = any(getattr(clip.row, name) is not None for clip in validation for name in args.dimensions)
     if wanted and not (dimension if args.metric == "ccc" else emotion):
@@ -348,7 +385,9 @@ def _selectable(args: TrainingArguments, validation: Sequence[Clip], protocol: s
         raise InputError("metric_for_best_model", expected=f"{expected}, for {args.metric}", got="none", remedy=remedy)
 
 
-def _describe(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], tell: Callable[[str], None]) -> None:
+def _describe(
+    args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], tell: Callable[[str], None]
+) -> None:
     """How much there is of what, and of whom."""
     if args.emotions:
         classes = [_classes(clip, labels) for clip in clips]
@@ -377,7 +416,12 @@ def _describe(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[s
 def _merged(clips: Sequence[Clip], labels: Sequence[str]) -> list[list[str]]:
     """The names by which each class is annotated, whatever their case."""
     found: list[dict[str, None]] = [{} for _ in labels]
-    written = {(name, clip.row.corpus) for clip in clips for name in clip.row.votes or (clip.row.emotion or "").split("|") if name}
+    written = {
+        (name, clip.row.corpus)
+        for clip in clips
+        for name in clip.row.votes or (clip.row.emotion or "").split("|")
+        if name
+    }
     for name, corpus in sorted(written, key=lambda pair: (pair[0], pair[1] or "")):
         cells = [place for place, yes in enumerate(admitted(name, labels, corpus)) if yes]
         if len(cells) == 1:
@@ -386,7 +430,11 @@ def _merged(clips: Sequence[Clip], labels: Sequence[str]) -> list[list[str]]:
 
 
 def _pseudo_labelled(
-    args: TrainingArguments, labels: Sequence[str], use_text: bool, held_out: Sequence[Clip], tell: Callable[[str], None]
+    args: TrainingArguments,
+    labels: Sequence[str],
+    use_text: bool,
+    held_out: Sequence[Clip],
+    tell: Callable[[str], None],
 ) -> list[Clip]:
     """Recordings without labels that the model that is started from is sure of (Lee 2013, pseudo-label; hard labels, one round)."""
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
@@ -398,7 +446,12 @@ def _pseudo_labelled(
     else:
         rows = [row for row in read_manifest(source).rows if row.path is not None]
     if not rows:
-        raise InputError("unlabelled", expected="recordings", got=f"none in {source}", remedy="name a folder or manifest of recordings")
+        raise InputError(
+            "unlabelled",
+            expected="recordings",
+            got=f"none in {source}",
+            remedy="name a folder or manifest of recordings",
+        )
     classifier = MultimodalEmotionClassifier.from_pretrained(args.model, whisper=None)
     unknown = [label for label in labels if not _has(classifier.labels, label)]
     if unknown:
@@ -412,12 +465,22 @@ def _pseudo_labelled(
     if not args.use_cpu and torch.cuda.is_available():
         classifier.to("cuda")
     items = ({"audio": _part(clip), "text": clip.row.text} for clip in others)
-    options: dict[str, Any] = {"on_error": "skip", "sampling_rate": SAMPLING_RATE, "progress": not args.disable_tqdm and len(others) > 50}
+    options: dict[str, Any] = {
+        "on_error": "skip",
+        "sampling_rate": SAMPLING_RATE,
+        "progress": not args.disable_tqdm and len(others) > 50,
+    }
     chosen = []
     for clip, outcome in zip(others, classifier.predict_iter(items, total=len(others), **options), strict=True):
-        if not isinstance(outcome, Exception) and outcome.confidence >= args.pseudo_label_threshold and _has(labels, outcome.label):
+        if (
+            not isinstance(outcome, Exception)
+            and outcome.confidence >= args.pseudo_label_threshold
+            and _has(labels, outcome.label)
+        ):
             chosen.append(replace(clip, row=replace(clip.row, emotion=outcome.label, votes=None)))
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(Counter(clip.row.emotion or "" for clip in chosen).items()))
+    counts = ", ".join(
+        f"{name} {count}" for name, count in sorted(Counter(clip.row.emotion or "" for clip in chosen).items())
+    )
     sure = f"{len(chosen)} are labelled with at least {args.pseudo_label_threshold:g}"
     tell(
         f"unlabelled: of {len(rows)} recordings {sure}: {counts or 'none'}"

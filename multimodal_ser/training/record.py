@@ -55,11 +55,15 @@ def git_commit() -> str | None:
     folder = Path(__file__).resolve().parent
     try:
         run = ["git", "-C", str(folder)]
-        commit = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        commit = subprocess.run(
+            [*run, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
         tracked = subprocess.run([*run, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10)
         if tracked.returncode:
             return None  # a checkout of something else, in which this library is merely installed
-        changes = subprocess.run([*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True).stdout
+        changes = subprocess.run(
+            [*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+changes" if changes.strip() else "")
@@ -68,7 +72,18 @@ def git_commit() -> str | None:
 def data_hash(clips: Sequence[Clip]) -> str:
     """sha256 over what is learned from: content, part, text, side and annotation of each row, in any order."""
     lines = sorted(
-        repr((c.content, c.row.start, c.row.end, c.row.text, c.row.emotion, sorted((c.row.votes or {}).items()), c.row.speaker, c.context))
+        repr(
+            (
+                c.content,
+                c.row.start,
+                c.row.end,
+                c.row.text,
+                c.row.emotion,
+                sorted((c.row.votes or {}).items()),
+                c.row.speaker,
+                c.context,
+            )
+        )
         + repr((c.row.arousal, c.row.valence, c.row.dominance, c.row.corpus, c.row.split))
         for c in clips
     )
@@ -78,7 +93,9 @@ def data_hash(clips: Sequence[Clip]) -> str:
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all; numbers that are none (a figure of nothing) become null."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.write_text(
+        json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
     os.replace(unfinished, path)
 
 
@@ -90,7 +107,9 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def write_predictions(path: Path, clips: Sequence[Clip], labels: Sequence[str], probabilities: np.ndarray, dimensions: Any = None) -> None:
+def write_predictions(
+    path: Path, clips: Sequence[Clip], labels: Sequence[str], probabilities: np.ndarray, dimensions: Any = None
+) -> None:
     """A line a clip: its name, what was annotated, what was predicted, the probabilities (N, C); neither audio nor words.
 
     Args:
@@ -111,7 +130,9 @@ def write_predictions(path: Path, clips: Sequence[Clip], labels: Sequence[str], 
             for name, values in regressed.items():
                 known = getattr(clip.row, name)
                 cells += ["" if known is None else f"{known:g}", f"{values[index]:.4f}"]
-            writer.writerow([clip.row.name, clip.row.speaker or "", _annotation(clip, labels), labels[int(row.argmax())], *cells])
+            writer.writerow(
+                [clip.row.name, clip.row.speaker or "", _annotation(clip, labels), labels[int(row.argmax())], *cells]
+            )
 
 
 def _annotation(clip: Clip, labels: Sequence[str]) -> str:
@@ -143,14 +164,18 @@ def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
         return
     if not args.resume_from_checkpoint:
         remedy = "add --resume-from-checkpoint to go on with it, or name another"
-        raise InputError("output_dir", expected="a folder without a run", got=f"{folder}, which holds one", remedy=remedy)
+        raise InputError(
+            "output_dir", expected="a folder without a run", got=f"{folder}, which holds one", remedy=remedy
+        )
     before, now = read_yaml(stored), dataclasses.asdict(args)
     free = NOT_COMPARED | ({"seeds"} if before.get("seeds") and args.seeds else set())
     changed = [name for name in now if name not in free and before.get(name, now[name]) != now[name]]
     if changed:
         got = ", ".join(f"{name} {_given(now[name])} instead of {_given(before[name])}" for name in changed)
         remedy = "give the same, or another output_dir"
-        raise InputError("resume_from_checkpoint", expected="the options that the run began with", got=got, remedy=remedy)
+        raise InputError(
+            "resume_from_checkpoint", expected="the options that the run began with", got=got, remedy=remedy
+        )
 
 
 FIGURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1", "ccc": "CCC"}
@@ -166,7 +191,9 @@ def shown_figures(figures: Mapping[str, Any]) -> str:
         'loss 0.500, UA 75.3'
     """
     known = {name: figures[name] for name in FIGURE_NAMES if name in figures}
-    values = {name: f"{value:.3f}" if name in ("loss", "ccc") else f"{100 * value:.1f}" for name, value in known.items()}
+    values = {
+        name: f"{value:.3f}" if name in ("loss", "ccc") else f"{100 * value:.1f}" for name, value in known.items()
+    }
     return ", ".join(f"{FIGURE_NAMES[name]} {value}" for name, value in values.items())
 
 
@@ -185,7 +212,9 @@ def refuse_other_data(folder: Path, found: str) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))["data_hash"]
         if before != found:
             remedy = "bring them back, or begin anew in another output_dir"
-            raise InputError("data", expected="what the run began with", got="other recordings or annotations", remedy=remedy)
+            raise InputError(
+                "data", expected="what the run began with", got="other recordings or annotations", remedy=remedy
+            )
 
 
 def write_arguments(folder: Path, args: TrainingArguments) -> None:
@@ -205,7 +234,9 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         got = f"{folder} ({error.strerror})"
-        raise InputError("output_dir", expected="a folder that can be written", got=got, remedy="name another") from error
+        raise InputError(
+            "output_dir", expected="a folder that can be written", got=got, remedy="name another"
+        ) from error
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

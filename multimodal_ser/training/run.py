@@ -24,7 +24,13 @@ from multimodal_ser.training.card import final_facts, starting_facts
 from multimodal_ser.training.data import Clip, ClipData, Targets
 from multimodal_ser.training.embedding_cache import EmbeddingCache
 from multimodal_ser.training.loop import Loop
-from multimodal_ser.training.models import build_model, measure_statistics, needs_statistics, starting_config, usual_rate
+from multimodal_ser.training.models import (
+    build_model,
+    measure_statistics,
+    needs_statistics,
+    starting_config,
+    usual_rate,
+)
 from multimodal_ser.training.parameters import Freezing, add_adapters, merged, parameter_groups, part_of, save_adapter
 from multimodal_ser.training.preparation import Prepared, code_of, prepare_data
 from multimodal_ser.training.record import (
@@ -105,13 +111,20 @@ def train(args: TrainingArguments, *, on_epoch: Callable[[dict[str, Any]], None]
     prepared = None
     for number, seed in enumerate(args.seeds, 1):
         run = _Run(
-            replace(args, seeds=[seed]), folder / f"seed-{seed}", seed, cache, prepared, lambda: write_arguments(folder, args), on_epoch
+            replace(args, seeds=[seed]),
+            folder / f"seed-{seed}",
+            seed,
+            cache,
+            prepared,
+            lambda: write_arguments(folder, args),
+            on_epoch,
         )
         run.say(f"seed {seed} ({number} of {len(args.seeds)})")
         results.append(run.result())
         prepared = run.prepared
     parts = {
-        part: {name: [getattr(r, part)[name] for r in results] for name in getattr(results[0], part)} for part in ("validation", "test")
+        part: {name: [getattr(r, part)[name] for r in results] for name in getattr(results[0], part)}
+        for part in ("validation", "test")
     }
     means = {part: {name: float(np.mean(values)) for name, values in table.items()} for part, table in parts.items()}
     worst = float("inf") if args.metric == "loss" else float("-inf")
@@ -122,14 +135,22 @@ def train(args: TrainingArguments, *, on_epoch: Callable[[dict[str, Any]], None]
             part: {name: float(np.std(values, ddof=1)) for name, values in table.items() if len(values) > 1}
             for part, table in parts.items()
         }
-        summary = {"seeds": args.seeds, "mean": means, "standard_deviation": spread, "each": parts, "best_seed": args.seeds[best]}
+        summary = {
+            "seeds": args.seeds,
+            "mean": means,
+            "standard_deviation": spread,
+            "each": parts,
+            "best_seed": args.seeds[best],
+        }
         write_json(folder / "scores.json", summary)
         if args.cache_dir is None:
             EmbeddingCache.clear(cache)
     for part, table in means.items():
         if table:
             run.say(f"{part}, mean of {len(results)} seeds: {shown_figures(table)}")
-    return TrainingResult(results[best].model, means["validation"], means["test"], results[best].best_epoch, tuple(results))
+    return TrainingResult(
+        results[best].model, means["validation"], means["test"], results[best].best_epoch, tuple(results)
+    )
 
 
 class _Run:
@@ -155,7 +176,14 @@ class _Run:
         begun: Callable[[], None] = lambda: None,
         on_epoch: Callable[[dict[str, Any]], None] | None = None,
     ):
-        self.args, self.folder, self.seed, self.prepared, self.begun, self.on_epoch = args, folder, seed, prepared, begun, on_epoch
+        self.args, self.folder, self.seed, self.prepared, self.begun, self.on_epoch = (
+            args,
+            folder,
+            seed,
+            prepared,
+            begun,
+            on_epoch,
+        )
         self.cache = cache or Path(args.cache_dir or folder / "embeddings")
         self.keeps_cache = cache is not None or args.cache_dir is not None
         self.accelerator = _accelerator(args, folder)
@@ -182,7 +210,11 @@ class _Run:
         began = time.monotonic()
         config = starting_config(args)
         augmenter = self._augmenter()
-        reads_anew = "text" not in args.freeze or args.unfreeze_epoch is not None or (args.lora_rank and args.lora_branches != "audio")
+        reads_anew = (
+            "text" not in args.freeze
+            or args.unfreeze_epoch is not None
+            or (args.lora_rank and args.lora_branches != "audio")
+        )
         languages = None if args.text_model or reads_anew else config.text_languages
         prepared = self.prepared = self.prepared or self._prepare(languages)
         self.data_hash = data_hash([*prepared.train, *prepared.validation, *prepared.test])
@@ -216,7 +248,10 @@ class _Run:
         if prepared.use_audio and needs_statistics(model):
             measure_statistics(model, train_data, accelerator.device)
         trained = self._trained(freezing, prepared)
-        counts = {"trained": sum(w.numel() for w in trained.values()), "all": sum(w.numel() for w in model.parameters())}
+        counts = {
+            "trained": sum(w.numel() for w in trained.values()),
+            "all": sum(w.numel() for w in model.parameters()),
+        }
         counts["adapters"] = sum(w.numel() for name, w in trained.items() if ".lora_" in name)
         model.card_facts = self.facts = starting_facts(args, model, prepared, trained, accelerator, self.seed)
         best = folder / "best"
@@ -266,7 +301,9 @@ class _Run:
         args = self.args
         if not args.augmentation:
             return None
-        seed = args.seed if args.augmentation_variants else self.seed  # versions that are kept are the same for all seeds
+        seed = (
+            args.seed if args.augmentation_variants else self.seed
+        )  # versions that are kept are the same for all seeds
         return Augmenter(args.augmentation, seed=seed, noise_dir=args.noise_dir, room_dir=args.room_dir)
 
     def _class_weights(self, prepared: Prepared) -> list[float] | None:
@@ -280,7 +317,9 @@ class _Run:
     def _describe(self, model: Any, prepared: Prepared) -> None:
         """What the configuration tells of the training data."""
         config = model.config
-        config.trained_modalities = [name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if used]
+        config.trained_modalities = [
+            name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if used
+        ]
         if prepared.transcriber is not None:
             config.transcriber = prepared.transcriber
         if prepared.use_text and config.text_languages is not None:
@@ -291,9 +330,15 @@ class _Run:
 
     def _for_adapters(self, prepared: Prepared) -> TrainingArguments:
         """Adapters where they learn: not in the branch that is given nothing."""
-        used: Literal["both", "audio", "text"] = "text" if not prepared.use_audio else "both" if prepared.use_text else "audio"
+        used: Literal["both", "audio", "text"] = (
+            "text" if not prepared.use_audio else "both" if prepared.use_text else "audio"
+        )
         if self.args.lora_branches == "both" or used in ("both", self.args.lora_branches):
-            return self.args if used == "both" or self.args.lora_branches != "both" else replace(self.args, lora_branches=used)
+            return (
+                self.args
+                if used == "both" or self.args.lora_branches != "both"
+                else replace(self.args, lora_branches=used)
+            )
         got = f"{self.args.lora_branches}, of which the data has nothing"
         raise InputError("lora_branches", expected="a branch that is learned from", got=got, remedy=f"set it to {used}")
 
@@ -303,12 +348,18 @@ class _Run:
         trained = {name: weight for name, weight in freezing.ever_trained().items() if part_of(name) not in idle}
         if not trained:
             got = f"everything frozen but {' and '.join(sorted(idle))}, of which the data has nothing"
-            raise InputError("freeze", expected="something left to train", got=got, remedy="leave another part out of freeze")
+            raise InputError(
+                "freeze", expected="something left to train", got=got, remedy="leave another part out of freeze"
+            )
         return trained
 
     def _data(self, prepared: Prepared, model: Any, labels: list[str], augmenter: Augmenter | None) -> list[ClipData]:
         args = self.args
-        if augmenter is not None and augmenter.has_features and model.processor.model_input_names[0] != "input_features":
+        if (
+            augmenter is not None
+            and augmenter.has_features
+            and model.processor.model_input_names[0] != "input_features"
+        ):
             raise InputError(
                 "augmentation", expected="waveform augmentations, for an encoder of waveforms", got="spec_augment",
                 remedy="use time_mask, or raise audio_mask_spans",
@@ -337,7 +388,9 @@ class _Run:
         classes = data.targets.single if args.balanced_sampling else None
         if args.batch_seconds is not None:
             return BatchPlanner(data.durations, seconds=args.batch_seconds * passes, seed=self.seed, classes=classes)
-        return BatchPlanner(data.durations, rows=args.per_device_train_batch_size * passes, seed=self.seed, classes=classes)
+        return BatchPlanner(
+            data.durations, rows=args.per_device_train_batch_size * passes, seed=self.seed, classes=classes
+        )
 
     def _tell_time(self, loop: Loop, epoch: int) -> None:
         """After the first epoch, and after the first that trains more: how long it will take."""
@@ -359,7 +412,9 @@ class _Run:
         whole.save_pretrained(folder)
         if self.args.lora_rank:
             (folder / "adapter").mkdir()
-            save_adapter(model, str(folder / "adapter"), trained, self.args, self.args.model)  # encoders alone are no base
+            save_adapter(
+                model, str(folder / "adapter"), trained, self.args, self.args.model
+            )  # encoders alone are no base
 
     def _begin(self, prepared: Prepared) -> None:
         """Write what is known before the first step; from now on the folder holds a run."""
@@ -370,7 +425,11 @@ class _Run:
             about: dict[str, Any] = {
                 "data_hash": self.data_hash, "protocol": prepared.protocol, "labels": list(prepared.labels), "notes": list(prepared.notes)
             }  # fmt: skip
-            for name, clips in (("train", prepared.train), ("validation", prepared.validation), ("test", prepared.test)):
+            for name, clips in (
+                ("train", prepared.train),
+                ("validation", prepared.validation),
+                ("test", prepared.test),
+            ):
                 about[name] = {
                     "clips": len(clips), "minutes": round(sum(clip.duration for clip in clips) / 60, 2),
                     "speakers": sorted({clip.row.speaker for clip in clips if clip.row.speaker}),
@@ -386,7 +445,13 @@ class _Run:
         accelerator.wait_for_everyone()
 
     def _finish(
-        self, prepared: Prepared, validation: ClipData, test: ClipData, counts: dict[str, int], progress: Any, began: float
+        self,
+        prepared: Prepared,
+        validation: ClipData,
+        test: ClipData,
+        counts: dict[str, int],
+        progress: Any,
+        began: float,
     ) -> TrainingResult:
         """Measure the best model, as it will be loaded: without caches, in whose half precision it would be a little another."""
         from multimodal_ser.model.model_card import save_model_card
@@ -405,7 +470,9 @@ class _Run:
                 chosen = f", epoch {best_epoch}" if best_epoch else ""
                 self.say(f"{name} ({len(data)} clips{chosen}): {shown_figures(figures[name])}")
                 if accelerator.is_main_process:
-                    write_predictions(folder / f"{name}_predictions.csv", data.clips, best.labels, probabilities, regressed or None)
+                    write_predictions(
+                        folder / f"{name}_predictions.csv", data.clips, best.labels, probabilities, regressed or None
+                    )
         seconds = time.monotonic() - began
         if accelerator.is_main_process:
             self._draw(progress.history)
@@ -420,7 +487,9 @@ class _Run:
             save_model_card(best, folder / "best", final_facts(args, prepared, figures, progress, best_epoch, seconds))
             write_json(folder / "scores.json", summary)
         accelerator.wait_for_everyone()
-        self.say(f"done in {_duration(seconds)}; the model: {folder / 'best'} (multimodal-ser predict --model {folder / 'best'} FILE)")
+        self.say(
+            f"done in {_duration(seconds)}; the model: {folder / 'best'} (multimodal-ser predict --model {folder / 'best'} FILE)"
+        )
         return TrainingResult(folder / "best", figures["validation"], figures["test"], best_epoch)
 
     def _done_before(self) -> TrainingResult:
@@ -484,7 +553,9 @@ def _accelerator(args: TrainingArguments, folder: Path) -> Any:
         )  # fmt: skip
     except ValueError as error:
         what, got = precision or "accelerate", " ".join(str(error).split())
-        raise InputError(what, expected="a device that can do this", got=got, remedy="leave it out, or use another device") from error
+        raise InputError(
+            what, expected="a device that can do this", got=got, remedy="leave it out, or use another device"
+        ) from error
     if accelerator.distributed_type in ("FSDP", "DEEPSPEED"):
         raise InputError(
             "accelerate launch", expected="a whole model on every device", got=str(accelerator.distributed_type.value),

@@ -32,7 +32,9 @@ def evaluate(
 
     args, size = data.args, data.args.per_device_eval_batch_size
     order = sorted(range(len(data)), key=lambda i: (data.durations[i], i))
-    batches = [order[at : at + size] for at in range(0, len(order), size)][accelerator.process_index :: accelerator.num_processes]
+    batches = [order[at : at + size] for at in range(0, len(order), size)][
+        accelerator.process_index :: accelerator.num_processes
+    ]
     bare = accelerator.unwrap_model(model, keep_torch_compile=False)
     bare.eval()
     found: list[Any] = []
@@ -86,7 +88,11 @@ def weight_of(data: ClipData, rows: Sequence[int], class_weights: Sequence[float
         each = (classes * weights).sum(1) / classes.sum(1).clamp_min(1)
     else:
         each = (classes * weights).sum(1)
-    regressed = ~data.targets.dimensions[chosen].isnan().all(1) if data.targets.dimensions.shape[1] else torch.zeros(len(chosen))
+    regressed = (
+        ~data.targets.dimensions[chosen].isnan().all(1)
+        if data.targets.dimensions.shape[1]
+        else torch.zeros(len(chosen))
+    )
     return float(torch.where(classes.float().sum(1) > 0, each, regressed.to(each)).sum())
 
 

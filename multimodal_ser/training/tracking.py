@@ -40,7 +40,9 @@ def tracked(line: Mapping[str, Any]) -> dict[str, float]:
         >>> tracked({"step": 10, "epoch": 0, "loss": 1.5}), tracked({"step": 20, "epoch": 0, "train_loss": 1.2, "loss": 1.3, "ua": 0.5})
         ({'train/epoch': 0, 'train/loss': 1.5}, {'train/epoch': 0, 'train/epoch_loss': 1.2, 'eval/loss': 1.3, 'eval/ua': 0.5})
     """
-    names = OF_TRAINING | ({"loss": "eval/loss"} if "train_loss" in line else {})  # a line of an epoch has the loss of validation
+    names = OF_TRAINING | (
+        {"loss": "eval/loss"} if "train_loss" in line else {}
+    )  # a line of an epoch has the loss of validation
     pairs = ((names.get(key, f"eval/{key}"), value) for key, value in line.items() if isinstance(value, int | float))
     return {name: value for name, value in pairs if name is not None}
 
@@ -70,7 +72,9 @@ def tracking(accelerator: Any, folder: Path, name: str, config: dict[str, Any]) 
             accelerator.init_trackers(name, config, {"wandb": wandb})
         yield
     finally:
-        for tracker in accelerator.trackers:  # not end_training: it would end the process group, which other seeds go on with
+        for (
+            tracker
+        ) in accelerator.trackers:  # not end_training: it would end the process group, which other seeds go on with
             tracker.finish()
         if not given:  # the next run of this process has a folder of its own
             os.environ.pop("MLFLOW_TRACKING_URI", None)

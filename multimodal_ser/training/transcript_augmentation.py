@@ -97,7 +97,9 @@ def _misspelt(word: str, generator: np.random.Generator) -> str:
     changes = []
     for pair in SOUNDS_LIKE:
         for was, becomes in (pair, pair[::-1]):
-            changes += [(at, was, becomes) for at in range(len(lower)) if len(lower) == len(word) and lower.startswith(was, at)]
+            changes += [
+                (at, was, becomes) for at in range(len(lower)) if len(lower) == len(word) and lower.startswith(was, at)
+            ]
     if changes:
         at, was, becomes = changes[generator.integers(len(changes))]
     else:

@@ -42,12 +42,20 @@ class Voices:
         if len(self.clips) < 2:
             got = f"{len(self.clips)} known" if self.clips else "none known"
             raise InputError(
-                option, expected="clips of at least two speakers", got=got, remedy="fill the column speaker in, or set it to 0"
+                option,
+                expected="clips of at least two speakers",
+                got=got,
+                remedy="fill the column speaker in, or set it to 0",
             )
         self.speakers = sorted(self.clips)
         rows = [row for members in self.clips.values() for row in members]
-        self.means = {row: data.audio_cache.get(data.audio_key(row, 0)).float().mean(1) for row in rows}  # (layers + 1, Da) each
-        self.of = {speaker: torch.stack([self.means[row] for row in members]).mean(0) for speaker, members in self.clips.items()}
+        self.means = {
+            row: data.audio_cache.get(data.audio_key(row, 0)).float().mean(1) for row in rows
+        }  # (layers + 1, Da) each
+        self.of = {
+            speaker: torch.stack([self.means[row] for row in members]).mean(0)
+            for speaker, members in self.clips.items()
+        }
 
     def apply(
         self, hidden_states: torch.Tensor, mask: torch.Tensor, rows: list[int | None], epoch: int

@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from multimodal_ser.transcription.cache import TranscriptCache
     from multimodal_ser.transcription.transcriber import WhisperTranscriber
     from multimodal_ser.transcription.transcript import Transcript, Word
-    from multimodal_ser.transcription.weights import WhisperNotFoundError, WhisperWeights, find_whisper, whisper_candidates
+    from multimodal_ser.transcription.weights import (
+        WhisperNotFoundError,
+        WhisperWeights,
+        find_whisper,
+        whisper_candidates,
+    )
 
 _HOMES = {
     "Transcript": "transcript", "Word": "transcript", "TranscriptCache": "cache", "WhisperTranscriber": "transcriber",

@@ -106,7 +106,9 @@ class OpenAIWhisperBackend:
         if not self.multilingual:
             language, probability = "en", None
         elif language is None:
-            mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(waveform), n_mels=self.model.dims.n_mels).to(self.model.device)
+            mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(waveform), n_mels=self.model.dims.n_mels).to(
+                self.model.device
+            )
             _, probabilities = self.model.detect_language(mel)
             language = max(probabilities, key=lambda code: probabilities[code])
             probability = float(probabilities[language])
@@ -120,7 +122,9 @@ class OpenAIWhisperBackend:
             for segment in found
             for word in segment.get("words", ())
         )
-        measured = [(segment["avg_logprob"], segment["no_speech_prob"], segment["end"] - segment["start"]) for segment in found]
+        measured = [
+            (segment["avg_logprob"], segment["no_speech_prob"], segment["end"] - segment["start"]) for segment in found
+        ]
         return _summary(result["text"], language, probability, measured, words if word_timestamps else None)
 
 
@@ -133,8 +137,18 @@ class TransformersBackend:
         import torch
         from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-        dtype = getattr(torch, compute_type) if compute_type else torch.float16 if device.startswith("cuda") else torch.float32
-        self.model = WhisperForConditionalGeneration.from_pretrained(weights.path, dtype=dtype, use_safetensors=True).to(device).eval()
+        dtype = (
+            getattr(torch, compute_type)
+            if compute_type
+            else torch.float16
+            if device.startswith("cuda")
+            else torch.float32
+        )
+        self.model = (
+            WhisperForConditionalGeneration.from_pretrained(weights.path, dtype=dtype, use_safetensors=True)
+            .to(device)
+            .eval()
+        )
         self.extractor = WhisperFeatureExtractor.from_pretrained(weights.path)
         self.tokenizer = AutoTokenizer.from_pretrained(weights.path)
         self.multilingual = bool(self.model.generation_config.is_multilingual)
@@ -150,14 +164,18 @@ class TransformersBackend:
     def _batch(self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool) -> list[Heard]:
         import torch
 
-        extracted = self.extractor(list(waveforms), sampling_rate=SAMPLING_RATE, return_tensors="pt", return_attention_mask=True)
+        extracted = self.extractor(
+            list(waveforms), sampling_rate=SAMPLING_RATE, return_tensors="pt", return_attention_mask=True
+        )
         features = extracted.input_features.to(self.model.device, self.model.dtype)
         settings = self.model.generation_config
         with torch.inference_mode():
             encoded = self.model.get_encoder()(features)
             start = torch.full((len(waveforms), 1), settings.decoder_start_token_id, device=features.device)
             first = self.model(encoder_outputs=encoded, decoder_input_ids=start).logits[:, 0].float()
-        no_speech = first.softmax(-1)[:, settings.no_timestamps_token_id - 1].tolist()  # <|nospeech|> stands before <|notimestamps|>
+        no_speech = first.softmax(-1)[
+            :, settings.no_timestamps_token_id - 1
+        ].tolist()  # <|nospeech|> stands before <|notimestamps|>
         languages: list[str] = ["en" if language is None else language] * len(waveforms)
         probabilities: list[float | None] = [None] * len(waveforms)
         if self.multilingual and language is None:
@@ -177,10 +195,14 @@ class TransformersBackend:
                     force_unique_generate_call=True, **options,
                 )  # fmt: skip
             for position, row in enumerate(rows):
-                heard.append((row, self._read(output, position, code, probabilities[row], no_speech[row], word_timestamps)))
+                heard.append(
+                    (row, self._read(output, position, code, probabilities[row], no_speech[row], word_timestamps))
+                )
         return [result for _, result in sorted(heard, key=lambda entry: entry[0])]
 
-    def _read(self, output: Any, row: int, language: str, probability: float | None, no_speech: float, word_timestamps: bool) -> Heard:
+    def _read(
+        self, output: Any, row: int, language: str, probability: float | None, no_speech: float, word_timestamps: bool
+    ) -> Heard:
         tokens = output["sequences"][row]
         steps = output["scores"][-min(len(output["scores"]), len(tokens)) :]
         generated = tokens[len(tokens) - len(steps) :]
@@ -196,7 +218,9 @@ class TransformersBackend:
             plain = [i for i in range(length) if generated[i] < self.model.generation_config.eos_token_id]
             texts, _, indices = _combine_tokens_into_words(self.tokenizer, [int(generated[i]) for i in plain], language)
             ends = [float(ends_at[plain[group[-1]]]) for group in indices]
-            words = tuple(Word(text.strip(), start, end) for text, start, end in zip(texts, [0.0, *ends[:-1]], ends, strict=True))
+            words = tuple(
+                Word(text.strip(), start, end) for text, start, end in zip(texts, [0.0, *ends[:-1]], ends, strict=True)
+            )
         text = self.tokenizer.decode(generated[:length], skip_special_tokens=True)
         return Heard(text.strip(), language, probability, average, no_speech, words)
 
@@ -215,13 +239,25 @@ def _quiet() -> Iterator[None]:
 
 
 def _summary(
-    text: str, language: str | None, probability: float | None, measured: list[tuple[float, float, float]], words: tuple[Word, ...] | None
+    text: str,
+    language: str | None,
+    probability: float | None,
+    measured: list[tuple[float, float, float]],
+    words: tuple[Word, ...] | None,
 ) -> Heard:
     """Segments put together: means weighted by their length."""
     weights = [max(length, 0.02) for _, _, length in measured]
     total = sum(weights)
-    average = sum(value * weight for (value, _, _), weight in zip(measured, weights, strict=True)) / total if measured else None
-    silence = sum(value * weight for (_, value, _), weight in zip(measured, weights, strict=True)) / total if measured else None
+    average = (
+        sum(value * weight for (value, _, _), weight in zip(measured, weights, strict=True)) / total
+        if measured
+        else None
+    )
+    silence = (
+        sum(value * weight for (_, value, _), weight in zip(measured, weights, strict=True)) / total
+        if measured
+        else None
+    )
     return Heard(text.strip(), language, None if probability is None else float(probability), average, silence, words)
 
 

@@ -52,7 +52,10 @@ class TranscriptCache:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise InputError(
-                "cache_dir", expected="a folder, or one that can be made", got=f"{self.directory} ({error.strerror})", remedy="name another"
+                "cache_dir",
+                expected="a folder, or one that can be made",
+                got=f"{self.directory} ({error.strerror})",
+                remedy="name another",
             ) from error
 
     def key(self, waveform: np.ndarray, *options: object) -> str:
@@ -73,7 +76,13 @@ class TranscriptCache:
         temporary = None
         try:
             with tempfile.NamedTemporaryFile(  # readable by the owner alone
-                "w", encoding="utf-8", errors="backslashreplace", dir=self.directory, prefix=UNFINISHED, suffix=".new", delete=False
+                "w",
+                encoding="utf-8",
+                errors="backslashreplace",
+                dir=self.directory,
+                prefix=UNFINISHED,
+                suffix=".new",
+                delete=False,
             ) as file:
                 temporary = file.name
                 json.dump(transcript.to_dict(), file, ensure_ascii=False)
@@ -83,7 +92,9 @@ class TranscriptCache:
                 with suppress(OSError):
                     os.unlink(temporary)
             got = f"{self.directory} ({error.strerror})"
-            warnings.warn(f"cache_dir: expected a folder that can be written, got {got}; transcripts are not kept", stacklevel=2)
+            warnings.warn(
+                f"cache_dir: expected a folder that can be written, got {got}; transcripts are not kept", stacklevel=2
+            )
 
     def clear(self) -> int:
         """Delete all transcripts, and what broken-off writers left; nothing else. How many transcripts there were."""

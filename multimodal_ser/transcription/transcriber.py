@@ -135,7 +135,12 @@ class WhisperTranscriber:
         return self
 
     def transcribe(
-        self, audio: Any, *, sampling_rate: int | None = None, language: str | None = None, word_timestamps: bool = False
+        self,
+        audio: Any,
+        *,
+        sampling_rate: int | None = None,
+        language: str | None = None,
+        word_timestamps: bool = False,
     ) -> Transcript | list[Transcript]:
         """Write down what is said.
 
@@ -201,11 +206,15 @@ class WhisperTranscriber:
             )
         return code
 
-    def _look_up(self, window: np.ndarray, code: str | None, word_timestamps: bool) -> tuple[str | None, Transcript | None]:
+    def _look_up(
+        self, window: np.ndarray, code: str | None, word_timestamps: bool
+    ) -> tuple[str | None, Transcript | None]:
         if self.cache is None:
             return None, None
         weights = self.weights
-        key = self.cache.key(window, weights.name, weights.format, weights.path, self.compute_type, self.gate, code, word_timestamps)
+        key = self.cache.key(
+            window, weights.name, weights.format, weights.path, self.compute_type, self.gate, code, word_timestamps
+        )
         return key, self.cache.get(key)
 
     def _checked(self, heard: Heard, duration: float, voice: float | None) -> Transcript:
@@ -213,14 +222,20 @@ class WhisperTranscriber:
         no_speech, average = heard.no_speech_probability or 0.0, heard.average_log_probability or 0.0
         invented = no_speech > NO_SPEECH_THRESHOLD and average < LOG_PROBABILITY_THRESHOLD
         invented = (
-            invented or heard.compression_ratio > COMPRESSION_RATIO_THRESHOLD or not any(character.isalnum() for character in heard.text)
+            invented
+            or heard.compression_ratio > COMPRESSION_RATIO_THRESHOLD
+            or not any(character.isalnum() for character in heard.text)
         )
         words = heard.words
         if words is not None:
             words = (
                 ()
                 if invented
-                else tuple(type(w)(w.text, min(w.start, duration), min(w.end, duration), w.probability) for w in words if w.text)
+                else tuple(
+                    type(w)(w.text, min(w.start, duration), min(w.end, duration), w.probability)
+                    for w in words
+                    if w.text
+                )
             )
         return Transcript(
             text="" if invented else heard.text,
@@ -244,7 +259,9 @@ def _device(device: str, backend: str) -> str:
     try:
         torch.device(device)
     except RuntimeError as error:
-        raise InputError("device", expected='"cpu", "cuda", "cuda:1", ...', got=repr(device), remedy="leave it out for the CPU") from error
+        raise InputError(
+            "device", expected='"cpu", "cuda", "cuda:1", ...', got=repr(device), remedy="leave it out for the CPU"
+        ) from error
     return device if backend == "transformers" else "cpu"
 
 
@@ -259,7 +276,9 @@ def language_code(language: str | None) -> str | None:
     name = language.strip().lower()
     try:
         from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
-    except ImportError:  # without transformers codes alone are known; without a Whisper there is nobody to whom they matter
+    except (
+        ImportError
+    ):  # without transformers codes alone are known; without a Whisper there is nobody to whom they matter
         if importlib.util.find_spec("faster_whisper") is None:
             return name
         from faster_whisper.tokenizer import _LANGUAGE_CODES
@@ -269,5 +288,10 @@ def language_code(language: str | None) -> str | None:
     if code is None:
         close = get_close_matches(name, [*LANGUAGES, *TO_LANGUAGE_CODE], n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "leave it out, and it is detected"
-        raise InputError("language", expected="a language that Whisper knows, such as 'de' or 'german'", got=repr(language), remedy=remedy)
+        raise InputError(
+            "language",
+            expected="a language that Whisper knows, such as 'de' or 'german'",
+            got=repr(language),
+            remedy=remedy,
+        )
     return code

@@ -79,9 +79,13 @@ class Transcript:
 
         def mean(name: str, of: Sequence[Transcript]) -> float | None:
             known = [
-                (getattr(transcript, name), max(len(transcript.text), 1)) for transcript in of if getattr(transcript, name) is not None
+                (getattr(transcript, name), max(len(transcript.text), 1))
+                for transcript in of
+                if getattr(transcript, name) is not None
             ]
-            return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
+            return (
+                sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
+            )
 
         words = tuple(
             Word(word.text, start + word.start, start + word.end, word.probability)
@@ -92,12 +96,16 @@ class Transcript:
         return cls(
             text=" ".join(transcript.text for transcript in heard),
             language=language,
-            language_probability=mean("language_probability", [transcript for transcript in heard if transcript.language == language]),
+            language_probability=mean(
+                "language_probability", [transcript for transcript in heard if transcript.language == language]
+            ),
             words=words if any(transcript.words is not None for transcript in transcripts) else None,
             average_log_probability=mean("average_log_probability", heard),
             no_speech_probability=mean("no_speech_probability", transcripts),
             speech_duration=sum(gated) if gated else None,
-            model=next((transcript.model for transcript in transcripts if transcript.model), None),  # silent windows name none
+            model=next(
+                (transcript.model for transcript in transcripts if transcript.model), None
+            ),  # silent windows name none
             backend=next((transcript.backend for transcript in transcripts if transcript.backend), None),
         )
 

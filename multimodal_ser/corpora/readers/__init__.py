@@ -39,7 +39,9 @@ def emotion_of(code: str, labels: CorpusLabels) -> str | None:
     if code in labels.dropped:
         return None
     known = ", ".join([*labels.codes, *labels.dropped])
-    raise InputError("emotion", expected=f"one of {known}", got=repr(code), remedy="rename it, or move it out of the folder")
+    raise InputError(
+        "emotion", expected=f"one of {known}", got=repr(code), remedy="rename it, or move it out of the folder"
+    )
 
 
 def read_names(
@@ -110,7 +112,9 @@ def check_text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError("text", expected="UTF-8", got="bytes of another encoding", remedy="save the file as UTF-8") from None
+        raise InputError(
+            "text", expected="UTF-8", got="bytes of another encoding", remedy="save the file as UTF-8"
+        ) from None
     return text
 
 
@@ -155,7 +159,9 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
             cells = lines[at].split(delimiter)
             at += 1
             if delimiter != "\t":
-                yield InputError(place, expected="cells, each in a pair of quotes or without", got="a stray quote", remedy=remedy)
+                yield InputError(
+                    place, expected="cells, each in a pair of quotes or without", got="a stray quote", remedy=remedy
+                )
                 continue
         if not any(cells):
             continue

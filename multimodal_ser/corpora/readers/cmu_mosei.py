@@ -50,12 +50,18 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
 def _row(root: Path, place: str, cells: dict[str, str], clips: dict[tuple[str, str], Path]) -> ManifestRow:
     video, clip = cells["video_id"], cells["clip_id"]
     if (video, clip) not in clips:
-        raise InputError("clip_id", expected=f"a recording {video}/{clip}.mp4", got="no such file", remedy="unpack the clips too")
+        raise InputError(
+            "clip_id", expected=f"a recording {video}/{clip}.mp4", got="no such file", remedy="unpack the clips too"
+        )
     emotion = None
     if all(name in cells for name in EMOTIONS):
         strengths = {name: _number(cells, name) for name in EMOTIONS}
         strongest = max(strengths.values())
-        shown = [name for name, strength in strengths.items() if strength == strongest] if strongest > 0 else ["none of the six"]
+        shown = (
+            [name for name, strength in strengths.items() if strength == strongest]
+            if strongest > 0
+            else ["none of the six"]
+        )
         emotion = joined(shown, LABELS)
     return ManifestRow(
         id=f"{video}_{clip}", path=clips[video, clip], emotion=emotion, text=cells["text"].strip() or None, speaker=f"cmu_mosei_{video}",
@@ -68,7 +74,9 @@ def _number(cells: dict[str, str], column: str) -> float:
     try:
         return float(cells[column])
     except ValueError:
-        raise InputError(column, expected="a number", got=repr(cells[column]), remedy="compare it with the corpus's own table") from None
+        raise InputError(
+            column, expected="a number", got=repr(cells[column]), remedy="compare it with the corpus's own table"
+        ) from None
 
 
 CORPUS = Corpus(

@@ -46,7 +46,9 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
         told = read_lines(emotions)
         for number, line in enumerate(read_lines(path)):
             if line.strip():
-                yield from _dialogue(root, path, number, line, told[number] if number < len(told) else "", language, part)
+                yield from _dialogue(
+                    root, path, number, line, told[number] if number < len(told) else "", language, part
+                )
 
 
 def _dialogue(
@@ -56,7 +58,12 @@ def _dialogue(
     turns = [turn.strip() for turn in line.split("__eou__")][:-1]
     codes = told.split()
     if len(codes) != len(turns):
-        yield InputError(place, expected=f"{len(codes)} turns, as it has emotions", got=str(len(turns)), remedy="compare the two files")
+        yield InputError(
+            place,
+            expected=f"{len(codes)} turns, as it has emotions",
+            got=str(len(turns)),
+            remedy="compare the two files",
+        )
         return
     dialogue = f"{part or 'all'}{number}"
     for turn, (text, code) in enumerate(zip(turns, codes, strict=True)):

@@ -38,7 +38,9 @@ def _decoded(path: Path) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise InputError(path.name, expected="texts in UTF-8, UTF-16 or GB 18030", got="another encoding", remedy="save them as UTF-8")
+    raise InputError(
+        path.name, expected="texts in UTF-8, UTF-16 or GB 18030", got="another encoding", remedy="save them as UTF-8"
+    )
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
@@ -56,7 +58,9 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     def fields(name: re.Match[str]) -> dict[str, Any]:
         folder, emotion, split, speaker, number = name.groups()
         if folder != speaker or not 1 <= int(speaker) <= 20:
-            raise InputError("name", expected=f"a clip of speaker {folder}", got=f"one of {speaker}", remedy="move it to its folder")
+            raise InputError(
+                "name", expected=f"a clip of speaker {folder}", got=f"one of {speaker}", remedy="move it to its folder"
+            )
         return {
             "emotion": emotion_of(emotion, LABELS),
             "sentence": f"{'zh' if int(speaker) <= 10 else 'en'}{(int(number) - 1) % SENTENCES + 1:03d}",

@@ -34,7 +34,12 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
         names = [line.strip() for line in read_lines(path) if line.strip()]
     parts = [path for path in files_below(root, ".tsv") if path.name in PARTS]
     if parts and not names:
-        yield InputError("emotions.txt", expected="the names of the emotions", got="no such file", remedy="put it beside the .tsv files")
+        yield InputError(
+            "emotions.txt",
+            expected="the names of the emotions",
+            got="no such file",
+            remedy="put it beside the .tsv files",
+        )
         return
     for path in parts:
         for number, line in enumerate(read_lines(path), 1):
@@ -46,11 +51,15 @@ def _row(root: Path, path: Path, number: int, cells: list[str], names: list[str]
     place = f"{path.name}, line {number}"
     remedy = "compare it with the corpus's own file"
     if len(cells) != 3:
-        return InputError(place, expected="text, emotions and id between tabs", got=f"{len(cells)} cells", remedy=remedy)
+        return InputError(
+            place, expected="text, emotions and id between tabs", got=f"{len(cells)} cells", remedy=remedy
+        )
     text, emotions, name = cells
     numbers = emotions.split(",")
     if not all(one.isdecimal() and int(one) < len(names) for one in numbers):
-        return InputError(f"{place}, emotions", expected=f"numbers from 0 to {len(names) - 1}", got=repr(emotions), remedy=remedy)
+        return InputError(
+            f"{place}, emotions", expected=f"numbers from 0 to {len(names) - 1}", got=repr(emotions), remedy=remedy
+        )
     try:
         emotion = joined([names[int(one)] for one in numbers], LABELS)
         check_text(text)

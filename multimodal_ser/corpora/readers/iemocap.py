@@ -58,7 +58,12 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
             yield _row(root, clips.pop(summary[3], None), dialogue, turn, place, summary, texts.get(summary[3]))
     for path in clips.values():
         place = path.relative_to(root).as_posix()
-        yield InputError(place, expected="a turn that EmoEvaluation has a label for", got="another one", remedy="unpack the labels too")
+        yield InputError(
+            place,
+            expected="a turn that EmoEvaluation has a label for",
+            got="another one",
+            remedy="unpack the labels too",
+        )
 
 
 def _row(
@@ -66,7 +71,12 @@ def _row(
 ) -> ManifestRow | InputError:
     name, emotion = summary[3], summary[4]
     if path is None:
-        return InputError(place, expected=f"a recording sentences/wav/{dialogue}/{name}.wav", got="no such file", remedy="unpack it too")
+        return InputError(
+            place,
+            expected=f"a recording sentences/wav/{dialogue}/{name}.wav",
+            got="no such file",
+            remedy="unpack it too",
+        )
     found = TURN.fullmatch(name)
     assert found is not None
     session, gender = found[2], found[4]

@@ -41,7 +41,9 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
             "language": "en",
         }
 
-    yield from read_names(root, "jl_corpus", r"(female[12]|male[12])_([a-z]+)_(\d+[a-z]?)_(\d+)", "female1_angry_1a_1.wav", fields)
+    yield from read_names(
+        root, "jl_corpus", r"(female[12]|male[12])_([a-z]+)_(\d+[a-z]?)_(\d+)", "female1_angry_1a_1.wav", fields
+    )
 
 
 CORPUS = Corpus(

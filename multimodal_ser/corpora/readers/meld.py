@@ -30,7 +30,14 @@ FOLDERS = {
 }  # fmt: skip
 """Which part the clips of a folder belong to: as the corpus is unpacked, and as people name folders of sound extracted from it."""
 
-GENDERS = {"Monica": "female", "Phoebe": "female", "Rachel": "female", "Chandler": "male", "Joey": "male", "Ross": "male"}
+GENDERS = {
+    "Monica": "female",
+    "Phoebe": "female",
+    "Rachel": "female",
+    "Chandler": "male",
+    "Joey": "male",
+    "Ross": "male",
+}
 """Of the six whom everybody knows; the tables do not tell the others'."""
 
 
@@ -46,7 +53,10 @@ def _clips(root: Path) -> tuple[dict[tuple[str, str, int], Path], list[InputErro
             others.append("final_videos_test...: other cuts of test turns than the tables name, not read")
         elif name is None or split is None:
             expected = f"dia0_utt1.mp4 or dia0_utt1.wav in {', '.join(FOLDERS)}"
-            got, remedy = "another name" if name is None else "another folder", "rename it, or move it out of the folder"
+            got, remedy = (
+                "another name" if name is None else "another folder",
+                "rename it, or move it out of the folder",
+            )
             others.append(InputError(inside.as_posix(), expected=expected, got=got, remedy=remedy))
         else:
             turn = split, name[1], int(name[2])
@@ -75,11 +85,18 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
             split = SPLIT_NAMES.get((row.split or table.stem.partition("_")[0]).lower())
             dialogue, turn = row.dialogue, row.turn
             if split is None or dialogue is None or turn is None:
-                yield InputError(row.place, expected="a split, a dialogue and a turn", got="not all of them", remedy="fill them in")
+                yield InputError(
+                    row.place, expected="a split, a dialogue and a turn", got="not all of them", remedy="fill them in"
+                )
                 continue
             path = clips.get((split, dialogue, turn))
             if path is None and split in heard:
-                yield InputError(row.place, expected=f"a clip dia{dialogue}_utt{turn}.mp4", got="no such file", remedy="unpack it too")
+                yield InputError(
+                    row.place,
+                    expected=f"a clip dia{dialogue}_utt{turn}.mp4",
+                    got="no such file",
+                    remedy="unpack it too",
+                )
                 continue
             gender = GENDERS.get((row.speaker or "").removeprefix("meld_"))
             name = f"{split}_{dialogue}"  # each part counts its dialogues from 0

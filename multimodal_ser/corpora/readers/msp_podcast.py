@@ -42,13 +42,20 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
                 yield error.named(f"{place}, {error.what}")
     for name in sorted(set(clips) - labelled):
         place = clips[name].relative_to(root).as_posix()
-        yield InputError(place, expected="a turn of labels_consensus.csv", got="another one", remedy="leave it out, as nobody labelled it")
+        yield InputError(
+            place,
+            expected="a turn of labels_consensus.csv",
+            got="another one",
+            remedy="leave it out, as nobody labelled it",
+        )
 
 
 def _row(root: Path, place: str, cells: dict[str, str], clips: dict[str, Path], texts: dict[str, Path]) -> ManifestRow:
     name = cells["FileName"]
     if name not in clips:
-        raise InputError("FileName", expected=f"a recording {name}", got="no such file", remedy="unpack the recordings too")
+        raise InputError(
+            "FileName", expected=f"a recording {name}", got="no such file", remedy="unpack the recordings too"
+        )
     known = cells["SpkrID"].strip() not in ("", "Unknown")
     split = cells["Split_Set"].strip().lower()
     return ManifestRow(
@@ -64,7 +71,9 @@ def _rating(cells: dict[str, str], column: str) -> float | None:
     try:
         return float(cells[column]) if cells[column].strip() else None
     except ValueError:
-        raise InputError(column, expected="a rating from 1 to 7", got=repr(cells[column]), remedy="compare it with the release") from None
+        raise InputError(
+            column, expected="a rating from 1 to 7", got=repr(cells[column]), remedy="compare it with the release"
+        ) from None
 
 
 CORPUS = Corpus(

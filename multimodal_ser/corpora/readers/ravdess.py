@@ -29,7 +29,11 @@ INTENSITIES = {"01": "normal", "02": "strong"}
 def _fields(name: re.Match[str]) -> dict[str, Any] | str:
     modality, channel, emotion, intensity, statement, _, actor = name.groups()
     if (modality, channel) != ("03", "01"):
-        return "songs (..-02-...): speech alone is read" if channel == "02" else "videos (01-..., 02-...): sound alone is read"
+        return (
+            "songs (..-02-...): speech alone is read"
+            if channel == "02"
+            else "videos (01-..., 02-...): sound alone is read"
+        )
     return {
         "emotion": emotion_of(emotion, LABELS),
         "intensity": INTENSITIES[intensity],

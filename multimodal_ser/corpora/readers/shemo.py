@@ -29,10 +29,15 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     texts: dict[str, str] = {}
     for path in (path for path in files_below(root, ".json") if path.name == "shemo.json"):
         try:
-            texts = {name: str(told["transcript"]).strip() for name, told in json.loads(path.read_text(encoding="utf-8")).items()}
+            texts = {
+                name: str(told["transcript"]).strip()
+                for name, told in json.loads(path.read_text(encoding="utf-8")).items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError):
             remedy = "download it again"
-            yield InputError(path.name, expected="transcripts by the names of the clips", got="something else", remedy=remedy)
+            yield InputError(
+                path.name, expected="transcripts by the names of the clips", got="something else", remedy=remedy
+            )
 
     def fields(name: re.Match[str]) -> dict[str, Any]:
         gender, number, emotion = name.groups()

@@ -39,7 +39,13 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
     """A row for each clip."""
-    return read_names(root, "urdu", r"(Angry|Happy|Neutral|Sad)/(?:[^/]+/)?(S[MF]\d+)_F\d+_([A-Z])\d+", "Angry/SM1_F1_A01.wav", _fields)
+    return read_names(
+        root,
+        "urdu",
+        r"(Angry|Happy|Neutral|Sad)/(?:[^/]+/)?(S[MF]\d+)_F\d+_([A-Z])\d+",
+        "Angry/SM1_F1_A01.wav",
+        _fields,
+    )
 
 
 CORPUS = Corpus(
