@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import report_rows
 import training_rows
 
-from multimodal_ser.training.record import environment, write_json
+from multimodal_ser.training.run_folder import environment, write_json
 
 ROWS = {**training_rows.ROWS, **report_rows.ROWS}
 RESULTS = Path(__file__).resolve().parent / "results" / "acceptance"

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from multimodal_ser.calibration.run import conformal_sets, conformal_threshold, fit_temperature
 from multimodal_ser.corpora import read_manifest
-from multimodal_ser.evaluation.calibration import conformal_sets, conformal_threshold, fit_temperature
 from multimodal_ser.metrics import bootstrap_interval, expected_calibration_error, unweighted_average_recall
 
 

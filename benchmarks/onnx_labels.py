@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from multimodal_ser import MultimodalEmotionClassifier, load_audio
-from multimodal_ser.exports import export_onnx, quantise
+from multimodal_ser.export.onnx_export import export_onnx, quantise
+from multimodal_ser.export.onnx_runtime import OnnxEmotionClassifier
 from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
-from multimodal_ser.onnx import OnnxEmotionClassifier
 
 SPEAKERS = {
     "ravdess": ("ravdess_02", "ravdess_15", "ravdess_16", "ravdess_18"),

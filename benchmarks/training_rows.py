@@ -396,7 +396,7 @@ def merged_difference(best: Path) -> float:
 
     from multimodal_ser import MultimodalEmotionClassifier, load_audio
     from multimodal_ser.training import TrainingArguments
-    from multimodal_ser.training.models import build_model
+    from multimodal_ser.training.initialization import build_model
 
     merged = MultimodalEmotionClassifier.from_pretrained(best, whisper=None)
     args = TrainingArguments.from_yaml(best.parent / "arguments.yaml")

@@ -5,25 +5,36 @@ Importing this package imports nothing heavy: each public name loads its module 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
+from multimodal_ser._lazy import lazy_names
+from multimodal_ser._moved import MovedModuleFinder
 from multimodal_ser._version import __version__
 
 if TYPE_CHECKING:
     from multimodal_ser.audio import AudioError, load_audio, stream_audio
-    from multimodal_ser.embeddings import EmotionEmbeddings, embed
+    from multimodal_ser.calibration import calibrate
+    from multimodal_ser.corpora import read_manifest
+    from multimodal_ser.corpora.preparation import prepare
     from multimodal_ser.errors import InputError
-    from multimodal_ser.frames import frame_to_predictions, predictions_to_frame
+    from multimodal_ser.evaluation import evaluate
+    from multimodal_ser.export import OnnxEmotionClassifier
+    from multimodal_ser.inference import (
+        EmotionEmbeddings,
+        EmotionPrediction,
+        SpeakerProfile,
+        embed,
+        frame_to_predictions,
+        predictions_to_frame,
+    )
     from multimodal_ser.labels import EMOTIONS, LabelError
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig, WhisperAudioEncoderConfig
     from multimodal_ser.model.modeling_core import MultimodalEmotionModel
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
     from multimodal_ser.model.modeling_whisper_audio_encoder import WhisperAudioEncoder
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
-    from multimodal_ser.onnx import OnnxEmotionClassifier
-    from multimodal_ser.prediction import EmotionPrediction
-    from multimodal_ser.speakers import SpeakerProfile
+    from multimodal_ser.training import TrainingArguments, train
     from multimodal_ser.transcription import Transcript, WhisperTranscriber
 
 _HOMES = {
@@ -31,23 +42,19 @@ _HOMES = {
     "InputError": "errors",
     "EMOTIONS": "labels", "LabelError": "labels",
     "Transcript": "transcription", "WhisperTranscriber": "transcription",
+    "EmotionEmbeddings": "inference", "EmotionPrediction": "inference", "SpeakerProfile": "inference",
+    "embed": "inference", "frame_to_predictions": "inference", "predictions_to_frame": "inference",
     "MultimodalEmotionConfig": "model", "WhisperAudioEncoderConfig": "model", "MultimodalEmotionClassifier": "model",
     "MultimodalEmotionModel": "model", "WhisperAudioEncoder": "model", "MultimodalEmotionProcessor": "model",
-    "OnnxEmotionClassifier": "onnx", "EmotionPrediction": "prediction", "SpeakerProfile": "speakers",
-    "EmotionEmbeddings": "embeddings", "embed": "embeddings",
-    "frame_to_predictions": "frames", "predictions_to_frame": "frames",
+    "prepare": "corpora.preparation", "read_manifest": "corpora",
+    "OnnxEmotionClassifier": "export",
+    "calibrate": "calibration",
+    "TrainingArguments": "training", "train": "training",
+    "evaluate": "evaluation",
 }  # fmt: skip
 
 __all__ = ["__version__", *_HOMES]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not any(isinstance(finder, MovedModuleFinder) for finder in sys.meta_path):
+    sys.meta_path.append(MovedModuleFinder())

@@ -22,7 +22,7 @@ from multimodal_ser.audio import (
     load_audio,
     stream_audio,
 )
-from multimodal_ser.containers import View, look, matroska_duration
+from multimodal_ser.audio.integrity import View, look, matroska_duration
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech
 

@@ -9,18 +9,18 @@ import soundfile as sf
 import torch
 
 from multimodal_ser import EmotionPrediction, MultimodalEmotionClassifier, Transcript
-from multimodal_ser.corpora import ManifestRow, read_manifest
-from multimodal_ser.errors import InputError
-from multimodal_ser.evaluation.calibration import (
+from multimodal_ser.calibration.run import (
     calibrate,
     calibrate_manifest,
     describe,
     fit_temperature,
 )
-from multimodal_ser.evaluation.temperature import TEMPERATURES, Windows
+from multimodal_ser.calibration.temperature import TEMPERATURES, Windows
+from multimodal_ser.corpora import ManifestRow, read_manifest
+from multimodal_ser.errors import InputError
+from multimodal_ser.inference.prediction import predict_logits
 from multimodal_ser.labels import LabelError
 from multimodal_ser.model.modeling_multimodal_ser import with_labels
-from multimodal_ser.prediction import predict_logits
 from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_model
 from multimodal_ser.transcription import WhisperNotFoundError
 
@@ -365,9 +365,9 @@ def test_classes_that_no_row_has_are_told(clips):
 
 def test_a_calibration_that_makes_it_worse_says_so():
     """Speakers who need opposite temperatures: what two of them ask for is wrong for the third."""
-    from multimodal_ser.evaluation.calibration import _Fit
-    from multimodal_ser.evaluation.logits import Collected
-    from multimodal_ser.evaluation.merging import Merging
+    from multimodal_ser.calibration.logits import Collected
+    from multimodal_ser.calibration.run import _Fit
+    from multimodal_ser.labels.merging import Merging
 
     def report(logits, references, before):
         rows = [ManifestRow(text=str(at), speaker=f"s{at % 3}") for at in range(len(logits))]
@@ -474,9 +474,9 @@ def test_parts_of_a_recording_are_what_is_heard(clips):
 
 def test_unseen_speakers_are_measured_on_what_others_fitted():
     """A model that is sure and wrong of one speaker alone: among the known his clips are covered, left out they are not."""
-    from multimodal_ser.evaluation.calibration import _Fit
-    from multimodal_ser.evaluation.logits import Collected
-    from multimodal_ser.evaluation.merging import Merging
+    from multimodal_ser.calibration.logits import Collected
+    from multimodal_ser.calibration.run import _Fit
+    from multimodal_ser.labels.merging import Merging
 
     logits, references = drawn(120, seed=8)
     speakers = [f"s{at % 3}" for at in range(120)]

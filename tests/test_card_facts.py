@@ -102,7 +102,7 @@ def test_a_folder_that_tells_nothing_is_not_named(tmp_path):
 
 def test_what_starts_from_the_shipped_checkpoint_tells_its_data_and_inherits_its_licence(tmp_path):
     from multimodal_ser.corpora import ManifestRow
-    from multimodal_ser.evaluation.provenance import provenance
+    from multimodal_ser.corpora.provenance import provenance
 
     classifier = MultimodalEmotionClassifier.from_pretrained(labels=["calm", "urgent"], whisper=None)
     classifier.save_pretrained(tmp_path)

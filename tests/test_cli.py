@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
-from multimodal_ser import inspection
+from multimodal_ser import doctor as inspection
 from multimodal_ser.cli import main
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.transcription import WhisperWeights, transcriber

@@ -15,7 +15,7 @@ import torch
 
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech, tiny_model
-from multimodal_ser.training.embedding_cache import (
+from multimodal_ser.training.cache import (
     EmbeddingCache,
     branch_fingerprint,
     estimated_bytes,

@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from multimodal_ser import EmotionEmbeddings
-from multimodal_ser.embeddings import _loaded
+from multimodal_ser.inference.embeddings import _loaded
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +317,7 @@ def test_real_voices_that_nobody_learned_from_have_neighbours_of_their_emotion(d
 def test_without_scikit_learn_there_is_still_embed():
     code = (
         "import sys; sys.modules['sklearn'] = sys.modules['sklearn.base'] = None\n"
-        "from multimodal_ser.embeddings import EmotionEmbeddings, embed\n"
+        "from multimodal_ser.inference.embeddings import EmotionEmbeddings, embed\n"
         "from multimodal_ser.testing import tiny_model\n"
         "[one] = embed(tiny_model(), [{'text': 'so happy'}])\n"
         "assert (EmotionEmbeddings(tiny_model()).fit([]).transform([(None, 'so happy')])[0] == one).all()\n"

@@ -12,11 +12,11 @@ from training_runs import rows_of, table
 
 from multimodal_ser import cli
 from multimodal_ser.corpora import ManifestRow
+from multimodal_ser.corpora.provenance import UNKNOWN, provenance
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import EvaluationArguments, evaluate
-from multimodal_ser.evaluation.answers import AUDIO, BOTH, HEARD_BOTH, HEARD_TEXT, TEXT, Question, ask_model, cases_of
-from multimodal_ser.evaluation.provenance import UNKNOWN, provenance
-from multimodal_ser.evaluation.rows import read_rows
+from multimodal_ser.evaluation.data import read_rows
+from multimodal_ser.evaluation.outputs import AUDIO, BOTH, HEARD_BOTH, HEARD_TEXT, TEXT, Question, ask_model, cases_of
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.training.data import Clip
 
@@ -527,7 +527,7 @@ def test_prepare_and_calibrate_are_commands(manifest, tiny, tmp_path, capsys):
 def test_what_a_network_learns_to_read_was_recognised_where_nobody_wrote_it(manifest, tmp_path):
     from multimodal_ser.corpora import read_manifest
     from multimodal_ser.corpora.splits import Split
-    from multimodal_ser.evaluation.protocols import Part, _Evaluation
+    from multimodal_ser.evaluation.run import Part, _Evaluation
 
     run = _Evaluation(
         EvaluationArguments(data=[str(manifest)], output_dir=str(tmp_path), protocol="folds", transcribe=True), print

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from multimodal_ser.corpora import ManifestRow
-from multimodal_ser.evaluation.answers import TEXT, Answers, Question
-from multimodal_ser.evaluation.figures import Pooled, bucket, difference, system_figures
-from multimodal_ser.evaluation.recognition import word_errors
+from multimodal_ser.evaluation.asr import word_errors
+from multimodal_ser.evaluation.data import EvaluatedRows
+from multimodal_ser.evaluation.outputs import TEXT, Answers, Question
 from multimodal_ser.evaluation.robustness import conditions, disturbance
-from multimodal_ser.evaluation.rows import EvaluatedRows
+from multimodal_ser.evaluation.statistics import Pooled, bucket, difference, system_figures
 from multimodal_ser.testing import synthetic_speech
 from multimodal_ser.training.data import Clip
 

@@ -151,5 +151,5 @@ def test_what_is_no_such_table_is_told(predictions):
 
 
 def test_pandas_is_imported_by_those_who_want_a_table():
-    code = "import sys, multimodal_ser.frames; assert not {'pandas', 'torch'} & set(sys.modules)"
+    code = "import sys, multimodal_ser.inference.dataframes; assert not {'pandas', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

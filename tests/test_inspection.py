@@ -4,9 +4,9 @@ import importlib
 
 import pytest
 
-from multimodal_ser import inspection
+from multimodal_ser import doctor as inspection
 from multimodal_ser.cli import main
-from multimodal_ser.inspection import Check, diagnose, explain_import_error
+from multimodal_ser.doctor import Check, diagnose, explain_import_error
 
 
 def test_a_sound_installation(capsys):

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from multimodal_ser import InputError, MultimodalEmotionClassifier, SpeakerProfile, load_audio
-from multimodal_ser import onnx as onnx_module
 from multimodal_ser.cli import main
+from multimodal_ser.export import onnx_runtime as onnx_module
+from multimodal_ser.export.onnx_runtime import Features, OnnxEmotionClassifier, OnnxGraph
 from multimodal_ser.model.processing_multimodal_ser import trimmed
-from multimodal_ser.onnx import Features, OnnxEmotionClassifier, OnnxGraph
 from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_model, tiny_processor
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason='pip install "multimodal_ser[onnx]"')
-from multimodal_ser import exports  # noqa: E402 - it needs them
-from multimodal_ser.exports import export_onnx, export_torch, quantise  # noqa: E402
+from multimodal_ser.export import onnx_export as exports  # noqa: E402 - it needs them
+from multimodal_ser.export.onnx_export import export_onnx, export_torch, quantise  # noqa: E402
 
 RATE = {"sampling_rate": 16_000}
 SPEECH = [synthetic_speech(seconds, seed=seed) for seed, seconds in enumerate((0.03, 1.0, 2.6, 0.7))]
@@ -363,7 +363,7 @@ def test_without_torch_and_transformers(shipped, folder, tmp_path):
                     raise ModuleNotFoundError(f"{name} is forbidden here", name=name)
         sys.meta_path.insert(0, Forbidden())
         import numpy as np, soundfile
-        from multimodal_ser.onnx import OnnxEmotionClassifier
+        from multimodal_ser.export.onnx_runtime import OnnxEmotionClassifier
         folder, clip = sys.argv[1:]
         classifier = OnnxEmotionClassifier.from_pretrained(folder, whisper=None)
         array, _ = soundfile.read(clip, dtype="float32")

@@ -13,11 +13,11 @@ import torch
 
 from multimodal_ser import EmotionPrediction, SpeakerProfile, Transcript
 from multimodal_ser.audio import AudioError
+from multimodal_ser.audio.segmentation import Windower
 from multimodal_ser.errors import InputError
-from multimodal_ser.prediction import NOT_FOUND, ROWS_IN_MEMORY
+from multimodal_ser.inference.prediction import NOT_FOUND, ROWS_IN_MEMORY
 from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_model
 from multimodal_ser.transcription import WhisperNotFoundError
-from multimodal_ser.windows import Windower
 
 CLIP = synthetic_speech(1.3, seed=5)
 RATE = {"sampling_rate": 16000}

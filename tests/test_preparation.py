@@ -9,9 +9,9 @@ import soundfile
 
 from multimodal_ser.audio import load_audio
 from multimodal_ser.corpora import ManifestRow, read_manifest
+from multimodal_ser.corpora.audit import survey
 from multimodal_ser.corpora.cleaning import LOUDNESS, STEPS, check_steps, clean_rows, clean_waveform
 from multimodal_ser.corpora.preparation import prepare
-from multimodal_ser.corpora.survey import survey
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LabelError
 from multimodal_ser.testing import synthetic_speech
@@ -153,7 +153,7 @@ def test_long_recordings_are_measured_piece_by_piece_as_if_whole(tmp_path, monke
     path = record(tmp_path / "a.wav", 3.0, seed=5, rate=22050)
     rows = [row(path), row(path, start=0.7, end=2.3)]
     whole = survey(rows).measured
-    monkeypatch.setattr("multimodal_ser.decoding.PIECE", 997)
+    monkeypatch.setattr("multimodal_ser.audio.decoding.PIECE", 997)
     assert survey(rows).measured == whole
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multimodal_ser.corpora import ManifestRow, Split, read_manifest
-from multimodal_ser.corpora.leaks import content_hashes, find_leaks, sentence_groups
+from multimodal_ser.corpora.leakage import content_hashes, find_leaks, sentence_groups
 from multimodal_ser.corpora.protocols import PROTOCOLS, Protocol, folds
 from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS, split_rows
 from multimodal_ser.errors import InputError

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from multimodal_ser import MultimodalEmotionClassifier, cli
+from multimodal_ser.calibration.run import calibrate, calibrate_manifest
 from multimodal_ser.corpora import ManifestRow, read_manifest
+from multimodal_ser.corpora.provenance import UNKNOWN, origin, provenance
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import EvaluationArguments, evaluate
-from multimodal_ser.evaluation.calibration import calibrate, calibrate_manifest
-from multimodal_ser.evaluation.provenance import UNKNOWN, origin, provenance
 from multimodal_ser.testing import synthetic_speech, tiny_model
 
 LABELS = ("anger", "happiness", "sadness")

@@ -13,10 +13,10 @@ import soundfile
 from multimodal_ser import MultimodalEmotionClassifier, cli
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import EvaluationArguments, evaluate
-from multimodal_ser.evaluation.answers import Answers, AnswerStore, Question, folder_of
-from multimodal_ser.evaluation.merging import Merging
-from multimodal_ser.evaluation.rows import read_rows
+from multimodal_ser.evaluation.data import read_rows
+from multimodal_ser.evaluation.outputs import Answers, AnswerStore, Question, folder_of
 from multimodal_ser.labels import EMOTIONS, LABEL_SETS, LabelError
+from multimodal_ser.labels.merging import Merging
 from multimodal_ser.testing import synthetic_speech, tiny_model
 
 NAUGHTY = "<script>alert('|')</script> & [x](y) _a_"

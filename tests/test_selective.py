@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from multimodal_ser.conformal import nonconformity
+from multimodal_ser.calibration.run import confidence_threshold, conformal_sets, conformal_threshold
 from multimodal_ser.errors import InputError
-from multimodal_ser.evaluation.calibration import confidence_threshold, conformal_sets, conformal_threshold
+from multimodal_ser.inference.conformal import nonconformity
 from multimodal_ser.testing import synthetic_speech, tiny_model
 
 SETS = ("lac", "aps")

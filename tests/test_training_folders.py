@@ -17,7 +17,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.testing import tiny_model
 from multimodal_ser.training import train
 from multimodal_ser.training.data import ClipData, Targets, examine
-from multimodal_ser.training.record import data_hash
+from multimodal_ser.training.run_folder import data_hash
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

@@ -12,7 +12,7 @@ from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.training import TrainingArguments, train
-from multimodal_ser.training.models import build_model, starting_config, usual_rate
+from multimodal_ser.training.initialization import build_model, starting_config, usual_rate
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

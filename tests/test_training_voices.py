@@ -12,10 +12,10 @@ from multimodal_ser.corpora import read_manifest
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.training import TrainingArguments, train
+from multimodal_ser.training.cache import EmbeddingCache
 from multimodal_ser.training.data import ClipData, Targets, examine
-from multimodal_ser.training.embedding_cache import EmbeddingCache
-from multimodal_ser.training.models import audio_states
-from multimodal_ser.training.voices import Voices
+from multimodal_ser.training.initialization import audio_states
+from multimodal_ser.training.speaker_augmentation import Voices
 
 
 @pytest.fixture(scope="module")

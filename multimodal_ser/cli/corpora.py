@@ -13,8 +13,8 @@ SHOWN = 10
 
 def prepare(args: argparse.Namespace) -> int:
     """Read a corpus, look at every clip, and write a manifest of what can be used; see docs/corpora.md."""
+    from multimodal_ser.corpora.duplicates import counted
     from multimodal_ser.corpora.emotions import labels_option
-    from multimodal_ser.corpora.likeness import counted
     from multimodal_ser.corpora.preparation import prepare as prepare_corpus
     from multimodal_ser.corpora.tables import columns_option
 

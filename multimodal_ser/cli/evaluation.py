@@ -36,7 +36,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def calibrate(args: argparse.Namespace) -> int:
     """Fit temperatures and conformal label sets on a manifest of unseen speakers; write the model that has them."""
-    from multimodal_ser.evaluation.calibration import calibrate_manifest, describe
+    from multimodal_ser.calibration.run import calibrate_manifest, describe
 
     check_device(args.device)
     options: dict[str, Any] = {

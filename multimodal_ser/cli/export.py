@@ -13,7 +13,7 @@ def export(args: argparse.Namespace) -> int:
     """Write a model as ONNX graphs, which onnxruntime runs without PyTorch, or as torch.export programs; see docs/onnx.md."""
     if args.int8 and args.form == "torch":
         raise InputError("--int8", expected="export onnx", got="export torch", remedy="leave it out, or export onnx")
-    from multimodal_ser.exports import export_onnx, export_torch
+    from multimodal_ser.export.onnx_export import export_onnx, export_torch
 
     model = load_model(args, whisper=None, dtype="float32")
     if args.form == "onnx":

@@ -11,7 +11,7 @@ from multimodal_ser.cli.output import as_json, destination
 
 def info(args: argparse.Namespace) -> int:
     """What a model is: size, labels, gates, licences; and which Whisper is found where."""
-    from multimodal_ser.inspection import SHIPPED_LICENSE, model_info
+    from multimodal_ser.doctor import SHIPPED_LICENSE, model_info
     from multimodal_ser.transcription import whisper_candidates
 
     described = model_info(load_model(args, whisper=None), args.model or "the checkpoint that ships in the package")
@@ -39,7 +39,7 @@ def _plain(value: Any) -> str:
 
 def doctor(args: argparse.Namespace) -> int:
     """Versions and devices; what is broken, and the remedy."""
-    from multimodal_ser.inspection import diagnose
+    from multimodal_ser.doctor import diagnose
 
     checks = diagnose()
     with destination(args.output) as file:

@@ -30,7 +30,7 @@ def reading(model: str | None) -> Iterator[None]:
 
 def load_model(args: argparse.Namespace, **options: Any) -> Any:
     """The classifier that `--model` names; `options` as `from_pretrained` takes them."""
-    from multimodal_ser.onnx import is_export
+    from multimodal_ser.export.onnx_runtime import is_export
 
     if args.model is not None and is_export(args.model):
         remedy = f"only predict runs those; name the checkpoint that it was made of, not {args.model}"

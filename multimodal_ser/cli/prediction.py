@@ -33,8 +33,8 @@ def predict(args: argparse.Namespace) -> int:
         raise InputError(
             "input", expected="recordings, or --text", got="neither", remedy="multimodal-ser predict call.wav"
         )
+    from multimodal_ser.export.onnx_runtime import is_export
     from multimodal_ser.labels import label_map
-    from multimodal_ser.onnx import is_export
 
     model = _exported(args) if args.model is not None and is_export(args.model) else _checkpoint(args)
     items = [{"audio": path, "text": args.text} for path in args.audio] or [{"text": args.text}]
@@ -95,7 +95,7 @@ def _checkpoint(args: argparse.Namespace) -> Any:
 
 def _exported(args: argparse.Namespace) -> Any:
     """The classifier in onnxruntime, which imports no PyTorch."""
-    from multimodal_ser.onnx import OnnxEmotionClassifier
+    from multimodal_ser.export.onnx_runtime import OnnxEmotionClassifier
 
     for option, given, known in (("--device", args.device, ("cpu",)), ("--dtype", args.dtype, ("float32", "int8"))):
         if given is not None and given not in known:

@@ -12,8 +12,8 @@ from multimodal_ser.transcription.weights import first_line
 
 def train(args: argparse.Namespace) -> int:
     """Train on a folder with a folder per emotion, or on manifests; see docs/training.md."""
+    from multimodal_ser._files import read_yaml
     from multimodal_ser.training import TrainingArguments, train
-    from multimodal_ser.training.arguments import read_yaml
 
     given = {name: value for name, value in vars(args).items() if name in TrainingArguments.kinds()}
     train(TrainingArguments.from_dict((read_yaml(args.config) if args.config else {}) | given))

@@ -1,6 +1,6 @@
 """Corpora: tables and folders of labelled recordings and texts, and which of their rows may be learned from."""
 
-from multimodal_ser.corpora.leaks import Leak, content_hashes, find_leaks
+from multimodal_ser.corpora.leakage import Leak, content_hashes, find_leaks
 from multimodal_ser.corpora.manifest import read_manifest, write_manifest
 from multimodal_ser.corpora.protocols import Fold, folds
 from multimodal_ser.corpora.recordings import check_recordings

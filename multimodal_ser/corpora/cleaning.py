@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser.audio import MIN_DURATION, SAMPLING_RATE, load_audio
+from multimodal_ser.corpora.audit import threads
 from multimodal_ser.corpora.rows import ManifestRow
-from multimodal_ser.corpora.survey import threads
 from multimodal_ser.errors import InputError
 
 STEPS = ("denoise", "trim", "loudness")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from multimodal_ser.corpora.likeness import sentence_of
+from multimodal_ser.corpora.duplicates import sentence_of
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LABEL_SETS, LabelError, canonical_emotion, in_label_set, is_emotion

@@ -10,7 +10,7 @@ from typing import Any
 
 from multimodal_ser.corpora.folders import read_folder
 from multimodal_ser.corpora.guesses import columns_to_say
-from multimodal_ser.corpora.places import Places, foreign_folder, table_inside, tables_in
+from multimodal_ser.corpora.paths import Places, foreign_folder, table_inside, tables_in
 from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.corpora.tables import (
     COLUMNS,

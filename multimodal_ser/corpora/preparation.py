@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multimodal_ser.audio import MAX_DURATION
+from multimodal_ser.corpora.audit import Survey, survey
 from multimodal_ser.corpora.cleaning import LOUDNESS, TRIM_SILENCE_DB, Cleaning, check_steps, clean_rows
+from multimodal_ser.corpora.duplicates import counted
 from multimodal_ser.corpora.emotions import map_emotions, relabelled, without_odd_emotions
 from multimodal_ser.corpora.files import recordings_below
-from multimodal_ser.corpora.likeness import counted
 from multimodal_ser.corpora.manifest import read_manifest, read_unnamed_folder, write_manifest
-from multimodal_ser.corpora.places import table_inside, tables_in
+from multimodal_ser.corpora.paths import table_inside, tables_in
 from multimodal_ser.corpora.rows import Manifest, ManifestRow
-from multimodal_ser.corpora.survey import Survey, survey
 from multimodal_ser.corpora.tables import SUFFIXES
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion, label_map

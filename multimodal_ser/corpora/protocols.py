@@ -13,8 +13,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from multimodal_ser.corpora.leaks import LeakFinder, content_hashes, find_leaks
-from multimodal_ser.corpora.likeness import counted, sentence_of
+from multimodal_ser.corpora.duplicates import counted, sentence_of
+from multimodal_ser.corpora.leakage import LeakFinder, content_hashes, find_leaks
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS, Split, SplitPlan, alike_notes, without_copies
 from multimodal_ser.errors import InputError

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from multimodal_ser.corpora.duplicates import counted
 from multimodal_ser.corpora.files import RECORDINGS, files_below, preference
-from multimodal_ser.corpora.likeness import counted
 from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import CorpusLabels

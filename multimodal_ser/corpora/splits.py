@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from multimodal_ser.corpora.likeness import alike_speakers, counted, some, sound_groups
+from multimodal_ser.corpora.duplicates import alike_speakers, counted, some, sound_groups
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from multimodal_ser.corpora.guesses import guess_codes, guess_columns
 from multimodal_ser.errors import InputError
-from multimodal_ser.items import missing
+from multimodal_ser.inference.inputs import missing
 
 COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

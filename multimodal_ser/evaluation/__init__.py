@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from multimodal_ser._lazy import lazy_names
 
 if TYPE_CHECKING:
     from multimodal_ser.evaluation.arguments import EvaluationArguments
@@ -15,20 +16,13 @@ if TYPE_CHECKING:
         plot_robustness,
         plot_systems,
     )
-    from multimodal_ser.evaluation.protocols import evaluate
+    from multimodal_ser.evaluation.run import evaluate
 
 _HOMES = {
-    "EvaluationArguments": "arguments", "evaluate": "protocols", "make_baseline": "baselines", "BASELINES": "baselines",
+    "EvaluationArguments": "arguments", "evaluate": "run", "make_baseline": "baselines", "BASELINES": "baselines",
     "plot_confusion_matrix": "plots", "plot_reliability": "plots", "plot_risk_coverage": "plots", "plot_robustness": "plots",
     "plot_systems": "plots",
 }  # fmt: skip
 
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

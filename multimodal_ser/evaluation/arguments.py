@@ -167,7 +167,7 @@ class EvaluationArguments:
         Raises:
             InputError: the file cannot be read, or has an option that the evaluation decides.
         """
-        from multimodal_ser.training.arguments import read_yaml
+        from multimodal_ser._files import read_yaml
 
         stored: Mapping[str, Any] = read_yaml(self.train_config) if self.train_config else {}
         kept = {
@@ -181,7 +181,7 @@ class EvaluationArguments:
         Raises:
             InputError: the file cannot be read, or says something else.
         """
-        from multimodal_ser.training.arguments import read_yaml
+        from multimodal_ser._files import read_yaml
         from multimodal_ser.training.kinds import checked
 
         if self.modalities != "auto" or not self.train_config:

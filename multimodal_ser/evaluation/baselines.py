@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from multimodal_ser.calibration.temperature import fit_temperature
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation.baseline_features import FeatureReader, descriptors, egemaps, sequence, statistics
 from multimodal_ser.evaluation.baseline_lexicon import emotion_counts
 from multimodal_ser.evaluation.baseline_networks import SPEECH, WORDS, SequenceClassifier, WordTokenizer
-from multimodal_ser.evaluation.temperature import fit_temperature
 from multimodal_ser.labels import LabelError, canonical_emotion
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multimodal_ser.evaluation.answers import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
-from multimodal_ser.evaluation.figures import (
+from multimodal_ser.evaluation.data import EvaluatedRows, Part
+from multimodal_ser.evaluation.html import render_html
+from multimodal_ser.evaluation.outputs import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
+from multimodal_ser.evaluation.sections import sections
+from multimodal_ser.evaluation.statistics import (
     NAMES,
     Pooled,
     difference,
@@ -19,14 +22,11 @@ from multimodal_ser.evaluation.figures import (
     system_figures,
     system_name,
 )
-from multimodal_ser.evaluation.html import render_html
-from multimodal_ser.evaluation.rows import EvaluatedRows, Part
-from multimodal_ser.evaluation.sections import sections
 
 if TYPE_CHECKING:
+    from multimodal_ser.corpora.provenance import Provenance
     from multimodal_ser.evaluation.arguments import EvaluationArguments
-    from multimodal_ser.evaluation.merging import Merging
-    from multimodal_ser.evaluation.provenance import Provenance
+    from multimodal_ser.labels.merging import Merging
 
 VERSION = 1
 """Of report.json; raised when a name in it comes to mean something else."""
@@ -72,7 +72,7 @@ def build_report(
         transcriber: which Whisper listened.
         merging: of the labels of a model that was measured as it is.
     """
-    from multimodal_ser.training.record import environment
+    from multimodal_ser.training.run_folder import environment
 
     plain: dict[tuple, list[Answers]] = {}
     disturbed: dict[tuple, list[Answers]] = {}
@@ -103,7 +103,7 @@ def build_report(
         "environment": environment() | {"extras": _versions("scikit-learn", "jiwer", "matplotlib", "opensmile")},
     }
     if words is not None:
-        from multimodal_ser.evaluation.recognition import word_errors
+        from multimodal_ser.evaluation.asr import word_errors
 
         report["recognition"] = {"whisper": transcriber} | word_errors(data.clips, words, measured)
     return report
@@ -111,7 +111,7 @@ def build_report(
 
 def write_report(report: Mapping[str, Any], folder: str | Path) -> None:
     """Write report.json, report.md and report.html."""
-    from multimodal_ser.training.record import write_json
+    from multimodal_ser.training.run_folder import write_json
 
     folder = Path(folder)
     write_json(folder / "report.json", report)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from multimodal_ser.evaluation.answers import Disturbance
+from multimodal_ser.evaluation.outputs import Disturbance
 
 CODECS = {"mp3": "MP3", "opus": "Opus", "amr": "AMR narrow band"}
 """Codecs of `training.augmentation` that are heard, and their names."""

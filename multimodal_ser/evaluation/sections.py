@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from multimodal_ser.evaluation.figures import NAMES, percent, span, system_name
+from multimodal_ser.evaluation.statistics import NAMES, percent, span, system_name
 
 MAIN = ("ua", "wa", "macro_f1", "weighted_f1", "ece")
 

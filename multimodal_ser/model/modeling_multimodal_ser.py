@@ -53,8 +53,8 @@ from .repository_checks import check_weights
 
 try:  # transformers takes every import outside a try for one that copied code cannot do without, also under TYPE_CHECKING
     if TYPE_CHECKING:
-        from multimodal_ser.prediction import EmotionPrediction
-        from multimodal_ser.speakers import SpeakerProfile
+        from multimodal_ser.inference.prediction import EmotionPrediction
+        from multimodal_ser.inference.speakers import SpeakerProfile
         from multimodal_ser.transcription import WhisperTranscriber
 except ImportError:
     pass
@@ -212,16 +212,16 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
         )
 
     def predict(self, audio: Any = None, text: Any = None, **options: Any) -> EmotionPrediction | list[Any]:
-        """Predict the emotion of one input or of a list; see `multimodal_ser.prediction.predict` for the options."""
-        return _package().prediction.predict(self, audio, text, **options)
+        """Predict the emotion of one input or of a list; see `multimodal_ser.inference.prediction.predict` for the options."""
+        return _package().inference.prediction.predict(self, audio, text, **options)
 
     def predict_iter(self, items: Any, **options: Any) -> Any:
-        """Predict many inputs one after the other, at flat memory; see `multimodal_ser.prediction.predict_iter`."""
-        return _package().prediction.predict_iter(self, items, **options)
+        """Predict many inputs one after the other, at flat memory; see `multimodal_ser.inference.prediction.predict_iter`."""
+        return _package().inference.prediction.predict_iter(self, items, **options)
 
     def enroll(self, audio: Any, *, sampling_rate: int | None = None) -> SpeakerProfile:
-        """Get to know a speaker from a few unlabelled recordings; see `multimodal_ser.speakers.enroll`."""
-        return _package().speakers.enroll(self, audio, sampling_rate=sampling_rate)
+        """Get to know a speaker from a few unlabelled recordings; see `multimodal_ser.inference.speakers.enroll`."""
+        return _package().inference.speakers.enroll(self, audio, sampling_rate=sampling_rate)
 
     @property
     def labels(self) -> list[str]:
@@ -464,8 +464,8 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
 
 def _package() -> Any:
     try:
-        import multimodal_ser.prediction
-        import multimodal_ser.speakers
+        import multimodal_ser.inference.prediction
+        import multimodal_ser.inference.speakers
     except (
         ModuleNotFoundError
     ) as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there

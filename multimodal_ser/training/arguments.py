@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from multimodal_ser._files import read_yaml
 from multimodal_ser.errors import InputError
 from multimodal_ser.training.kinds import checked
 
@@ -248,34 +249,6 @@ class TrainingArguments:
         Path(path).write_text(
             yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
-
-    Raises:
-        InputError: no such file, no YAML, or no mapping.
-    """
-    import yaml
-
-    try:
-        fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            str(path), expected="a YAML file", got=error.strerror or "an error", remedy="check the path"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            str(path), expected="YAML", got=" ".join(str(error).split())[:200], remedy="correct it"
-        ) from error
-    if not isinstance(fields, dict):
-        raise InputError(
-            str(path),
-            expected="a mapping of options",
-            got=type(fields).__name__,
-            remedy="write lines such as `bf16: true`",
-        )
-    return fields
 
 
 def _contradiction(what: str, expected: str, got: str, remedy: str) -> InputError:

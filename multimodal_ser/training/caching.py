@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from multimodal_ser.training.data import ClipData
-from multimodal_ser.training.embedding_cache import (
+from multimodal_ser.training.cache import (
     EmbeddingCache,
     branch_fingerprint,
     estimated_bytes,
     fill,
     require_space,
 )
-from multimodal_ser.training.models import audio_states, text_states
+from multimodal_ser.training.data import ClipData
+from multimodal_ser.training.initialization import audio_states, text_states
 
 FRAMES_A_SECOND = 51
 """Hidden states of a second of audio, generously."""

@@ -17,7 +17,7 @@ from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.data import Clip
 from multimodal_ser.training.parameters import part_of
 from multimodal_ser.training.preparation import Prepared, code_of
-from multimodal_ser.training.record import environment
+from multimodal_ser.training.run_folder import environment
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -27,7 +27,7 @@ from multimodal_ser.training.batching import PairMaker
 
 if TYPE_CHECKING:
     from multimodal_ser.training.augmentation import Augmenter
-    from multimodal_ser.training.embedding_cache import EmbeddingCache
+    from multimodal_ser.training.cache import EmbeddingCache
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
+from multimodal_ser.training.cache import branch_fingerprint
 from multimodal_ser.training.crops import Crops
-from multimodal_ser.training.embedding_cache import branch_fingerprint
 from multimodal_ser.training.loop import Loop
-from multimodal_ser.training.record import environment, write_json
+from multimodal_ser.training.run_folder import environment, write_json
 
 FRONT = re.compile(r"(?:^|\.)(?:feature_extractor|feature_projection|pos_conv\w*|conv\d)\.")
 """Names of the weights below an encoder's first layer: convolutions, projection, positional convolution."""

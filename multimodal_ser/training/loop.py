@@ -24,7 +24,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.batching import divided
 from multimodal_ser.training.parameters import MovingAverage
-from multimodal_ser.training.record import shown_figures
+from multimodal_ser.training.run_folder import shown_figures
 from multimodal_ser.training.tracking import tracked
 
 

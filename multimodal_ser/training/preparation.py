@@ -13,9 +13,9 @@ import torch
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.corpora import ManifestRow, read_manifest, split_rows
+from multimodal_ser.corpora.duplicates import counted
 from multimodal_ser.corpora.emotions import fixed_sentences, without_odd_emotions
 from multimodal_ser.corpora.files import recordings_below
-from multimodal_ser.corpora.likeness import counted
 from multimodal_ser.corpora.recordings import in_order, past_the_end
 from multimodal_ser.corpora.tables import SUFFIXES
 from multimodal_ser.errors import InputError

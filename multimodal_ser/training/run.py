@@ -19,21 +19,21 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.augmentation import Augmenter
 from multimodal_ser.training.batching import BatchPlanner
+from multimodal_ser.training.cache import EmbeddingCache
 from multimodal_ser.training.caching import cache_audio, cache_text, progress_bar
 from multimodal_ser.training.card import final_facts, starting_facts
 from multimodal_ser.training.data import Clip, ClipData, Targets
-from multimodal_ser.training.embedding_cache import EmbeddingCache
-from multimodal_ser.training.loop import Loop
-from multimodal_ser.training.models import (
+from multimodal_ser.training.initialization import (
     build_model,
     measure_statistics,
     needs_statistics,
     starting_config,
     usual_rate,
 )
+from multimodal_ser.training.loop import Loop
 from multimodal_ser.training.parameters import Freezing, add_adapters, merged, parameter_groups, part_of, save_adapter
 from multimodal_ser.training.preparation import Prepared, code_of, prepare_data
-from multimodal_ser.training.record import (
+from multimodal_ser.training.run_folder import (
     data_hash,
     environment,
     make_folder,
@@ -48,8 +48,8 @@ from multimodal_ser.training.record import (
     write_predictions,
 )
 from multimodal_ser.training.scoring import evaluate, weight_of
+from multimodal_ser.training.speaker_augmentation import Voices
 from multimodal_ser.training.tracking import installed, tracking
-from multimodal_ser.training.voices import Voices
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
+from multimodal_ser.audio.segmentation import Windower
 from multimodal_ser.errors import InputError
 from multimodal_ser.transcription.backends import BACKENDS, Heard, WhisperBackend
 from multimodal_ser.transcription.cache import TranscriptCache
 from multimodal_ser.transcription.gate import speech_duration
 from multimodal_ser.transcription.transcript import Transcript
 from multimodal_ser.transcription.weights import WhisperWeights, asked_for, find_whisper, first_line
-from multimodal_ser.windows import Windower
 
 NO_SPEECH_THRESHOLD = 0.6
 LOG_PROBABILITY_THRESHOLD = -1.0

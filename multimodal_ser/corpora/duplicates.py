@@ -1,0 +1,185 @@
+"""What rows have in common: the same sound, the same words, names of speakers that differ only in how they are written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+
+from multimodal_ser.corpora.rows import ManifestRow
+
+ENDS = 1 << 14
+"""Bytes at both ends of a file that are compared before all of it is."""
+
+
+def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None] | None = None) -> list[int | None]:
+    """Which rows hold the same sound: overlapping parts of one file, files that are equal byte for byte, equal contents.
+
+    Args:
+        rows: of a manifest.
+        contents: a value a row that is equal for equal sound, such as `leaks.content_hashes` gives; None: only files are compared.
+
+    Returns:
+        A number a row, the same for rows that belong together; None: words alone.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.duplicates import sound_groups
+        >>> call = Path("call.wav")
+        >>> parts = [(None, 2.0), (1.0, 3.0), (3.0, None)]
+        >>> sound_groups([ManifestRow(path=call, start=start, end=end) for start, end in parts] + [ManifestRow(text="hello")])
+        [0, 0, 2, None]
+    """
+    groups = _Groups(len(rows))
+    files = _same_files(dict.fromkeys(row.path for row in rows if row.path is not None))
+    spans: dict[str, list[tuple[float, float, int]]] = {}
+    for index, row in enumerate(rows):
+        if row.path is not None:
+            spans.setdefault(files[row.path], []).append(
+                (row.start or 0.0, float("inf") if row.end is None else row.end, index)
+            )
+    for parts in spans.values():
+        reached, last = 0.0, None
+        for start, end, index in sorted(parts):
+            if last is not None and start < reached:
+                groups.join(last, index)
+            if last is None or end > reached:
+                reached, last = end, index
+    if contents is not None:
+        groups.join_equal((key, index) for index, key in enumerate(contents) if key)
+    return [None if row.path is None else groups.root(index) for index, row in enumerate(rows)]
+
+
+def sentence_groups(rows: Sequence[ManifestRow]) -> list[int | None]:
+    """Which rows say the same: equal codes of sentences in one corpus, or equal words whatever their case and punctuation.
+
+    Returns:
+        A number a row, the same for rows that belong together; None: nobody knows what is said.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.duplicates import sentence_groups
+        >>> coded = ManifestRow(text="Dogs are sitting by the door.", sentence="02", corpus="ravdess")
+        >>> sentence_groups([coded, ManifestRow(text="dogs are sitting by the door"), ManifestRow(sentence="02", corpus="other")])
+        [0, 0, 2]
+    """
+    groups = _Groups(len(rows))
+    words = ["".join(letter for letter in (row.text or "").casefold() if letter.isalnum()) for row in rows]
+    codes = [None if row.sentence is None else (row.corpus, row.sentence) for row in rows]
+    groups.join_equal((key, index) for index, key in enumerate(words) if key)
+    groups.join_equal((key, index) for index, key in enumerate(codes) if key)
+    return [groups.root(index) if words[index] or codes[index] else None for index in range(len(rows))]
+
+
+def sentence_of(row: ManifestRow) -> str | None:
+    """What a row says, whatever its case and punctuation: its words, or else the code of its sentence; None: nobody knows.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.duplicates import sentence_of
+        >>> sentence_of(ManifestRow(text="Oh, no!")), sentence_of(ManifestRow(sentence="a01", corpus="emodb"))
+        ('ohno', 'emodb: a01')
+    """
+    words = "".join(letter for letter in (row.text or "").casefold() if letter.isalnum())
+    return words or (None if row.sentence is None else f"{row.corpus}: {row.sentence}")
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first few, and how many more.
+
+    Example:
+        >>> from multimodal_ser.corpora.duplicates import some
+        >>> some("abcdefg")
+        'a, b, c, d, e and 2 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts.
+
+    Example:
+        >>> from multimodal_ser.corpora.duplicates import counted
+        >>> counted(1, "clip was", "clips were"), counted(2, "row")
+        ('1 clip was', '2 rows')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def alike_speakers(names: Iterable[str | None]) -> list[list[str]]:
+    """Speakers whose names differ only in case, or in what stands between their parts: perhaps one voice, that is taken for two.
+
+    Example:
+        >>> from multimodal_ser.corpora.duplicates import alike_speakers
+        >>> alike_speakers(["RAVDESS_01", "ravdess_01", "ravdess 01", "ravdess_02", None])
+        [['RAVDESS_01', 'ravdess 01', 'ravdess_01']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted({name for name in names if name is not None}):
+        groups.setdefault(" ".join(name.casefold().replace("_", " ").replace("-", " ").split()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+class _Groups:
+    """What belongs together, found by joining (union-find); a group's number is that of its first member."""
+
+    def __init__(self, count: int):
+        self.parents = list(range(count))
+
+    def root(self, index: int) -> int:
+        while self.parents[index] != index:
+            self.parents[index] = self.parents[self.parents[index]]
+            index = self.parents[index]
+        return index
+
+    def join(self, one: int, other: int) -> None:
+        first, last = sorted((self.root(one), self.root(other)))
+        self.parents[last] = first
+
+    def join_equal(self, keys: Iterable[tuple[Hashable, int]]) -> None:
+        known: dict[Hashable, int] = {}
+        for key, index in keys:
+            self.join(known.setdefault(key, index), index)
+
+
+def _same_files(paths: Iterable[Path]) -> dict[Path, str]:
+    """The first path by name of files that are equal byte for byte; only files of equal length and ends are read whole."""
+    real = {path: os.path.realpath(path) for path in paths}
+    first = {path: path for path in real.values()}
+    alike: dict[Hashable, list[str]] = {}
+    for path in sorted(first):
+        try:
+            size = os.stat(path).st_size
+        except OSError:  # it need not be there to be split
+            continue
+        if size:
+            alike.setdefault(size, []).append(path)
+    for look in (_ends, _digest):
+        again: dict[Hashable, list[str]] = {}
+        for key, group in alike.items():
+            for path in group if len(group) > 1 else ():
+                again.setdefault((key, look(path)), []).append(path)
+        alike = again
+    for group in alike.values():
+        first |= dict.fromkeys(group, group[0])
+    return {path: first[name] for path, name in real.items()}
+
+
+def _ends(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(ENDS)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - ENDS))
+            return begin + file.read(ENDS)
+    except OSError:  # whoever decodes it will tell
+        return os.fsencode(path)
+
+
+def _digest(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return os.fsencode(path)

@@ -1,0 +1,194 @@
+"""The rows that are measured: read, decoded once, in the classes that are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multimodal_ser.corpora import ManifestRow, read_manifest
+from multimodal_ser.corpora.emotions import fixed_sentences, relabelled, without_odd_emotions
+from multimodal_ser.corpora.splits import Split
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import LABEL_SETS, label_map
+
+if TYPE_CHECKING:
+    from multimodal_ser.evaluation.arguments import EvaluationArguments
+    from multimodal_ser.training.data import Clip
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one fold learns from, selects on and is measured on.
+
+    Args:
+        name: of the fold; "" where nothing is trained.
+        split: of the rows; the test part is what is measured.
+        leaks: what the parts share, a line each.
+    """
+
+    name: str
+    split: Split
+    leaks: tuple[str, ...] = ()
+
+
+@dataclass
+class EvaluatedRows:
+    """Clips and what was annotated.
+
+    Args:
+        clips: that can be used, in the order of the manifests; their emotions are in the label set that is scored.
+        errors: of each other row, by name.
+        notes: what a reader of the report should know of the data.
+        sources: what was read.
+        without_place: how many rows of each emotion have no place in the label set, and are left out.
+        told: what the manifests say of themselves, such as which column seems to hold the emotions; among the notes too.
+        labels: C names of the classes; set by `score`.
+        classes: (N, C) what each clip's annotation admits, or its votes.
+        dimensions: (N,) each that is annotated, NaN where it is not.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.evaluation.data import EvaluatedRows
+        >>> from multimodal_ser.training.data import Clip
+        >>> rows = EvaluatedRows([Clip(ManifestRow(text="Yes!", emotion="joy"), "", 0.0)]).score(["anger", "happiness"])
+        >>> rows.classes.tolist()
+        [[False, True]]
+    """
+
+    clips: list[Clip]
+    errors: list[InputError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    without_place: dict[str, int] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    classes: Any = None
+    dimensions: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[ManifestRow]:
+        """Of the manifests."""
+        return [clip.row for clip in self.clips]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the clips."""
+        return [clip.row.name for clip in self.clips]
+
+    def score(self, labels: Sequence[str]) -> EvaluatedRows:
+        """Take these classes; rows of an emotion that has none are told and left out.
+
+        Raises:
+            InputError: nothing is left.
+        """
+        from multimodal_ser.training.arguments import DIMENSIONS
+        from multimodal_ser.training.data import Targets, with_class
+
+        count = len(self.clips)
+        self.clips, without = with_class(self.clips, labels)
+        self.errors += [error.named(f"{error.what.removesuffix(', emotion')}, emotion") for error in without]
+        if not self.clips:
+            first = f": {without[0]}" if without else ""
+            raise InputError(
+                "data",
+                expected=f"rows of {', '.join(labels)}",
+                got=f"none of {count}{first}",
+                remedy="use another label_set",
+            )
+        targets = Targets.of(self.clips, labels, DIMENSIONS)
+        self.labels, self.classes = list(labels), targets.classes
+        values = targets.dimensions.numpy().astype(np.float64)
+        self.dimensions = {name: values[:, k] for k, name in enumerate(DIMENSIONS) if not np.isnan(values[:, k]).all()}
+        return self
+
+
+def read_rows(
+    args: EvaluationArguments, context_turns: int = 0, on_progress: Callable[[int, int], None] | None = None
+) -> EvaluatedRows:
+    """Read the manifests; a bad row costs itself alone.
+
+    Args:
+        args: of the evaluation.
+        context_turns: how many turns of a dialogue are read before each.
+        on_progress: called with (done, all) recordings.
+
+    Raises:
+        InputError: a manifest that cannot be read, an unknown label set, or no row that can be measured.
+    """
+    from multimodal_ser.training.data import examine
+
+    found = EvaluatedRows([], sources=list(args.data))
+    rows: list[ManifestRow] = []
+    label_map([], args.label_set)  # an unknown one is told before hours of work
+    columns: dict[str, Any] = {"columns": args.columns} if args.columns else {}
+    for source in args.data:
+        manifest = read_manifest(source, **columns)
+        found.errors += manifest.errors
+        found.told += manifest.notes
+        rows += manifest.rows
+    found.notes += found.told
+    among = rows
+    if args.modalities == "audio":
+        rows = [replace(row, text=None) for row in rows if row.path is not None]
+    elif args.modalities == "text":
+        rows = [replace(row, path=None, start=None, end=None) for row in rows if row.text]
+    elif args.modalities == "both":
+        rows = [row for row in rows if row.path is not None and row.text]
+    if len(rows) < len(among):
+        found.notes.append(
+            f"{len(among) - len(rows)} rows have not what modalities {args.modalities} asks for and are left out"
+        )
+    annotated = [row for row in rows if row.emotion or row.votes or row.arousal is not None or row.valence is not None]
+    if len(annotated) < len(rows):
+        found.notes.append(f"{len(rows) - len(annotated)} rows have no annotation and are left out")
+    scored, unknown, without = relabelled(annotated, None if args.label_set == "native" else args.label_set)
+    found.errors += unknown
+    found.without_place = {name: count for name, (count, _) in sorted(without.items())}
+    for name, (count, why) in sorted(without.items()):
+        many = f"{count} row{'s' * (count > 1)} of {name!r} {'have' if count > 1 else 'has'} no place in the label set {args.label_set}"
+        found.notes.append(f"{many} ({why}) and {'are' if count > 1 else 'is'} left out")
+    if (
+        args.protocol is not None and args.label_set == "native"
+    ):  # as training does: else a slip of the pen would be a class
+        keep = args.training().get("labels") or ()
+        scored, odd = without_odd_emotions(scored, keep, "name all classes with --train-options labels=[...]")
+        found.errors += odd
+    if not scored:
+        told = [f"{len(rows) - len(annotated)} of them have no annotation"] * (len(annotated) < len(rows))
+        told += [f"the first error: {error}" for error in found.errors[:1]]
+        got = "; ".join([f"none of {len(among)}", *told])
+        remedy = "; ".join(found.told) or "fill in emotions, or use other modalities"
+        raise InputError("data", expected="rows that can be measured", got=got, remedy=remedy)
+    found.clips, unusable = examine(scored, context_turns=context_turns, among=among, on_progress=on_progress)
+    found.errors += unusable
+    found.notes += _fixed(found.rows)
+    return found
+
+
+def label_set_names(rows: Sequence[ManifestRow], label_set: str) -> list[str]:
+    """The classes of these rows, in the label set's order; "native": as training names them.
+
+    Example:
+        >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.evaluation.data import label_set_names
+        >>> label_set_names([ManifestRow(text=name, emotion=name) for name in ("sadness", "anger")], "ekman")
+        ['anger', 'sadness']
+    """
+    from multimodal_ser.training.preparation import label_names
+
+    occur = label_names(row for row in rows if row.emotion or row.votes)
+    return occur if label_set == "native" else [name for name in LABEL_SETS[label_set].labels if name in occur]
+
+
+def _fixed(rows: Sequence[ManifestRow]) -> list[str]:
+    """What is told of corpora in which the same few sentences are said in every emotion: there words measure nothing."""
+    notes = []
+    for corpus, (spoken, sentences) in fixed_sentences(rows).items():
+        told = (
+            f"{spoken} recordings{f' of {corpus}' if corpus else ''} have {sentences} sentence{'s' * (sentences != 1)}"
+        )
+        notes.append(f"{told}, each said in every emotion: their words alone can tell nothing, text stays near chance")
+    return notes

@@ -1,0 +1,386 @@
+"""What a system answers to rows: asked once, kept as a file, and not asked again when a stopped evaluation goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multimodal_ser.errors import InputError
+
+AUDIO, TEXT, BOTH = "audio", "text", "audio + text"
+HEARD_TEXT, HEARD_BOTH = "recognised text", "audio + recognised text"
+CASES = (AUDIO, TEXT, BOTH, HEARD_TEXT, HEARD_BOTH)
+"""What a system is given: the recording, the words of the manifest, the words that Whisper recognises."""
+
+Disturbance = Callable[[np.ndarray, str], np.ndarray]
+"""A waveform (S,) at 16 kHz and the clip's name -> a disturbed one."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Who is asked what: what a file of answers is found by.
+
+    Args:
+        system: its name, such as "network" or "mfcc-svm".
+        kind: "model" (measured as it is), "network" (trained on the fold) or "baseline".
+        case: one of `CASES`; "any" for a baseline that looks at neither.
+        fold: "" without a protocol.
+        seed: None where nothing is drawn.
+        condition: what was done to the recordings; "" for nothing.
+
+    Example:
+        >>> from multimodal_ser.evaluation.outputs import Question
+        >>> Question("network", "network", "audio + text", "fold 1", 42).file
+        'fold-1/network-42_audio-text.json'
+    """
+
+    system: str
+    kind: str
+    case: str
+    fold: str = ""
+    seed: int | None = None
+    condition: str = ""
+
+    @property
+    def file(self) -> str:
+        """Its path in the folder of answers."""
+        name = "_".join(
+            filter(None, [f"{self.system}{'' if self.seed is None else f'-{self.seed}'}", self.case, self.condition])
+        )
+        return f"{folder_of(self.fold)}/{plain(name)}.json"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Probabilities of the rows that could be answered.
+
+    Args:
+        question: who was asked what.
+        rows: N indices of clips.
+        probabilities: (N, C).
+        dimensions: (N,) each, where the model regresses any.
+        unanswered: index of each other row, and why.
+        seconds: that it took.
+    """
+
+    question: Question
+    rows: tuple[int, ...]
+    probabilities: np.ndarray
+    dimensions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unanswered: Mapping[int, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def plain(name: str) -> str:
+    """A name as a part of a file name."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-.")
+
+
+def folder_of(fold: str) -> str:
+    """The folder of a fold's files, another for each: a speaker's name that no file can have is told from others like it by a digest.
+
+    Example:
+        >>> from multimodal_ser.evaluation.outputs import folder_of
+        >>> folder_of(""), folder_of("fold 1"), folder_of("Ses01"), folder_of("A 1"), folder_of("A-1")
+        ('all', 'fold-1', 'Ses01', 'A-1-3c2e69', 'A-1')
+    """
+    if not fold or re.fullmatch(r"fold \d+", fold):  # folds that have numbers
+        return plain(fold) or "all"
+    name = plain(fold)[:80]
+    taken = name == "all" or re.fullmatch(r"fold-\d+", name)
+    return name if name == fold and not taken else f"{name}-{digest(fold)[:6]}".lstrip("-")
+
+
+def digest(content: Any) -> str:
+    """sha256 of anything that JSON can write."""
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, default=str).encode("utf-8", "surrogateescape")
+    ).hexdigest()
+
+
+class AnswerStore:
+    """The folder of answers, a JSON file each; one that was made from something else is refused, not mixed in.
+
+    Args:
+        folder: of the files.
+        names: of all clips, in their order.
+        labels: C names.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from multimodal_ser.evaluation.outputs import Answers, AnswerStore, Question
+        >>> store = AnswerStore(tempfile.mkdtemp(), ["a.wav", "b.wav"], ["anger", "joy"])
+        >>> question = Question("mfcc-svm", "baseline", "audio", "fold 1", 42)
+        >>> store.write(Answers(question, (1,), np.array([[0.25, 0.75]])), fingerprint="of what it was made from")
+        >>> store.read(question, "of what it was made from").probabilities.tolist()
+        [[0.25, 0.75]]
+    """
+
+    def __init__(self, folder: str | Path, names: Sequence[str], labels: Sequence[str]):
+        self.folder, self.names, self.labels = Path(folder), list(names), list(labels)
+
+    def read(self, question: Question, fingerprint: str) -> Answers | None:
+        """What is there of it; None: nothing yet.
+
+        Raises:
+            InputError: answers that were made from other data, options or weights.
+        """
+        path = self.folder / question.file
+        if not path.exists():
+            return None
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            same = stored["fingerprint"] == fingerprint
+            rows = tuple(stored["rows"])
+            answers = Answers(
+                question, rows, np.array(stored["probabilities"], dtype=np.float64).reshape(len(rows), len(self.labels)),
+                {name: np.array(values, dtype=np.float64) for name, values in stored["dimensions"].items()},
+                {int(row): why for row, why in stored["unanswered"].items()}, stored["seconds"],
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                str(path), expected="a file of answers", got="something else", remedy="delete it; it is made anew"
+            ) from error
+        if not same:
+            got = f"{path}, made from other data, options or weights"
+            raise InputError(
+                "output_dir",
+                expected="a folder of this evaluation",
+                got=got,
+                remedy="name another folder, or delete it",
+            )
+        return answers
+
+    def write(self, answers: Answers, fingerprint: str) -> None:
+        """Keep them; whole or not at all."""
+        from multimodal_ser.training.run_folder import write_json
+
+        path = self.folder / answers.question.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        about = {
+            name: getattr(answers.question, name) for name in ("system", "kind", "case", "fold", "seed", "condition")
+        }
+        dimensions = {name: [round(float(value), 6) for value in values] for name, values in answers.dimensions.items()}
+        write_json(
+            path,
+            about | {
+                "fingerprint": fingerprint, "labels": self.labels, "seconds": round(answers.seconds, 2), "rows": list(answers.rows),
+                "names": [self.names[row] for row in answers.rows],
+                "probabilities": [[round(float(value), 7) for value in row] for row in answers.probabilities], "dimensions": dimensions,
+                "unanswered": {str(row): why for row, why in answers.unanswered.items()},
+            },
+        )  # fmt: skip
+
+
+def cases_of(model: Any, clips: Sequence[Any], modalities: str, words: Mapping[int, Any] | None = None) -> list[str]:
+    """What a model can be given of these clips, and was trained on.
+
+    Args:
+        model: a classifier.
+        clips: of `training.data.examine`.
+        modalities: "auto" and "both": all that there is; "audio" or "text": that alone.
+        words: what was recognised, by index of a clip; None: nobody listened.
+    """
+    trained = model.config.trained_modalities or ["audio", "text"]
+    heard = "audio" in trained and modalities != "text"
+    reads = "text" in trained and modalities != "audio"
+    written = [clip for clip in clips if clip.row.text and _read_by(model, clip.row.language)]
+    found = []
+    if heard and any(clip.row.path for clip in clips):
+        found.append(AUDIO)
+    if reads and written:
+        found.append(TEXT)
+    if heard and reads and any(clip.row.path for clip in written):
+        found.append(BOTH)
+    if reads and any(_read_by(model, language) for _, language in (words or {}).values()):
+        found += [HEARD_TEXT, *([HEARD_BOTH] if heard else [])]
+    return found
+
+
+def _read_by(model: Any, language: str | None) -> bool:
+    """Whether the text branch reads it, as `predict` sees it."""
+    read, code = model.config.text_languages, known_language(language)
+    return not read or code is None or code in read
+
+
+def suits(clip: Any, case: str, index: int, words: Mapping[int, Any] | None) -> bool:
+    """Whether a clip has what the case gives."""
+    row = clip.row
+    if case in (HEARD_TEXT, HEARD_BOTH):
+        return words is not None and index in words
+    return bool((row.path or case == TEXT) and (row.text or case == AUDIO))
+
+
+def ask_model(
+    model: Any,
+    question: Question,
+    clips: Sequence[Any],
+    rows: Sequence[int],
+    labels: Sequence[str],
+    *,
+    label_set: str = "native",
+    words: Mapping[int, tuple[str, str | None]] | None = None,
+    disturb: Disturbance | None = None,
+    batch_size: int = 8,
+    progress: bool = False,
+) -> Answers:
+    """What a classifier answers through `predict`, as its users call it; what it regresses, by the scorer of training.
+
+    Args:
+        model: the classifier.
+        question: in which case.
+        clips: all of them.
+        rows: which are asked; those that lack what the case gives are passed over.
+        labels: C names, in the order of the probabilities.
+        label_set: that these labels belong to; what the model's own labels without a place there get is shared out among the others.
+        words: what was recognised: text and language, by index.
+        disturb: what is done to the recordings.
+        batch_size: windows that run together.
+        progress: show a bar.
+
+    Raises:
+        InputError: an option that does not fit the model.
+    """
+    from multimodal_ser.labels.merging import Merging
+
+    began = time.monotonic()
+    case = question.case
+    merging = None if label_set == "native" else Merging.of(model.labels, label_set, drop=True)
+    asked = [row for row in rows if suits(clips[row], case, row, words)]
+    texts: dict[int, tuple[str | None, str | None]] = {
+        row: (clips[row].row.text, clips[row].row.language) for row in asked
+    }
+    if case in (HEARD_TEXT, HEARD_BOTH):
+        texts = {row: (words or {}).get(row, (None, None)) for row in asked}
+    by_language: dict[str | None, list[int]] = {}
+    for row in asked:
+        by_language.setdefault(None if case == AUDIO else known_language(texts[row][1]), []).append(row)
+    # a recording in which no words were recognised is still heard
+    modalities = {AUDIO: "audio", TEXT: "text", BOTH: "both", HEARD_TEXT: "text", HEARD_BOTH: "auto"}[case]
+    found: dict[int, np.ndarray] = {}
+    unanswered: dict[int, str] = {}
+    transcriber, model.transcriber = model.transcriber, None
+    try:
+        for language, members in by_language.items():
+
+            def items(members: list[int] = members) -> Iterator[dict[str, Any]]:
+                for row in members:
+                    audio = None if case in (TEXT, HEARD_TEXT) else recording(clips[row], disturb)
+                    yield {
+                        "audio": audio,
+                        "text": None if case == AUDIO else texts[row][0],
+                        "context": list(clips[row].context) or None,
+                    }
+
+            outcomes = model.predict_iter(
+                items(), sampling_rate=16_000, modalities=modalities, language=language, batch_size=batch_size,
+                on_error="skip", progress=progress, total=len(members),
+            )  # fmt: skip
+            for row, outcome in zip(members, outcomes, strict=True):
+                if isinstance(outcome, InputError):
+                    unanswered[row] = str(outcome.named(clips[row].row.name))
+                else:
+                    native = outcome.probabilities
+                    if merging is not None:
+                        merged = merging.probabilities(np.array([[native[label] for label in model.labels]]))[0]
+                        native = dict(zip(merging.labels, merged, strict=True))
+                    found[row] = np.array([native.get(label, 0.0) for label in labels])
+    finally:
+        model.transcriber = transcriber
+    answered = [row for row in asked if row in found]
+    dimensions = {}
+    if model.config.dimensions and answered and disturb is None and case in (AUDIO, TEXT, BOTH):
+        dimensions = _regressed(model, [clips[row] for row in answered], case, batch_size)
+    table = np.stack([found[row] for row in answered]) if answered else np.zeros((0, len(labels)))
+    return Answers(question, tuple(answered), table, dimensions, unanswered, time.monotonic() - began)
+
+
+def ask_baseline(
+    question: Question,
+    clips: Sequence[Any],
+    train: Sequence[int],
+    test: Sequence[int],
+    labels: Sequence[str],
+    cache_dir: Path,
+) -> Answers:
+    """What a baseline answers that learns from the rows `train`.
+
+    Raises:
+        InputError: an unknown baseline, a package that it needs is not installed, or nothing to learn from.
+    """
+    from multimodal_ser.evaluation.baselines import make_baseline
+
+    began = time.monotonic()
+    baseline = make_baseline(question.system, labels, seed=question.seed or 0, cache_dir=cache_dir)
+    fits = {"audio": lambda row: row.path is not None, "text": lambda row: bool(row.text)}.get(
+        baseline.modality, lambda row: True
+    )
+    baseline.fit([clips[row].row for row in train if fits(clips[row].row)])
+    asked = [row for row in test if fits(clips[row].row)]
+    answers = np.asarray(baseline.predict_proba([clips[row].row for row in asked]), dtype=np.float64).reshape(
+        len(asked), len(labels)
+    )
+    return Answers(question, tuple(asked), answers, seconds=time.monotonic() - began)
+
+
+def recording(clip: Any, disturb: Disturbance | None = None) -> Any:
+    """A clip's path, or the waveform (S,) at 16 kHz of the part that is meant, disturbed as it is to be."""
+    from multimodal_ser.audio import SAMPLING_RATE, load_audio
+
+    row = clip.row
+    if disturb is None and row.start is None and row.end is None:
+        return str(row.path)
+    start = round((row.start or 0.0) * SAMPLING_RATE)
+    waveform = load_audio(str(row.path))[start : start + round(clip.duration * SAMPLING_RATE)]
+    return waveform if disturb is None else disturb(waveform, row.name)
+
+
+def known_language(name: str | None) -> str | None:
+    """The code of a language as a manifest names it, where Whisper has one for it; "de-AT" is "de".
+
+    Example:
+        >>> from multimodal_ser.evaluation.outputs import known_language
+        >>> known_language("German"), known_language("de-AT"), known_language("Klingon")
+        ('de', 'de', None)
+    """
+    from multimodal_ser.transcription.transcriber import language_code
+
+    if not name:
+        return None
+    try:
+        return language_code(name.replace("_", "-").split("-")[0])
+    except InputError:
+        return None
+
+
+def _regressed(model: Any, clips: Sequence[Any], case: str, batch_size: int) -> dict[str, np.ndarray]:
+    from accelerate import Accelerator
+
+    from multimodal_ser.training.arguments import TrainingArguments
+    from multimodal_ser.training.data import ClipData, Targets
+    from multimodal_ser.training.scoring import evaluate
+
+    names = list(model.config.dimensions)
+    args = TrainingArguments(
+        dimensions=names, emotions=False, per_device_eval_batch_size=batch_size, embedding_cache=False, report_to=[]
+    )
+    targets = Targets.of([], model.labels, names)
+    targets = type(targets)(
+        targets.classes.new_zeros(len(clips), len(model.labels)),
+        targets.dimensions.new_full((len(clips), len(names)), float("nan")),
+        (),
+    )
+    data = ClipData(
+        list(clips), targets, model.processor, args, 0, False, use_audio=case != TEXT, use_text=case != AUDIO
+    )
+    accelerator = Accelerator(cpu=model.device.type == "cpu")
+    return evaluate(model, data, accelerator)[2]

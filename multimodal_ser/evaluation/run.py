@@ -1,0 +1,473 @@
+"""An evaluation from beginning to end: rows, folds, answers of every system, and the report; what is done is not done again.
+
+Protocols that train do it for each fold through `training.run.train`, and through `fit` for each baseline, on the same rows. Every
+answer is a file in `DIR/rows`, so that a stopped evaluation goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from multimodal_ser._files import no_empty_folder
+from multimodal_ser.corpora import ManifestRow
+from multimodal_ser.corpora.provenance import Provenance, origin, provenance, unseen_rows
+from multimodal_ser.corpora.splits import SPLIT_NAMES, Split
+from multimodal_ser.errors import InputError
+from multimodal_ser.evaluation.arguments import EvaluationArguments
+from multimodal_ser.evaluation.data import Part, label_set_names, read_rows
+from multimodal_ser.evaluation.outputs import (
+    AUDIO,
+    Answers,
+    AnswerStore,
+    Question,
+    ask_baseline,
+    ask_model,
+    cases_of,
+    digest,
+    folder_of,
+    suits,
+)
+from multimodal_ser.evaluation.report import build_report, in_short, write_report
+from multimodal_ser.labels.merging import Merging
+from multimodal_ser.training.run_folder import write_json
+
+SHOWN = 5
+"""Errors that are told one by one; the report has all."""
+
+
+def evaluate(args: EvaluationArguments, say: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """Measure as `args` says; report.json, report.md and report.html are in `args.output_dir`.
+
+    Args:
+        args: of the evaluation.
+        say: where messages go; None: stderr.
+
+    Returns:
+        What report.json holds; see docs/evaluation.md.
+
+    Raises:
+        InputError: data, model or options that do not do, with the remedy; a split that leaks, unless that is allowed.
+
+    Example:
+        >>> from multimodal_ser.evaluation import EvaluationArguments, evaluate
+        >>> evaluate(EvaluationArguments(data=["no/such/table.csv"]))
+        Traceback (most recent call last):
+        ...
+        multimodal_ser.errors.InputError: no/such/table.csv: expected a manifest or a folder of recordings, got no such file; check the path
+    """
+    say = say or _tell
+    try:
+        with no_empty_folder(args.output_dir):
+            return _Evaluation(args, say).report()
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on from what is done")
+        raise
+
+
+def _tell(message: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"multimodal-ser: {message}", file=sys.stderr)
+
+
+class _Evaluation:
+    """One evaluation.
+
+    Args:
+        args: of it.
+        say: where messages go.
+    """
+
+    def __init__(self, args: EvaluationArguments, say: Callable[[str], None]):
+        args = replace(args, modalities=args.heard())
+        self.args, self.say, self.folder = args, say, Path(args.output_dir)
+        self.training = args.training()
+        self.model: Any = None
+        self.merging: Merging | None = None
+        self.provenance: Provenance | None = None
+        self.words: dict[int, tuple[str, str | None]] | None = None
+        self.transcriber: str | None = None
+        self.answers: list[Answers] = []
+
+    def report(self) -> dict[str, Any]:
+        """Do it."""
+        from multimodal_ser.training.caching import progress_bar
+        from multimodal_ser.training.run_folder import data_hash, make_folder
+
+        args = self.args
+        trains = args.protocol is not None and not args.only_baselines
+        self._check_training(trains)
+        quiet = not sys.stderr.isatty()
+        measures = args.protocol is None and not args.only_baselines
+        turns = origin(args.model).context_turns if measures else int(self.training.get("context_turns", 0))
+        self.data = data = read_rows(args, turns, progress_bar("recordings", quiet))
+        make_folder(self.folder)
+        for note in data.told:
+            self.say(f"note: {note}")
+        if measures:
+            self.model = self._load(args.model)
+            self.merging = Merging.of(self.model.labels, args.label_set, drop=True)
+            labels = list(self.merging.labels)
+        else:
+            given = list(self.training.get("labels") or [])
+            labels = given or label_set_names(data.rows, args.label_set)
+        if len(labels) < 2:
+            got = ", ".join(labels) or "no emotion"
+            remedy = "; ".join(data.told) or "add clips of another one"
+            raise InputError("data", expected="rows of at least two emotions", got=got, remedy=remedy)
+        data.score(labels)
+        for error in data.errors[:SHOWN]:
+            self.say(f"left out: {error}")
+        if len(data.errors) > SHOWN:
+            self.say(f"left out: {len(data.errors) - SHOWN} more (the report names all)")
+        self.hash = data_hash(data.clips)
+        if args.transcribe:
+            self._transcribe()
+        self.parts = self._parts()
+        for note in self.provenance.notes if self.provenance is not None else ():
+            self.say(f"note: {note}")
+        self.store = AnswerStore(self.folder / "rows", data.names, labels)
+        for number, part in enumerate(self.parts, 1):
+            if part.name:
+                sizes = f"{len(part.split.train)} to learn from, {len(part.split.validation)} to select on, {len(part.split.test)} measured"
+                self.say(f"{part.name} ({number} of {len(self.parts)}): {sizes}")
+            for leak in part.leaks:
+                self.say(f"leak: {leak}")
+            if not args.only_baselines:
+                for seed in args.seeds if trains else [None]:
+                    self._network(part, seed)
+            for name in args.baselines:
+                self._baseline(part, name)
+        if trains:
+            self._clear_caches()
+        report = build_report(
+            args, data, self.parts, self.answers, self.words, self.hash, self.provenance, self.transcriber, self.merging
+        )  # fmt: skip
+        write_report(report, self.folder)
+        self.say(f"the report: {self.folder / 'report.html'}, report.md, report.json")
+        return report
+
+    def _check_training(self, trains: bool) -> None:
+        """Wrong training options are told before a recording is read; so is what the rows cannot be measured with."""
+        from multimodal_ser.evaluation.baselines import make_baseline
+
+        if trains:
+            self._training_arguments("manifest.csv", "run", 0)
+        for name in self.args.baselines:
+            make_baseline(name, ["one", "another"])
+        if self.args.device is not None:
+            import torch
+
+            try:
+                torch.zeros(1, device=self.args.device)
+            except (RuntimeError, AssertionError, ImportError) as error:
+                known, got = "a device of this machine", f"{self.args.device!r} ({str(error).splitlines()[0]})"
+                raise InputError("device", expected=known, got=got, remedy="leave it out, or name another") from error
+
+    def _training_arguments(self, manifest: str, folder: str, seed: int, **fields: Any) -> Any:
+        from multimodal_ser.training.arguments import TrainingArguments
+
+        args = self.args
+        ours: dict[str, Any] = {"report_to": [], "disable_tqdm": not sys.stderr.isatty()}
+        decided = {
+            "data": [manifest], "output_dir": folder, "seed": seed, "modalities": args.modalities, "allow_leak": True,
+            "cache_dir": str(self.folder / "embeddings"),
+        }  # fmt: skip
+        if args.model is not None:
+            decided["model"] = args.model
+        return TrainingArguments.from_dict(ours | self.training | decided | fields)
+
+    def _device(self) -> str:
+        import torch
+
+        return self.args.device or ("cuda" if torch.cuda.is_available() and not self.training.get("use_cpu") else "cpu")
+
+    def _load(self, model: str | Path | None) -> Any:
+        from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+
+        try:
+            return MultimodalEmotionClassifier.from_pretrained(model, whisper=None).to(self._device())
+        except InputError:
+            raise
+        except Exception as error:  # whichever library says it
+            got = f"{model}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+            raise InputError(
+                "model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it"
+            ) from error
+
+    def _transcribe(self) -> None:
+        from multimodal_ser.evaluation.asr import recognise
+
+        self.words, self.transcriber, errors = recognise(
+            self.data.clips, self.args.whisper, self.folder / "rows" / "recognised.json", self._device(), self.say
+        )
+        self.data.errors += errors
+
+    def _parts(self) -> list[Part]:
+        """What is measured; with a protocol, what is learned from."""
+        args, rows = self.args, self.data.rows
+        if args.protocol is None:
+            return [self._as_it_is(rows)]
+        from multimodal_ser.corpora.leakage import content_hashes
+        from multimodal_ser.corpora.protocols import folds
+
+        options: dict[str, Any] = {"k": args.num_folds, "seed": args.seeds[0], "allow_leak": args.allow_leak}
+        if "validation_share" in self.training:
+            options["validation_share"] = float(self.training["validation_share"])
+        contents: Any = content_hashes(rows)
+        found = folds(rows, args.protocol, contents=contents, **options)
+        numbers = {str(number): fold for number, fold in enumerate(found, 1)} | {fold.name: fold for fold in found}
+        unknown = [name for name in args.folds if name not in numbers]
+        if unknown:
+            known = ", ".join(fold.name for fold in found)
+            raise InputError(
+                "folds", expected=f"some of {known}", got=", ".join(unknown), remedy="give their names or numbers"
+            )
+        chosen = [fold for fold in found if not args.folds or any(fold is numbers[name] for name in args.folds)]
+        return [
+            Part(f"fold {fold.name}" if fold.name.isdigit() else fold.name, fold.split, self._leaks(fold.split, contents))
+            for fold in chosen
+        ]  # fmt: skip
+
+    def _as_it_is(self, rows: Sequence[ManifestRow]) -> Part:
+        """The test part of a split column, where there is one; else all rows."""
+        sides = [SPLIT_NAMES.get((row.split or "").lower()) for row in rows]
+        sets = {
+            name: tuple(i for i, side in enumerate(sides) if side == name) for name in ("train", "validation", "test")
+        }
+        test = sets["test"] or tuple(range(len(rows)))
+        train = sets["train"] if sets["test"] else ()
+        notes: tuple[str, ...] = ()
+        if self.model is not None:
+            test, notes = self._unseen(rows, test)
+            if self.args.unseen_only and not sets["test"]:  # baselines learn from whom the model has heard
+                train = tuple(sorted({i for i, row in enumerate(rows) if row.speaker is not None} - set(test)))
+        if self.args.baselines and not train:
+            got = "rows without a train and a test part, and no protocol"
+            raise InputError(
+                "baselines", expected="something to learn from", got=got, remedy="add a protocol, or a split column"
+            )
+        what = (
+            "the test part of the split column"
+            if sets["test"]
+            else "unseen speakers"
+            if self.args.unseen_only
+            else "all rows"
+        )
+        split = Split(
+            train,
+            sets["validation"] if train and sets["test"] else (),
+            test,
+            f"{what}; the model was not trained",
+            notes,
+        )
+        leaks: tuple[str, ...] = ()
+        if train:
+            from multimodal_ser.corpora.leakage import content_hashes
+
+            leaks = self._leaks(split, content_hashes(rows))
+        if self.args.baselines and leaks and not self.args.allow_leak:
+            remedy = "drop the column and use a protocol, or take it as it is with allow_leak"
+            raise InputError("split", expected="parts that share nothing", got=leaks[0], remedy=remedy)
+        return Part("", split, leaks)
+
+    def _unseen(self, rows: Sequence[ManifestRow], test: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """What is measured of the test part, and what is told of the rest; on the way what is known of the model is looked up."""
+        self.provenance = provenance(self.args.model, [rows[row] for row in test])
+        if not self.args.unseen_only:
+            return test, ()
+        left, told = unseen_rows(self.provenance, len(test))
+        test = tuple(test[place] for place in left)
+        self.provenance = provenance(self.args.model, [rows[row] for row in test])
+        if told is not None:
+            self.say(told)
+        return test, (told,) if told is not None else ()
+
+    def _leaks(self, split: Split, contents: Sequence[str | None]) -> tuple[str, ...]:
+        """What makes figures too good; sentences that parts share, which flatter only what reads the words, are in the split's notes."""
+        from multimodal_ser.corpora.leakage import find_leaks
+
+        return tuple(str(leak) for leak in find_leaks(self.data.rows, split, contents) if leak.serious)
+
+    def _fingerprint(self, part: Part, *content: Any) -> str:
+        """Of what answers are made from."""
+        split = part.split
+        return digest(
+            [
+                self.hash,
+                self.data.names,
+                self.data.labels,
+                self.args.label_set,
+                split.train,
+                split.validation,
+                split.test,
+                content,
+            ]
+        )
+
+    def _questions(self, model: Any, kind: str, part: Part, seed: int | None) -> Iterator[tuple[Question, Any]]:
+        """In which cases and under which conditions a model is asked."""
+        from multimodal_ser.evaluation.robustness import conditions
+
+        args, clips = self.args, [self.data.clips[row] for row in part.split.test]
+        words = (
+            {row: self.words[row] for row in part.split.test if row in self.words} if self.words is not None else None
+        )
+        cases = cases_of(model, clips, args.modalities, words)
+        for case in cases:
+            yield Question(kind, kind, case, part.name, seed), None
+        if args.robustness and AUDIO in cases:
+            for condition in conditions(noises=args.noise_dir is not None, rooms=args.room_dir is not None):
+                yield Question(kind, kind, AUDIO, part.name, seed, condition.name), condition
+
+    def _network(self, part: Part, seed: int | None) -> None:
+        """The answers of the model as it is (no seed), or as it is trained on the fold."""
+        trained = seed is not None
+        made_from = [
+            _identity(self.args.model),
+            *([self.training, self.args.modalities, self.transcriber] if trained else []),
+        ]
+        fingerprint = self._fingerprint(part, made_from, seed)
+        marker = self.folder / "rows" / folder_of(part.name) / f"asked-{'model' if seed is None else seed}.json"
+        asked = self._asked_before(marker, fingerprint, part)
+        if asked is not None:
+            for answers in asked:
+                self._add(answers)
+            return
+        model = self._trained(part, seed) if seed is not None else self.model
+        questions = list(self._questions(model, "network" if trained else "model", part, seed))
+        for question, condition in questions:
+            mark = self._mark(fingerprint, question)
+            known = self.store.read(question, mark)
+            if known is None:
+                known = self._ask(model, question, condition, part)
+                self.store.write(known, mark)
+            self._add(known)
+        write_json(
+            marker,
+            {"of": self._mark(fingerprint), "questions": [dataclasses.asdict(question) for question, _ in questions]},
+        )
+
+    def _mark(self, fingerprint: str, question: Question | None = None) -> str:
+        """The fingerprint of the answers to a question; of all of them."""
+        args = self.args
+        folders = [args.robustness, args.noise_dir, args.room_dir] if question is None or question.condition else []
+        listener = [self.transcriber, args.transcribe] if question is None or "recognised" in question.case else []
+        return digest([fingerprint, folders, listener, args.modalities if question is None else None])
+
+    def _asked_before(self, marker: Path, fingerprint: str, part: Part) -> list[Answers] | None:
+        """All answers of a network that was asked all of this before; None: it has to be asked, or was not asked all."""
+        if not marker.exists():
+            return None
+        stored = json.loads(marker.read_text(encoding="utf-8"))
+        if stored["of"] != self._mark(fingerprint):
+            return None
+        questions = [Question(**fields) for fields in stored["questions"]]
+        found = [self.store.read(question, self._mark(fingerprint, question)) for question in questions]
+        return None if None in found else [answers for answers in found if answers is not None]
+
+    def _ask(self, model: Any, question: Question, condition: Any, part: Part) -> Answers:
+        from multimodal_ser.evaluation.robustness import disturbance
+
+        args = self.args
+        disturb = (
+            None if condition is None else disturbance(condition, noise_dir=args.noise_dir, room_dir=args.room_dir)
+        )
+        return ask_model(
+            model, question, self.data.clips, part.split.test, self.data.labels, words=self.words, disturb=disturb,
+            label_set=args.label_set if question.kind == "model" else "native", batch_size=args.batch_size, progress=sys.stderr.isatty(),
+        )  # fmt: skip
+
+    def _trained(self, part: Part, seed: int) -> Any:
+        """The network that learned from the fold; trained now, unless it was before."""
+        from multimodal_ser.training.run import train
+
+        run = self.folder / "runs" / folder_of(part.name) / f"seed-{seed}"
+        manifest = self._fold_manifest(part)
+        share = {} if part.split.validation else {"validation_share": 0.0}
+        labels = {"labels": self.data.labels} if "labels" not in self.training else {}
+        begun = (run / "arguments.yaml").exists()
+        args = self._training_arguments(str(manifest), str(run), seed, resume_from_checkpoint=begun, **share, **labels)
+        return self._load(train(args).model)
+
+    def _fold_manifest(self, part: Part) -> Path:
+        """The fold as a manifest with a split column, which is what training follows."""
+        from multimodal_ser.corpora.manifest import write_manifest
+
+        path = self.folder / "runs" / folder_of(part.name) / "manifest.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sides = {row: side for side in ("train", "validation") for row in getattr(part.split, side)}
+        write_manifest([self._learned(row, side) for row, side in sorted(sides.items())], path)
+        return path
+
+    def _learned(self, row: int, side: str) -> ManifestRow:
+        """A row as training reads it: with the words that Whisper recognised where nobody wrote them down."""
+        learned = self.data.clips[row].row
+        text, language = learned.text, learned.language
+        if not text and self.words is not None and row in self.words:
+            text, heard = self.words[row][0] or None, self.words[row][1]
+            language = language or heard
+        return replace(
+            learned, split=side, id=None, text=text, language=language
+        )  # corpora may give the same id to other rows
+
+    def _baseline(self, part: Part, name: str) -> None:
+        from multimodal_ser.evaluation.baselines import BASELINES
+
+        modality = BASELINES[name].modality
+        needed = (
+            [i for i in part.split.test if suits(self.data.clips[i], modality, i, None)]
+            if modality != "any"
+            else part.split.test
+        )
+        if not needed:
+            self.say(f"{name}: no row has what it looks at ({modality})")
+            return
+        seeds = (
+            self.args.seeds if "lstm" in name else self.args.seeds[:1]
+        )  # the others draw nothing that changes their answers
+        for seed in seeds:
+            question = Question(name, "baseline", modality, part.name, seed)
+            mark = self._fingerprint(part, name, seed)
+            known = self.store.read(question, mark)
+            if known is None:
+                known = ask_baseline(
+                    question, self.data.clips, part.split.train, part.split.test, self.data.labels, self.folder / "features"
+                )  # fmt: skip
+                self.store.write(known, mark)
+            self._add(known)
+
+    def _add(self, answers: Answers) -> None:
+        """Keep, and tell what they are worth."""
+        self.answers.append(answers)
+        question = answers.question
+        name = ", ".join(filter(None, [question.system, question.case, question.condition]))
+        seed = f", seed {question.seed}" if question.seed is not None and len(self.args.seeds) > 1 else ""
+        self.say(f"{name}{seed}: {in_short(answers, self.data)}")
+        if answers.unanswered:
+            first = next(iter(answers.unanswered.values()))
+            self.say(f"{len(answers.unanswered)} without an answer, such as {first}")
+
+    def _clear_caches(self) -> None:
+        from multimodal_ser.training.cache import EmbeddingCache
+
+        EmbeddingCache.clear(self.folder / "embeddings")
+
+
+def _identity(model: str | None) -> str:
+    """What tells a checkpoint from another: the digest of a local one's weights, else its name."""
+    import hashlib
+
+    from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
+
+    folder = Path(SHIPPED_CHECKPOINT if model is None else model)
+    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("config.json")) if folder.is_dir() else []
+    if not files:
+        return str(model)
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()

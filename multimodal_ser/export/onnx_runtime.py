@@ -1,0 +1,548 @@
+"""The classifier without PyTorch: graphs that `multimodal-ser export onnx` wrote, run by onnxruntime.
+
+Nothing here imports torch or transformers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multimodal_ser.audio import SAMPLING_RATE, stream_audio
+from multimodal_ser.audio.segmentation import Windower
+from multimodal_ser.errors import InputError
+
+if TYPE_CHECKING:
+    from multimodal_ser.inference.prediction import EmotionPrediction
+    from multimodal_ser.inference.speakers import SpeakerProfile
+    from multimodal_ser.transcription import WhisperTranscriber
+
+FORMS = ("both", "audio", "text")
+"""What a graph takes. "both" can do all that the others can; the others are smaller and do nothing in vain."""
+
+GRAPHS = {"both": "model.onnx", "audio": "model_audio.onnx", "text": "model_text.onnx"}
+"""The file of each form; with 8-bit weights `model_int8.onnx`, ..."""
+
+AUDIO_INPUTS = ("input_values", "input_features", "audio_attention_mask")
+TEXT_INPUTS = ("input_ids", "attention_mask")
+"""Those with an axis of time, in samples or frames, and in tokens."""
+
+MIN_TOKENS = 3
+"""Shorter texts are padded: lengths of 1 and 2 would be constants of a graph."""
+
+MEL_FILTERS = "mel_filters.npy"
+"""Where the filters (frequencies, M) of an audio branch that takes spectrograms are kept."""
+
+
+def with_int8(name: str) -> str:
+    """The file with 8-bit weights beside a graph."""
+    return name.replace(".onnx", "_int8.onnx")
+
+
+def is_export(folder: str | os.PathLike) -> bool:
+    """Whether a folder holds graphs that `OnnxEmotionClassifier` runs."""
+    return any((Path(folder) / given).is_file() for name in GRAPHS.values() for given in (name, with_int8(name)))
+
+
+@dataclass(frozen=True)
+class Features:
+    """What `MultimodalEmotionProcessor` does, in numpy and tokenizers: waveforms and words in, the graphs' inputs out.
+
+    Args:
+        extractor: the feature extractor's settings, as transformers saves them.
+        tokenizer: a `tokenizers.Tokenizer`.
+        pad_id: the token that texts are padded with.
+        separator: what stands between turns.
+        trim_silence_db: see `MultimodalEmotionProcessor`.
+        mel_filters: (frequencies, M), for audio branches that take spectrograms.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from multimodal_ser.export.onnx_runtime import Features
+        >>> from multimodal_ser.testing import tiny_processor
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = tiny_processor().save_pretrained(folder)
+        >>> inputs = Features.from_pretrained(folder)([np.ones(16000, np.float32), None], ["hello", "so happy"])
+        >>> {name: value.shape for name, value in inputs.items()}["input_values"], inputs["audio_attention_mask"].sum(1).tolist()
+        ((2, 16000), [16000, 0])
+    """
+
+    extractor: dict[str, Any]
+    tokenizer: Any
+    pad_id: int = 0
+    separator: str = ""
+    trim_silence_db: float | None = None
+    mel_filters: np.ndarray | None = None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike) -> Features:
+        """Read a folder that `MultimodalEmotionProcessor.save_pretrained` wrote, with `mel_filters.npy` where spectrograms are taken.
+
+        Raises:
+            InputError: a file is missing, or a feature extractor that is not done here.
+        """
+        from tokenizers import Tokenizer
+
+        folder = Path(folder)
+        settings, about = _json(folder / "processor_config.json"), _json(folder / "tokenizer_config.json")
+        extractor = settings["feature_extractor"]
+        kind = extractor.get("feature_extractor_type")
+        if kind not in ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor", "SeamlessM4TFeatureExtractor"):
+            expected = "a Wav2Vec2FeatureExtractor, WhisperFeatureExtractor or SeamlessM4TFeatureExtractor"
+            raise InputError(str(folder), expected=expected, got=str(kind), remedy="others run in PyTorch alone")
+        if not (folder / "tokenizer.json").is_file():
+            remedy = "convert the tokenizer to a fast one first (AutoTokenizer.from_pretrained(..., use_fast=True))"
+            raise InputError(str(folder), expected="tokenizer.json", got="none", remedy=remedy)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        pad, separator = (
+            _token(about.get("pad_token")),
+            _token(about.get("sep_token")) or _token(about.get("eos_token")),
+        )
+        filters = np.load(folder / MEL_FILTERS, allow_pickle=False) if (folder / MEL_FILTERS).is_file() else None
+        return cls(
+            extractor, tokenizer, tokenizer.token_to_id(pad) or 0, separator, settings.get("trim_silence_db"), filters
+        )
+
+    @property
+    def audio_name(self) -> str:
+        """Of the audio's tensor."""
+        return (
+            "input_values"
+            if self.extractor["feature_extractor_type"] == "Wav2Vec2FeatureExtractor"
+            else "input_features"
+        )
+
+    @property
+    def time_first(self) -> bool:
+        """Whether a clip's features are (F, M), as those of wav2vec2-BERT are, not (M, F)."""
+        return self.extractor["feature_extractor_type"] == "SeamlessM4TFeatureExtractor"
+
+    def __call__(
+        self,
+        audio: Sequence[np.ndarray | None] | None,
+        text: Sequence[str | None] | None,
+        context: Sequence[Any] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Make a padded batch; a missing row becomes a mask of zeros, a modality that no row has is left out.
+
+        Args:
+            audio: waveforms (S,) at 16 kHz, float32; None where a row has none.
+            text: texts; None where a row has none.
+            context: the turns before each text, oldest first.
+
+        Returns:
+            `input_values` (B, S) or `input_features` (B, M, F), `audio_attention_mask` (B, S) or (B, F), `input_ids` and
+            `attention_mask` (B, L), as far as there are any.
+        """
+        inputs: dict[str, np.ndarray] = {}
+        rows = [None if waveform is None else self.heard(waveform) for waveform in audio or ()]
+        given = [row for row in rows if row is not None]
+        if given:
+            axis = 0 if self.time_first else given[0].ndim - 1
+            longest = max(row.shape[axis] for row in given)
+            values = np.stack([_fitted(np.zeros_like(given[0]) if row is None else row, axis, longest) for row in rows])
+            mask = (
+                np.arange(longest) < np.array([0 if row is None else row.shape[axis] for row in rows])[:, None]
+            ).astype(np.int64)
+            inputs |= {self.audio_name: values.astype(np.float32), "audio_attention_mask": mask}
+        turns = context or [None] * len(text or ())
+        texts = [self._with_context(row, before) for row, before in zip(text or (), turns, strict=True)]
+        if any(texts):
+            encoded = [self.tokenizer.encode(row or "").ids for row in texts]
+            longest = max(map(len, encoded))
+            ids = np.full((len(texts), longest), self.pad_id, np.int64)
+            mask = np.zeros((len(texts), longest), np.int64)
+            for index, tokens in enumerate(encoded):
+                ids[index, : len(tokens)] = tokens
+                mask[index, : len(tokens)] = texts[index] is not None
+            inputs |= {"input_ids": ids, "attention_mask": mask} if mask.any() else {}  # signs that no token stands for
+        if not inputs:
+            remedy = "leave empty rows out"
+            raise InputError("features", expected="audio or text in at least one row", got="none", remedy=remedy)
+        return inputs
+
+    def heard(self, waveform: np.ndarray) -> np.ndarray:
+        """Waveform (S,) -> what the audio branch takes of it: (S,), normalised, a spectrogram (M, F), or filter banks (F, M)."""
+        if self.trim_silence_db is not None:
+            waveform = _trimmed(waveform, self.trim_silence_db)
+        if self.time_first:
+            return self._filter_banks(waveform)
+        if self.audio_name == "input_features":
+            return self._spectrogram(waveform)
+        if self.extractor.get("do_normalize", True):
+            return (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
+        return waveform
+
+    def _spectrogram(self, waveform: np.ndarray) -> np.ndarray:
+        """Whisper's log-mel spectrogram (whisper.audio.log_mel_spectrogram), 100 frames a second."""
+        assert self.mel_filters is not None
+        size, hop = self.extractor.get("n_fft", 400), self.extractor.get("hop_length", 160)
+        padded = np.pad(waveform, size // 2, mode="reflect")
+        frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:-1]
+        window = np.hanning(size + 1)[:-1]
+        power = np.square(np.abs(np.fft.rfft(frames * window, axis=1)))
+        mel = np.log10(np.maximum(power @ self.mel_filters, 1e-10)).T
+        return ((np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0).astype(np.float32)
+
+    def _filter_banks(self, waveform: np.ndarray) -> np.ndarray:
+        """Kaldi's logarithmic filter banks as transformers' SeamlessM4TFeatureExtractor takes them: 100 frames a second, each band
+        normalised over the clip, neighbours side by side (F, stride * M).
+        """
+        assert self.mel_filters is not None
+        size, hop, fft, stride = 400, 160, 512, self.extractor.get("stride", 2)
+        waveform = _fitted(
+            waveform, 0, max(len(waveform), size + hop)
+        )  # two frames at least, that they have a deviation
+        frames = np.lib.stride_tricks.sliding_window_view(waveform * np.float32(2**15), size)[::hop].astype(np.float64)
+        frames = frames - frames.mean(1, keepdims=True)
+        frames -= 0.97 * np.concatenate(
+            [frames[:, :1], frames[:, :-1]], axis=1
+        )  # the first sample of a frame has itself before it
+        power = np.square(np.abs(np.fft.rfft(frames * np.hanning(size) ** 0.85, fft, axis=1)))
+        bands = np.log(np.maximum(power @ self.mel_filters, np.finfo(np.float32).eps)).astype(np.float32)
+        bands = (bands - bands.mean(0)) / np.sqrt(bands.var(0, ddof=1) + 1e-7)
+        return bands[: len(bands) // stride * stride].reshape(-1, stride * bands.shape[1])
+
+    def _with_context(self, text: str | None, before: Any) -> str | None:
+        if not isinstance(text, str) or not text.strip():
+            return None
+        turns = [before] if isinstance(before, str) else before or ()
+        return f" {self.separator} ".join([*(turn for turn in turns if turn and turn.strip()), text])
+
+
+def _fitted(values: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Cut along an axis, or filled up with zeros."""
+    more = [(0, max(length - size, 0) if at == axis else 0) for at, size in enumerate(values.shape)]
+    return np.pad(values, more)[(slice(None),) * axis + (slice(length),)]
+
+
+def _trimmed(waveform: np.ndarray, threshold_db: float) -> np.ndarray:
+    """As `processing_multimodal_ser.trimmed`, which lives beside torch: files of the model import only each other."""
+    frame = SAMPLING_RATE // 50
+    power = np.square(waveform[: len(waveform) // frame * frame].reshape(-1, frame)).mean(1)
+    if not len(power) or not power.max() > 0:
+        return waveform
+    loud = np.flatnonzero(power > power.max() * 10 ** (-threshold_db / 10))
+    start, stop = loud[0] * frame, (loud[-1] + 1) * frame
+    return waveform[start:stop] if stop - start >= SAMPLING_RATE // 2 else waveform
+
+
+@dataclass(frozen=True)
+class OnnxConfig:
+    """What `predict` asks the configuration of a model; fields as in `MultimodalEmotionConfig`."""
+
+    trained_modalities: list[str] | None = None
+    text_languages: list[str] | None = None
+    conformal: dict[str, dict[str, Any]] = field(default_factory=dict)
+    temperature: dict[str, float] = field(default_factory=dict)
+
+
+class OnnxGraph:
+    """One graph in onnxruntime, and what its file says of itself.
+
+    Args:
+        path: the file.
+        providers: onnxruntime's execution providers, the best first.
+        threads: that one call may use; None: as onnxruntime chooses.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None
+    ):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            about = json.loads(self.session.get_modelmeta().custom_metadata_map["multimodal_ser"])
+        except Exception as error:  # onnxruntime has a type of its own for each
+            got = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:100]}"
+            remedy = "export it again with multimodal-ser export onnx"
+            raise InputError(str(path), expected="a graph that export_onnx wrote", got=got, remedy=remedy) from error
+        self.shapes = {given.name: given.shape for given in self.session.get_inputs()}
+        # (batch, time), (batch, mels, time) or (batch, time, features): what is no number is free
+        self.time_axes = {
+            name: [isinstance(size, str) for size in shape[1:]].index(True) + 1
+            for name, shape in self.shapes.items()
+            if name != "speaker_mean"
+        }
+        self.outputs = [given.name for given in self.session.get_outputs()]
+        self.batched: bool = about["batched"]
+        self.min_length: int = about["min_length"]
+        self.max_tokens: int = about["max_tokens"]
+        self.text_window: int = about.get("text_window", 512)
+        self.audio_encoder: str = about["audio_encoder"]
+        self.weights: str = about["weights"]
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run a batch; what the graph takes and the batch lacks is filled in as missing."""
+        rows = len(next(iter(inputs.values())))
+        inputs = self._filled(inputs, rows)
+        # families in which padding changes results: each row at its own length; texts of many windows: nobody else pays for those
+        long = (
+            inputs["attention_mask"].sum(1) > self.text_window if "attention_mask" in inputs else np.zeros(rows, bool)
+        )
+        alone, together = np.flatnonzero(long | (not self.batched)), np.flatnonzero(~long & self.batched)
+        groups = [*alone[:, None], *([together] if len(together) else [])]
+        if len(groups) == 1:
+            return dict(zip(self.outputs, self.session.run(None, inputs), strict=True))
+        parts, places = (
+            [self.session.run(None, self._taken(inputs, group)) for group in groups],
+            np.argsort(np.concatenate(groups)),
+        )
+        return {name: np.concatenate([part[at] for part in parts])[places] for at, name in enumerate(self.outputs)}
+
+    def _taken(self, inputs: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Some rows of a batch, without padding that they do not need."""
+        taken = {name: value[rows] for name, value in inputs.items()}
+        for mask, least, names in (
+            ("audio_attention_mask", self.min_length, AUDIO_INPUTS),
+            ("attention_mask", MIN_TOKENS, TEXT_INPUTS),
+        ):
+            length = max(int(taken[mask].sum(1).max()), least) if mask in taken else 0
+            taken |= {
+                name: _fitted(value, self.time_axes[name], length) for name, value in taken.items() if name in names
+            }
+        return taken
+
+    def _filled(self, inputs: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+        filled: dict[str, np.ndarray] = {}
+        for name, shape in self.shapes.items():
+            value = inputs.get(name)
+            if name == "speaker_mean":
+                value = np.full((rows, *shape[1:]), np.nan, np.float32) if value is None else value
+            elif name in TEXT_INPUTS:
+                value = np.zeros((rows, MIN_TOKENS), np.int64) if value is None else value
+                if value.shape[1] > self.max_tokens:
+                    warnings.warn(
+                        f"a text has more than {self.max_tokens} tokens: the rest of it is not read",
+                        UserWarning,
+                        stacklevel=4,
+                    )
+                value = _fitted(value, 1, min(max(value.shape[1], MIN_TOKENS), self.max_tokens))
+            else:
+                if value is None:
+                    free = [self.min_length if isinstance(size, str) else size for size in shape[1:]]
+                    value = np.zeros((rows, *free), np.int64 if name == "audio_attention_mask" else np.float32)
+                axis = self.time_axes[name]
+                value = _fitted(value, axis, max(value.shape[axis], self.min_length))
+            filled[name] = value
+        return filled
+
+
+class _NoWhisper:
+    """Stands where faster-whisper would: says, when words are wanted, what is missing."""
+
+    def transcribe(self, *_args: Any, **_options: Any) -> Any:
+        from multimodal_ser.transcription import WhisperNotFoundError
+
+        remedy = "pip install faster-whisper, give the text, or do without (whisper=None)"
+        raise WhisperNotFoundError(
+            "whisper", expected="the package faster-whisper", got="none installed", remedy=remedy
+        )
+
+
+class OnnxEmotionClassifier:
+    """Emotion probabilities by onnxruntime alone: `predict` of `MultimodalEmotionClassifier`, without PyTorch and transformers.
+
+    Args:
+        graphs: by form, "both", "audio", "text".
+        labels: names of the classes.
+        config: what `predict` asks it.
+        features: what makes the graphs' inputs.
+        whisper: as for `from_pretrained`.
+
+    Example:
+        >>> from multimodal_ser.export.onnx_runtime import OnnxEmotionClassifier  # from_pretrained("onnx_model").predict("call.wav")
+        >>> OnnxEmotionClassifier.from_pretrained("no such folder")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        multimodal_ser.errors.InputError: no such folder: expected a folder that export_onnx wrote, got nothing there; ...
+    """
+
+    framework = "np"
+    """What a speaker profile is read as."""
+
+    def __init__(
+        self,
+        graphs: dict[str, OnnxGraph],
+        labels: Sequence[str],
+        config: OnnxConfig,
+        features: Features,
+        whisper: Any = "auto",
+    ):
+        self.graphs, self.labels, self.config, self.features = graphs, list(labels), config, features
+        self._whisper, self._transcriber = whisper, None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | os.PathLike,
+        *,
+        whisper: Any = "auto",
+        int8: bool | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        threads: int | None = None,
+    ) -> OnnxEmotionClassifier:
+        """Load a folder that `export_onnx` wrote.
+
+        Args:
+            folder: the folder.
+            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, None for none; "auto": what faster-whisper finds.
+            int8: whether the graphs with 8-bit weights are taken; None: where there are no others.
+            providers: onnxruntime's execution providers, the best first.
+            threads: that a call may use; None: OMP_NUM_THREADS where it is set, else as onnxruntime chooses.
+
+        Raises:
+            InputError: the folder holds no such graphs, or one that does not load.
+        """
+        folder = Path(folder)
+        names = {False: GRAPHS, True: {form: with_int8(name) for form, name in GRAPHS.items()}}
+        for wanted in (False, True) if int8 is None else (int8,):
+            found = {form: folder / name for form, name in names[wanted].items() if (folder / name).is_file()}
+            if found:
+                break
+        else:
+            here = "nothing there" if not folder.is_dir() else f"no {' nor '.join(names[bool(int8)].values())}"
+            source = (
+                f" --model {folder} --output-dir {folder}-onnx"
+                if (folder / "config.json").is_file()
+                else f" --output-dir {folder}"
+            )
+            remedy = f"multimodal-ser export onnx{source}{' --int8' if int8 else ''}"
+            raise InputError(str(folder), expected="a folder that export_onnx wrote", got=here, remedy=remedy)
+        if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+            threads = int(os.environ["OMP_NUM_THREADS"])
+        settings = _json(folder / "config.json")
+        trained = settings.get("trained_modalities")
+        if "both" not in found and len(found) == 1:
+            trained = list(found)  # what there is no graph for cannot be asked for
+        config = OnnxConfig(
+            trained, settings.get("text_languages"), settings.get("conformal") or {}, settings.get("temperature") or {}
+        )
+        labels = [settings["id2label"][key] for key in sorted(settings["id2label"], key=int)]
+        graphs = {form: OnnxGraph(path, providers, threads) for form, path in found.items()}
+        if len({graph.weights for graph in graphs.values()}) > 1:
+            got, remedy = (
+                f"graphs of several: {', '.join(path.name for path in found.values())}",
+                "export each to a folder of its own",
+            )
+            raise InputError(str(folder), expected="graphs of one model", got=got, remedy=remedy)
+        return cls(graphs, labels, config, Features.from_pretrained(folder), whisper)
+
+    @property
+    def transcriber(self) -> WhisperTranscriber | None:
+        """The Whisper that writes transcripts, loaded when first used; None where it was turned off. May be set."""
+        if self._transcriber is None and self._whisper is not None:
+            from multimodal_ser.transcription import WhisperTranscriber
+
+            wanted = self._whisper
+            if isinstance(wanted, str | Path):
+                installed = importlib.util.find_spec("faster_whisper") is not None
+                wanted = (
+                    WhisperTranscriber(None if wanted == "auto" else wanted, backend="faster-whisper")
+                    if installed
+                    else _NoWhisper()
+                )
+            self._transcriber = wanted
+        return self._transcriber
+
+    @transcriber.setter
+    def transcriber(self, whisper: Any) -> None:
+        self._whisper, self._transcriber = whisper, None
+
+    def predict(self, audio: Any = None, text: Any = None, **options: Any) -> EmotionPrediction | list[Any]:
+        """Predict the emotion of one input or of a list; see `multimodal_ser.inference.prediction.predict` for the options."""
+        from multimodal_ser.inference import prediction
+
+        me: Any = self
+        return prediction.predict(me, audio, text, **options)
+
+    def predict_iter(self, items: Any, **options: Any) -> Iterator[Any]:
+        """Predict many inputs one after the other, at flat memory; see `multimodal_ser.inference.prediction.predict_iter`."""
+        from multimodal_ser.inference import prediction
+
+        me: Any = self
+        return prediction.predict_iter(me, items, **options)
+
+    def enroll(self, audio: Iterable[Any], *, sampling_rate: int | None = None) -> SpeakerProfile:
+        """Get to know a speaker from a few unlabelled recordings; see `inference.speakers.enroll`, whose profiles serve here too."""
+        from multimodal_ser.inference.speakers import SpeakerProfile
+
+        if isinstance(audio, str | bytes | os.PathLike) or not isinstance(audio, Iterable):
+            raise InputError(
+                "enroll",
+                expected="a list of recordings of one speaker",
+                got=type(audio).__name__,
+                remedy="give [recording]",
+            )
+        graph, means = self._graph("audio"), []
+        for recording in audio:
+            windower = Windower()
+            windows = [window for block in stream_audio(recording, sampling_rate) for window in windower.push(block)]
+            for _, waveform in [*windows, *windower.finish()]:
+                means.append(graph(self.features([waveform], None))["hidden_mean"][0])
+        if not means:
+            raise InputError(
+                "enroll",
+                expected="at least one recording",
+                got="none",
+                remedy="eight of different moods are a good start",
+            )
+        return SpeakerProfile(np.mean(means, axis=0), len(means), self.encoder_fingerprint)
+
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Which audio branch is in the graphs; speaker profiles of others do not fit."""
+        return next(iter(self.graphs.values())).audio_encoder
+
+    def scores(
+        self, rows: Sequence[tuple[np.ndarray | None, str | None, Any]], speaker_mean: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (B, C) and logits (B, C) of B windows, each a waveform (S,), its text and the turns before it, or None."""
+        kinds = {(row[0] is not None, row[1] is not None) for row in rows}
+        if "both" not in self.graphs and len(kinds) > 1:  # a graph each
+            parts = [self.scores([row], speaker_mean) for row in rows]
+            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        inputs = self.features([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+        has_audio, has_text = self.features.audio_name in inputs, "input_ids" in inputs
+        if speaker_mean is not None and has_audio:
+            mean = np.asarray(speaker_mean, np.float32)
+            inputs["speaker_mean"] = np.broadcast_to(mean, (len(rows), *mean.shape))
+        logits = self._graph("both" if has_audio and has_text else "audio" if has_audio else "text")(inputs)["logits"]
+        exponents = np.exp(logits - logits.max(1, keepdims=True))
+        return exponents / exponents.sum(1, keepdims=True), logits
+
+    def _graph(self, form: str) -> OnnxGraph:
+        for name in (form, "both"):
+            if name in self.graphs:
+                return self.graphs[name]
+        remedy = f"multimodal-ser export onnx --modalities {form}, or ask for modalities={next(iter(self.graphs))!r}"
+        raise InputError("input", expected=f"an export with {GRAPHS[form]}", got=", ".join(self.graphs), remedy=remedy)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        remedy = "export it again with multimodal-ser export onnx"
+        raise InputError(
+            str(path), expected="a file that export_onnx wrote", got=type(error).__name__, remedy=remedy
+        ) from error
+
+
+def _token(token: Any) -> str:
+    """A special token as a tokenizer's settings hold it: its text, or a dict with it, or nothing."""
+    return (token.get("content") if isinstance(token, dict) else token) or ""

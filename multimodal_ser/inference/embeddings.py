@@ -1,0 +1,273 @@
+"""Embeddings: a recording, its words or both as one vector, for clustering, for search, and for estimators of scikit-learn.
+
+The vector is what the emotion head sees: both modalities fused, (D,). Where one of them is missing or left aside, the learned embedding
+that the model was trained with stands in for it, so that recordings, texts and pairs of both lie in one space.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from multimodal_ser.audio import MAX_DURATION
+from multimodal_ser.errors import InputError
+from multimodal_ser.inference.inputs import Item, Modalities, column
+from multimodal_ser.inference.prediction import _Run, run_model
+
+if TYPE_CHECKING:
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+
+try:
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+except ImportError:  # `embed` does without, and so does EmotionEmbeddings outside of scikit-learn's own tools
+    BaseEstimator = type("BaseEstimator", (), {})
+    ClassNamePrefixFeaturesOutMixin = type("ClassNamePrefixFeaturesOutMixin", (), {})
+    TransformerMixin = type("TransformerMixin", (), {})
+
+NAMED = 5
+"""How many inputs an error names; it counts the others."""
+
+
+class _EmbeddingRun(_Run):
+    """As for prediction: the same rows, windows and batches; vectors in the place of probabilities."""
+
+    def _scored(self, rows: list[tuple], speaker_mean: Any) -> tuple[np.ndarray, np.ndarray]:
+        outputs = run_model(self.model, rows, speaker_mean)
+        return outputs.embeddings.float().cpu().numpy(), outputs.logits.float().cpu().numpy()
+
+    def outcome(self, item: Item) -> Any:
+        prediction = super().outcome(item)
+        if isinstance(prediction, InputError):
+            return prediction
+        [track] = item.tracks.values()
+        assert track.probabilities is not None
+        return track.probabilities / track.weight
+
+    def _prediction(self, item: Item, channel: int | None, track: Any) -> Any:
+        return None  # there are no probabilities to make one of
+
+
+def embed(
+    classifier: MultimodalEmotionClassifier,
+    items: Iterable[Any],
+    *,
+    sampling_rate: int | None = None,
+    modalities: Modalities = "auto",
+    language: str | None = None,
+    batch_size: int = 8,
+    max_duration: float = MAX_DURATION,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> Iterator[np.ndarray | InputError]:
+    """Embed many inputs one after the other, at flat memory; options as for `predict_iter`.
+
+    Of a recording longer than 30 s the vectors of its windows are averaged by speech time.
+
+    Args:
+        classifier: the model.
+        items: recordings, or dicts with "audio", "text" and "context" (each may be missing).
+        sampling_rate: of arrays, Hz.
+        modalities: "auto": all that is there; "audio": no Whisper, no text; "text": the words alone; "both": an error where one is missing.
+        language: of the speech; None: Whisper detects it.
+        batch_size: rows that run through the model together.
+        max_duration: longest recording that is taken, s.
+        on_error: "raise", or "skip": the error takes the input's place.
+
+    Yields:
+        (D,) float32 for each input, with `combination="concatenated"` (4 D,); or its error.
+
+    Raises:
+        InputError: an input is no audio, or an option is wrong; with `on_error="skip"` only the latter.
+
+    Example:
+        >>> from multimodal_ser.inference.embeddings import embed
+        >>> from multimodal_ser.testing import synthetic_speech, tiny_model
+        >>> [vector.shape for vector in embed(tiny_model(), [synthetic_speech(1.0), {"text": "so happy"}], sampling_rate=16000)]
+        [(32,), (32,)]
+    """
+    run = _EmbeddingRun(
+        classifier, sampling_rate, modalities, language, "native", "mix", None, False, batch_size, max_duration, on_error
+    )  # fmt: skip
+    return run.outcomes(items, alone=False)
+
+
+class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A transformer of scikit-learn: recordings, texts or both in, a vector each out. There is nothing to fit.
+
+    It stands first in a pipeline: before a classifier, a clustering, a search for neighbours. The model is loaded when it is first
+    needed, once for all copies of the transformer, and is no part of what is pickled.
+
+    Args:
+        model: folder or Hub id; None: the checkpoint that ships in the package. A loaded classifier does too, but is not pickled.
+        modalities: "audio": the voice alone; "text": the words alone, which Whisper writes where none are given; "both": an error where
+            one is missing; "auto": all that is there. All give vectors of one space.
+        sampling_rate: of arrays, Hz.
+        language: of the speech; None: Whisper detects it.
+        whisper: a name, a path, None for none; "auto": whatever is found. A loaded classifier keeps its own.
+        device: where the model is put. A loaded classifier stays where it is.
+        batch_size: rows that run through the model together.
+        on_error: "raise": after the good inputs, an error that names the bad ones; "nan": a row of NaN in the place of each, its error
+            in `errors_`.
+
+    Attributes:
+        errors_: after `transform`: the error of each bad input, by position.
+
+    Example:
+        >>> from sklearn.cluster import KMeans
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from multimodal_ser import EmotionEmbeddings
+        >>> from multimodal_ser.testing import synthetic_speech, tiny_model
+        >>> clips = [synthetic_speech(0.5, seed=n, pitch=pitch) for n in range(2) for pitch in (110, 260)]
+        >>> embeddings = EmotionEmbeddings(tiny_model(), modalities="audio", sampling_rate=16000)
+        >>> embeddings.fit_transform(clips).shape
+        (4, 32)
+        >>> make_pipeline(embeddings, KMeans(2, random_state=0)).fit_predict(clips).shape
+        (4,)
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        *,
+        modalities: Modalities = "auto",
+        sampling_rate: int | None = None,
+        language: str | None = None,
+        whisper: Any = "auto",
+        device: str | None = None,
+        batch_size: int = 8,
+        on_error: Literal["raise", "nan"] = "raise",
+    ):
+        self.model = model
+        self.modalities = modalities
+        self.sampling_rate = sampling_rate
+        self.language = language
+        self.whisper = whisper
+        self.device = device
+        self.batch_size = batch_size
+        self.on_error = on_error
+
+    def fit(self, X: Any, y: Any = None) -> EmotionEmbeddings:  # noqa: N803 - scikit-learn's name
+        """Nothing is learned; the model is loaded, and wrong options are told."""
+        next(self._vectors([]), None)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Embed inputs.
+
+        Args:
+            X: N inputs: a list of recordings (paths, arrays, bytes, Hugging Face audio dicts), of pairs (audio, text), or of dicts with
+                "audio" and "text"; an array of paths; an object array (N, 2) of such pairs; a table with a column "path" or "audio", a
+                column "text", or both. What is None, "" or NaN is missing.
+
+        Returns:
+            (N, D) float32.
+
+        Raises:
+            InputError: no list or table, or a wrong option; with `on_error="raise"` also bad inputs, with position and name.
+        """
+        items = _inputs(X)
+        vectors = list(self._vectors(items))
+        self.errors_ = {position: vector for position, vector in enumerate(vectors) if isinstance(vector, InputError)}
+        if self.errors_ and self.on_error == "raise":
+            raise _told(self.errors_, len(items))
+        nothing = np.full(self._n_features_out, np.nan, dtype=np.float32)
+        rows = [nothing if isinstance(vector, InputError) else vector for vector in vectors]
+        return np.stack(rows).astype(np.float32) if rows else np.empty((0, self._n_features_out), np.float32)
+
+    def _vectors(self, items: list[Any]) -> Iterator[Any]:
+        if self.on_error not in ("raise", "nan"):
+            raise InputError(
+                "on_error", expected="one of raise, nan", got=repr(self.on_error), remedy="choose one of them"
+            )
+        return embed(
+            self._classifier, items, sampling_rate=self.sampling_rate, modalities=self.modalities, language=self.language,
+            batch_size=self.batch_size, on_error="skip",
+        )  # fmt: skip
+
+    @property
+    def _classifier(self) -> MultimodalEmotionClassifier:
+        if self.model is not None and not isinstance(self.model, str | os.PathLike):
+            return self.model
+        source = None if self.model is None else os.fspath(self.model)
+        return _loaded(source, self.whisper, None if self.device is None else str(self.device), _changed(source))
+
+    @property
+    def _n_features_out(self) -> int:
+        config = self._classifier.config
+        return config.fusion_hidden_size * (1 if config.combination == "gated" else 4)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.model is not None and not isinstance(self.model, str | os.PathLike):
+            got, remedy = (
+                f"a loaded {type(self.model).__name__}",
+                "save it with save_pretrained, and give EmotionEmbeddings its folder",
+            )
+            raise InputError("model", expected="a folder or a Hub id, to be pickled", got=got, remedy=remedy)
+        return dict(super().__getstate__())  # type: ignore[misc]
+
+    def __sklearn_clone__(self) -> EmotionEmbeddings:
+        return type(self)(**self.get_params(deep=False))  # a loaded model is shared, not copied
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.no_validation = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+@lru_cache(maxsize=1)  # a cross-validation has a copy of the transformer for each fold
+def _loaded(source: str | None, whisper: Any, device: str | None, changed: float) -> MultimodalEmotionClassifier:
+    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+
+    return MultimodalEmotionClassifier.from_pretrained(source, whisper=whisper, device=device)
+
+
+def _changed(source: str | None) -> float:
+    """When a folder was last written to: another model may lie there by then."""
+    if source is None or not os.path.isdir(source):
+        return 0.0
+    return max((file.stat().st_mtime for file in Path(source).iterdir()), default=0.0)
+
+
+def _inputs(given: Any) -> list[Any]:
+    """The inputs one by one, whatever they come in."""
+    if hasattr(given, "columns") and hasattr(given, "to_dict"):
+        names = {name.lower(): name for name in map(str, given.columns)}
+        audio, text = names.get("path", names.get("audio")), names.get("text")
+        if audio is None and text is None:
+            got = f"the columns {', '.join(names) or 'none'}"
+            raise InputError("X", expected="a column path, audio or text", got=got, remedy="rename it")
+        columns = [[None] * len(given) if name is None else list(given[name]) for name in (audio, text)]
+        return [{"audio": recording, "text": words} for recording, words in zip(*columns, strict=True)]
+    if isinstance(given, np.ndarray) and given.ndim == 2:
+        if given.dtype.kind in "OUT" and given.shape[1] == 2:
+            return [{"audio": recording, "text": words} for recording, words in given.tolist()]
+        if given.dtype.kind in "OUT" and given.shape[1] == 1:
+            return given[:, 0].tolist()
+        return list(given)  # waveforms of one length
+    listed = column(given)
+    if listed is None:
+        remedy = "give a list, also of one input"
+        raise InputError(
+            "X", expected="a list, an array or a table of inputs", got=f"one {type(given).__name__}", remedy=remedy
+        )
+    return [{"audio": one[0], "text": one[1]} if isinstance(one, tuple) and len(one) == 2 else one for one in listed]
+
+
+def _told(errors: dict[int, InputError], count: int) -> InputError:
+    """One error of many, with the position and the name of each."""
+    shown = "; ".join(f"{position}: {error}" for position, error in list(errors.items())[:NAMED])
+    more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+    got = f"{len(errors)} that cannot be used (by position in X): {shown}{more}"
+    return InputError(
+        "X", expected=f"{count} inputs that can be used", got=got, remedy='drop them, or set on_error="nan"'
+    )

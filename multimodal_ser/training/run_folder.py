@@ -1,0 +1,285 @@
+"""What a run leaves behind: with what it was made, on what, how it went, and what it answered; and that a folder holds one run."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multimodal_ser._files import read_yaml
+from multimodal_ser._version import __version__
+from multimodal_ser.errors import InputError
+from multimodal_ser.labels import LabelError
+from multimodal_ser.training.arguments import TrainingArguments
+from multimodal_ser.training.data import Clip, admitted
+
+PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "peft", "numpy", "soundfile", "av", "soxr")
+
+NOT_COMPARED = frozenset(
+    ["resume_from_checkpoint", "dataloader_num_workers", "disable_tqdm", "report_to", "run_name", "use_cpu", "output_dir", "logging_steps",
+     "save_total_limit", "cache_dir"]
+)  # fmt: skip
+"""Options that may differ when a run goes on: they do not change what is learned."""
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git commit of the library (None: installed without one), command and machine."""
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {
+        "multimodal_ser": __version__, "git": git_commit(), "python": platform.python_version(), "packages": versions,
+        "command": command, "platform": platform.platform(), "processors": os.cpu_count(),
+    }  # fmt: skip
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this library runs from, "+changes" where the tree differs from it."""
+    folder = Path(__file__).resolve().parent
+    try:
+        run = ["git", "-C", str(folder)]
+        commit = subprocess.run(
+            [*run, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        tracked = subprocess.run([*run, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10)
+        if tracked.returncode:
+            return None  # a checkout of something else, in which this library is merely installed
+        changes = subprocess.run(
+            [*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changes.strip() else "")
+
+
+def data_hash(clips: Sequence[Clip]) -> str:
+    """sha256 over what is learned from: content, part, text, side and annotation of each row, in any order."""
+    lines = sorted(
+        repr(
+            (
+                c.content,
+                c.row.start,
+                c.row.end,
+                c.row.text,
+                c.row.emotion,
+                sorted((c.row.votes or {}).items()),
+                c.row.speaker,
+                c.context,
+            )
+        )
+        + repr((c.row.arousal, c.row.valence, c.row.dominance, c.row.corpus, c.row.split))
+        for c in clips
+    )
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all; numbers that are none (a figure of nothing) become null."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(
+        json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    os.replace(unfinished, path)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def write_predictions(
+    path: Path, clips: Sequence[Clip], labels: Sequence[str], probabilities: np.ndarray, dimensions: Any = None
+) -> None:
+    """A line a clip: its name, what was annotated, what was predicted, the probabilities (N, C); neither audio nor words.
+
+    Args:
+        path: of the CSV.
+        clips: N.
+        labels: C; annotations are given by these names, several admissible ones joined by a bar, votes as manifests have them.
+        probabilities: (N, C).
+        dimensions: (N,) predicted for each name; what was annotated stands before it.
+    """
+    regressed = {} if dimensions is None else dict(dimensions)
+    columns = ["name", "speaker", "emotion", "prediction", *(f"p_{label}" for label in labels)]
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, *(column for name in regressed for column in (name, f"predicted_{name}"))])
+        for index, clip in enumerate(clips):
+            row = probabilities[index]
+            cells = [f"{value:.6f}" for value in row]
+            for name, values in regressed.items():
+                known = getattr(clip.row, name)
+                cells += ["" if known is None else f"{known:g}", f"{values[index]:.4f}"]
+            writer.writerow(
+                [clip.row.name, clip.row.speaker or "", _annotation(clip, labels), labels[int(row.argmax())], *cells]
+            )
+
+
+def _annotation(clip: Clip, labels: Sequence[str]) -> str:
+    def classes(name: str) -> str:
+        try:
+            chosen = admitted(name, labels, clip.row.corpus)
+        except LabelError:  # of a model that does not learn emotions
+            return name
+        return "|".join(label for label, yes in zip(labels, chosen, strict=True) if yes)
+
+    if clip.row.votes:
+        return "|".join(f"{classes(name)}:{votes:g}" for name, votes in clip.row.votes.items())
+    return classes(clip.row.emotion) if clip.row.emotion else ""
+
+
+def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
+    """A folder holds one run: it is gone on with only if that was asked for, and only with the options that it began with.
+
+    Raises:
+        InputError: what stands against it, and the remedy.
+    """
+    stored = folder / "arguments.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise InputError("output_dir", expected="a folder", got=f"the file {folder}", remedy="name another")
+    if not stored.exists():
+        if (folder / "checkpoints").exists():
+            got = f"{folder}, which holds checkpoints without arguments.yaml"
+            raise InputError("output_dir", expected="a folder without a run", got=got, remedy="name another")
+        return
+    if not args.resume_from_checkpoint:
+        remedy = "add --resume-from-checkpoint to go on with it, or name another"
+        raise InputError(
+            "output_dir", expected="a folder without a run", got=f"{folder}, which holds one", remedy=remedy
+        )
+    before, now = read_yaml(stored), dataclasses.asdict(args)
+    free = NOT_COMPARED | ({"seeds"} if before.get("seeds") and args.seeds else set())
+    changed = [name for name in now if name not in free and before.get(name, now[name]) != now[name]]
+    if changed:
+        got = ", ".join(f"{name} {_given(now[name])} instead of {_given(before[name])}" for name in changed)
+        remedy = "give the same, or another output_dir"
+        raise InputError(
+            "resume_from_checkpoint", expected="the options that the run began with", got=got, remedy=remedy
+        )
+
+
+FIGURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1", "ccc": "CCC"}
+"""The figures that people look at, and what they are called."""
+
+
+def shown_figures(figures: Mapping[str, Any]) -> str:
+    """Those of `FIGURE_NAMES` that there are, in a line.
+
+    Example:
+        >>> from multimodal_ser.training.run_folder import shown_figures
+        >>> shown_figures({"loss": 0.5, "ua": 0.753})
+        'loss 0.500, UA 75.3'
+    """
+    known = {name: figures[name] for name in FIGURE_NAMES if name in figures}
+    values = {
+        name: f"{value:.3f}" if name in ("loss", "ccc") else f"{100 * value:.1f}" for name, value in known.items()
+    }
+    return ", ".join(f"{FIGURE_NAMES[name]} {value}" for name, value in values.items())
+
+
+def _given(value: Any) -> str:
+    return "not given" if value is None else repr(value)
+
+
+def refuse_other_data(folder: Path, found: str) -> None:
+    """What a run goes on with has to be what it began with.
+
+    Raises:
+        InputError: it is not.
+    """
+    path = folder / "data.json"
+    if (folder / "arguments.yaml").exists() and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["data_hash"]
+        if before != found:
+            remedy = "bring them back, or begin anew in another output_dir"
+            raise InputError(
+                "data", expected="what the run began with", got="other recordings or annotations", remedy=remedy
+            )
+
+
+def write_arguments(folder: Path, args: TrainingArguments) -> None:
+    """From now on the folder holds this run."""
+    unfinished = folder / "arguments.unfinished"
+    args.to_yaml(unfinished)
+    os.replace(unfinished, folder / "arguments.yaml")
+
+
+def make_folder(folder: Path) -> None:
+    """Make it where it is not there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = f"{folder} ({error.strerror})"
+        raise InputError(
+            "output_dir", expected="a folder that can be written", got=got, remedy="name another"
+        ) from error
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder beside the old one and exchange them: whenever this is stopped, `recover_folder` finds a whole one."""
+    new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(new, ignore_errors=True)
+    write(new)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Undo an exchange that was stopped in the middle."""
+    old = folder.with_name(folder.name + ".old")
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    for rest in (old, folder.with_name(folder.name + ".new")):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
+    """Losses above, validation figures below, over epochs (needs matplotlib, the extra `train`)."""
+    from matplotlib.figure import Figure
+
+    epochs = [line["epoch"] + 1 for line in log]
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    for name, label in (("train_loss", "training"), ("loss", "validation")):
+        if any(name in line for line in log):
+            above.plot(epochs, [line.get(name, float("nan")) for line in log], marker=".", label=label)
+    above.set_ylabel("loss")
+    above.legend()
+    shown = [(name, label) for name, label in FIGURE_NAMES.items() if name != "loss"]
+    for name, label in shown:
+        if any(name in line for line in log):
+            factor = 1 if name == "ccc" else 100
+            below.plot(epochs, [factor * line.get(name, float("nan")) for line in log], marker=".", label=label)
+    if any(name in line for line in log for name, _ in shown):
+        below.legend()
+    below.set_ylabel("validation")
+    below.set_xlabel("epoch")
+    figure.savefig(path, dpi=120)
