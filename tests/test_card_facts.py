@@ -17,9 +17,9 @@ from multimodal_ser.model.card_facts import (
     Source,
     facts_of,
     source_of,
-    weights_digest,
 )
 from multimodal_ser.model.card_reports import facts_from_report
+from multimodal_ser.model.fingerprint import weights_digest
 from multimodal_ser.model.model_card import save_model_card
 from multimodal_ser.testing import synthetic_speech, tiny_model
 

@@ -328,9 +328,13 @@ class _Evaluation:
 
     def _network(self, part: Part, seed: int | None) -> None:
         """The answers of the model as it is (no seed), or as it is trained on the fold."""
+        from multimodal_ser.model.fingerprint import checkpoint_digest
+        from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
+
         trained = seed is not None
+        checkpoint = str(SHIPPED_CHECKPOINT) if self.args.model is None else self.args.model
         made_from = [
-            _identity(self.args.model),
+            checkpoint_digest(checkpoint) or str(self.args.model),
             *([self.training, self.args.modalities, self.transcriber] if trained else []),
         ]
         fingerprint = self._fingerprint(part, made_from, seed)
@@ -458,16 +462,3 @@ class _Evaluation:
         from multimodal_ser.training.cache import EmbeddingCache
 
         EmbeddingCache.clear(self.folder / "embeddings")
-
-
-def _identity(model: str | None) -> str:
-    """What tells a checkpoint from another: the digest of a local one's weights, else its name."""
-    import hashlib
-
-    from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
-
-    folder = Path(SHIPPED_CHECKPOINT if model is None else model)
-    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("config.json")) if folder.is_dir() else []
-    if not files:
-        return str(model)
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()

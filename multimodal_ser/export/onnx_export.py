@@ -6,7 +6,6 @@ Every graph is compared with the model as soon as it is written, over lengths, b
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import inspect
 import json
@@ -494,10 +493,10 @@ def _weights_of(path: Path) -> str | None:
 
 def _weights_hash(model: MultimodalEmotionClassifier) -> str:
     """Tells the graphs of one model from those of another, or of the same before it was calibrated."""
-    digest = hashlib.sha256(repr([sorted(model.config.temperature.items()), model.labels]).encode())
-    for value in model.state_dict().values():
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    from multimodal_ser.model.fingerprint import tensor_digest
+
+    calibrated = repr([sorted(model.config.temperature.items()), model.labels])
+    return tensor_digest([calibrated, *model.state_dict().values()])[:16]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -84,14 +83,9 @@ def encoder_fingerprint(model: MultimodalEmotionClassifier) -> str:
     """Tells audio branches apart: a hash of the encoder's shape and of its first and last weights, whatever precision they have."""
     if isinstance(known := getattr(model, "encoder_fingerprint", None), str):  # exported models carry it
         return known
-    import torch
+    from multimodal_ser.model import fingerprint
 
-    encoder = model.model.audio_branch.encoder
-    weights = list(encoder.parameters())
-    digest = hashlib.sha256(repr([(type(encoder).__name__, *weight.shape) for weight in weights]).encode())
-    for weight in (weights[0], weights[-1]):
-        digest.update(weight.detach().to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint.encoder_fingerprint(model.model.audio_branch.encoder)
 
 
 def enroll(

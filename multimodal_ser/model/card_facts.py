@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
+from .fingerprint import weights_digest
 
 if typing.TYPE_CHECKING:
     from os import PathLike
@@ -331,22 +331,6 @@ def source_of(model: Any) -> Source | None:
         card = _file_of(name, "README.md", hub)
         told = None if card is None else _told(card.read_text(encoding="utf-8", errors="replace"))
     return Source(shown, not local, facts, told)
-
-
-def weights_digest(model: Any) -> str | None:
-    """sha256 over names, types and bytes of all weights; None: they are not all at hand, or of a type without plain bytes."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    try:
-        for name, tensor in sorted(model.state_dict().items()):
-            if tensor.is_meta:
-                return None
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    except (RuntimeError, TypeError, NotImplementedError):  # quantized
-        return None
-    return digest.hexdigest()
 
 
 def _same(entry: Evaluation) -> tuple:

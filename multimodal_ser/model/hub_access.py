@@ -20,7 +20,8 @@ from huggingface_hub.errors import (
 )
 from transformers.utils import cached_file
 
-from .card_facts import FACTS_NAME, CardFacts, weights_digest
+from .card_facts import FACTS_NAME, CardFacts
+from .fingerprint import weights_digest
 from .model_card import save_model_card
 from .repository_checks import check_files
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, facts_of, source_of, weights_digest
+from .card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, facts_of, source_of
 from .card_reports import facts_from_calibration, facts_from_report
 from .card_sections import FIGURES, GIVEN, branch_ids, is_code, is_hub_id, learned, render_card
 from .configuration_multimodal_ser import MODALITY_CASES
+from .fingerprint import weights_digest
 
 if TYPE_CHECKING:
     from .configuration_multimodal_ser import MultimodalEmotionConfig

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.model.fingerprint import tensor_digest
 
 T = TypeVar("T")
 
@@ -291,12 +292,12 @@ def branch_fingerprint(module: torch.nn.Module, extra: str = "") -> str:
         if hasattr(config, "to_diff_dict") and id(config) not in configs:
             configs[id(config)] = (name, _lasting(config.to_diff_dict()))
     about = json.dumps([STATES, extra, classes, list(configs.values())], sort_keys=True, default=str)
-    digest = hashlib.sha256(about.encode())
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(json.dumps([name, list(values.shape), str(values.dtype)]).encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    tensors = (
+        part
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        for part in (json.dumps([name, list(tensor.shape), str(tensor.dtype)]), tensor)
+    )
+    return tensor_digest([about, *tensors])
 
 
 def estimated_bytes(frames: int | Iterable[int], layers: int, width: int, dtype: CacheDtype) -> int:
