@@ -6,8 +6,11 @@ import hashlib
 import os
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from multimodal_ser.corpora.rows import ManifestRow
+
+Member = TypeVar("Member", int, str)
 
 ENDS = 1 << 14
 """Bytes at both ends of a file that are compared before all of it is."""
@@ -32,7 +35,7 @@ def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None
         >>> sound_groups([ManifestRow(path=call, start=start, end=end) for start, end in parts] + [ManifestRow(text="hello")])
         [0, 0, 2, None]
     """
-    groups = _Groups(len(rows))
+    groups = Groups[int]()
     files = _same_files(dict.fromkeys(row.path for row in rows if row.path is not None))
     spans: dict[str, list[tuple[float, float, int]]] = {}
     for index, row in enumerate(rows):
@@ -65,7 +68,7 @@ def sentence_groups(rows: Sequence[ManifestRow]) -> list[int | None]:
         >>> sentence_groups([coded, ManifestRow(text="dogs are sitting by the door"), ManifestRow(sentence="02", corpus="other")])
         [0, 0, 2]
     """
-    groups = _Groups(len(rows))
+    groups = Groups[int]()
     words = ["".join(letter for letter in (row.text or "").casefold() if letter.isalnum()) for row in rows]
     codes = [None if row.sentence is None else (row.corpus, row.sentence) for row in rows]
     groups.join_equal((key, index) for index, key in enumerate(words) if key)
@@ -122,26 +125,37 @@ def alike_speakers(names: Iterable[str | None]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-class _Groups:
-    """What belongs together, found by joining (union-find); a group's number is that of its first member."""
+class Groups(Generic[Member]):
+    """Members that belong together, found by joining them in pairs (union-find).
 
-    def __init__(self, count: int):
-        self.parents = list(range(count))
+    Example:
+        >>> from multimodal_ser.corpora.duplicates import Groups
+        >>> groups = Groups[str]()
+        >>> groups.join("c", "b")
+        >>> groups.join("b", "a")
+        >>> groups.root("c"), groups.root("d")
+        ('a', 'd')
+    """
 
-    def root(self, index: int) -> int:
-        while self.parents[index] != index:
-            self.parents[index] = self.parents[self.parents[index]]
-            index = self.parents[index]
-        return index
+    def __init__(self) -> None:
+        self.parents: dict[Member, Member] = {}
 
-    def join(self, one: int, other: int) -> None:
+    def root(self, member: Member) -> Member:
+        """The smallest member of a member's group."""
+        while (parent := self.parents.setdefault(member, member)) != member:
+            self.parents[member] = member = self.parents[parent]
+        return member
+
+    def join(self, one: Member, other: Member) -> None:
+        """Make one group of the groups of two members."""
         first, last = sorted((self.root(one), self.root(other)))
         self.parents[last] = first
 
-    def join_equal(self, keys: Iterable[tuple[Hashable, int]]) -> None:
-        known: dict[Hashable, int] = {}
-        for key, index in keys:
-            self.join(known.setdefault(key, index), index)
+    def join_equal(self, keys: Iterable[tuple[Hashable, Member]]) -> None:
+        """Join the members that have the same key."""
+        first: dict[Hashable, Member] = {}
+        for key, member in keys:
+            self.join(first.setdefault(key, member), member)
 
 
 def _same_files(paths: Iterable[Path]) -> dict[Path, str]:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from multimodal_ser.corpora.duplicates import counted, sentence_of
+from multimodal_ser.corpora.duplicates import Groups, counted, sentence_of
 from multimodal_ser.corpora.leakage import LeakFinder, content_hashes, find_leaks
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.corpora.splits import EMOBOX_RAVDESS_FOLDS, Split, SplitPlan, alike_notes, without_copies
@@ -215,15 +215,8 @@ class _Protocols:
         self.unknown = sum(row.speaker is None for row in rows)
 
     def _joined(self, owner: Callable[[ManifestRow], str | None]) -> list[str]:
-        """The unit of each row: its smallest name among those that what it shares leads to (union-find)."""
-        parent: dict[str, str] = {}
-
-        def root(key: str) -> str:
-            while parent.setdefault(key, key) != key:
-                parent[key] = parent[parent[key]]
-                key = parent[key]
-            return key
-
+        """The unit of each row: its smallest name among those that what it shares leads to."""
+        groups = Groups[str]()
         own: list[str] = []
         for index, row in enumerate(self.rows):
             keys = [f"0 {owner(row)}"] if owner(row) is not None else []
@@ -233,9 +226,8 @@ class _Protocols:
                 keys = [f"4 {sentence_of(row)}" if row.dialogue is None else f"2 {row.dialogue}"]
             own.append(keys[0])
             for key in keys[1:]:
-                one, other = sorted((root(keys[0]), root(key)))
-                parent[other] = one
-        return [root(key) for key in own]
+                groups.join(keys[0], key)
+        return [groups.root(key) for key in own]
 
     def split(
         self, test: Iterable[int], protocol: str, train: Iterable[int] | None = None, notes: Sequence[str] = ()
