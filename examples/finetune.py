@@ -11,10 +11,12 @@ from accelerate.utils import DistributedDataParallelKwargs, gather_object, send_
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.corpora import read_manifest, split_rows
+from multimodal_ser.corpora.clips import examine
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.metrics import scores
 from multimodal_ser.training import TrainingArguments
 from multimodal_ser.training.batching import BatchPlanner
-from multimodal_ser.training.data import ClipData, Targets, examine
+from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.parameters import Freezing, parameter_groups
 from multimodal_ser.training.preparation import label_names
 

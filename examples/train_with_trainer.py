@@ -15,9 +15,11 @@ from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.corpora import read_manifest, split_rows
+from multimodal_ser.corpora.clips import examine
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.metrics import scores
 from multimodal_ser.training import TrainingArguments as Options
-from multimodal_ser.training.data import ClipData, Targets, examine
+from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.parameters import Freezing, parameter_groups
 from multimodal_ser.training.preparation import label_names
 

@@ -12,13 +12,13 @@ from training_runs import rows_of, table
 
 from multimodal_ser import cli
 from multimodal_ser.corpora import ManifestRow
+from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.corpora.provenance import UNKNOWN, provenance
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import EvaluationArguments, evaluate
 from multimodal_ser.evaluation.data import read_rows
 from multimodal_ser.evaluation.outputs import AUDIO, BOTH, HEARD_BOTH, HEARD_TEXT, TEXT, Question, ask_model, cases_of
 from multimodal_ser.testing import synthetic_speech, tiny_model
-from multimodal_ser.training.data import Clip
 
 CLASSES = {"anger": (260.0, "so angry"), "happiness": (200.0, "very happy"), "sadness": (110.0, "so sad")}
 QUICK = {"resamples": 20, "device": "cpu"}

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from multimodal_ser.corpora import ManifestRow
+from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.evaluation.asr import word_errors
 from multimodal_ser.evaluation.data import EvaluatedRows
 from multimodal_ser.evaluation.outputs import TEXT, Answers, Question
 from multimodal_ser.evaluation.robustness import conditions, disturbance
 from multimodal_ser.evaluation.statistics import Pooled, bucket, difference, system_figures
 from multimodal_ser.testing import synthetic_speech
-from multimodal_ser.training.data import Clip
 
 
 def scored(annotated, probabilities, labels=("anger", "joy"), **fields):

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "multimodal_ser"
 ORDER = [
     "_version", "_lazy", "_moved", "errors", "_files", "labels", "audio", "metrics", "transcription", "model", "testing", "inference", "hub",
-    "corpora", "export", "training", "calibration", "evaluation", "doctor", "cli",
+    "corpora", "export", "calibration", "training", "evaluation", "doctor", "cli",
 ]  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

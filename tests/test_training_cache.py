@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from training_runs import arguments, log, prepared, rows_of, table, write
 
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import tiny_model
 from multimodal_ser.training import Augmenter, train
 from multimodal_ser.training.cache import EmbeddingCache
-from multimodal_ser.training.data import ClipData, Targets
+from multimodal_ser.training.data import ClipData
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

@@ -13,10 +13,12 @@ from training_runs import arguments, predictions, prepared, rows_of, table, writ
 
 from multimodal_ser import MultimodalEmotionClassifier, cli
 from multimodal_ser.corpora import read_manifest
+from multimodal_ser.corpora.clips import examine
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import tiny_model
 from multimodal_ser.training import train
-from multimodal_ser.training.data import ClipData, Targets, examine
+from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.run_folder import data_hash
 
 pytestmark = pytest.mark.usefixtures("no_curves")

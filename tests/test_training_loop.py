@@ -15,11 +15,13 @@ import torch
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.corpora import read_manifest
+from multimodal_ser.corpora.clips import examine
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_model, tiny_processor
 from multimodal_ser.training import TrainingArguments, train
 from multimodal_ser.training.batching import BatchPlanner
-from multimodal_ser.training.data import ClipData, Targets, examine
+from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.loop import Loop
 from multimodal_ser.training.parameters import Freezing, parameter_groups
 

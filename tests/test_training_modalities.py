@@ -8,10 +8,11 @@ import pytest
 from training_runs import WORDS, arguments, names, predictions, prepared, rows_of, table, texts_in, write
 
 from multimodal_ser import MultimodalEmotionClassifier
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.training import train
-from multimodal_ser.training.data import ClipData, Targets
+from multimodal_ser.training.data import ClipData
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

@@ -11,10 +11,12 @@ from training_runs import arguments, log, predictions, prepared, rows_of, table,
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.corpora import ManifestRow
+from multimodal_ser.corpora.clips import examine
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import tiny_model
 from multimodal_ser.training import train
-from multimodal_ser.training.data import ClipData, Targets, examine
+from multimodal_ser.training.data import ClipData
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

@@ -9,11 +9,13 @@ import torch
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.corpora import read_manifest
+from multimodal_ser.corpora.clips import examine
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.training import TrainingArguments, train
 from multimodal_ser.training.cache import EmbeddingCache
-from multimodal_ser.training.data import ClipData, Targets, examine
+from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.initialization import audio_states
 from multimodal_ser.training.speaker_augmentation import Voices
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from multimodal_ser.audio import SAMPLING_RATE, load_audio
+from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.calibration.temperature import Windows
+from multimodal_ser.corpora.clips import RecordingReader, examine, part_samples
 from multimodal_ser.corpora.recordings import part_error
+from multimodal_ser.corpora.targets import Labelled, row_language
 from multimodal_ser.errors import InputError
 from multimodal_ser.inference.prediction import predict_logits
-from multimodal_ser.labels import LabelError
-from multimodal_ser.labels.merging import Merging
 
 if TYPE_CHECKING:
     from multimodal_ser.corpora import ManifestRow
@@ -41,31 +41,6 @@ class Collected:
     texts: list[str]
     left_out: dict[str, int]
     failed: list[str]
-
-
-Labelled = list[tuple["ManifestRow", np.ndarray]]
-
-
-def labelled_rows(
-    rows: Iterable[ManifestRow], labels: Sequence[str], merging: Merging
-) -> tuple[Labelled, dict[str, int], list[str]]:
-    """Rows with what their annotation admits (C,); how many have none; and a line each row whose annotation has no class."""
-    from multimodal_ser.training.data import admitted
-
-    good: Labelled = []
-    left_out, failed = Counter[str](), []
-    for row in rows:
-        annotated = row.label if row.votes else row.emotion
-        if annotated is None:
-            left_out["no emotion was annotated"] += 1
-            continue
-        try:
-            classes = np.array(admitted(annotated, labels, row.corpus))
-        except LabelError as error:
-            failed.append(str(error.named(f"{row.place or row.name}, {'votes' if row.votes else 'emotion'}")))
-            continue
-        good.append((row, merging.widened(classes[None])[0]))
-    return good, dict(left_out), failed
 
 
 def _named(row: ManifestRow) -> str:
@@ -97,7 +72,7 @@ def collect(
     reads = classifier.config.text_languages
     hearing = cache(lambda: _hears(classifier))
     for at, (row, _) in enumerate(labelled):
-        language = None if case == "audio" else _language(row)
+        language = None if case == "audio" else row_language(row.language)
         if case != "text" and row.path is None:
             reason = "no recording"
         elif case != "audio" and not row.text and (row.path is None or not hearing()):
@@ -149,16 +124,6 @@ def collect(
     return Collected([labelled[at][0] for at in order], windows, list(texts.values()), dict(left_out), failed)
 
 
-def _language(row: ManifestRow) -> str | None:
-    """The code of a row's language; None where Whisper does not know it: then it is detected."""
-    from multimodal_ser.transcription.transcriber import language_code
-
-    try:
-        return language_code(row.language)
-    except InputError:
-        return None
-
-
 def _hears(classifier: Any) -> bool:
     """Whether there is a Whisper, and it has weights; a transcriber of another kind needs no `load`."""
     from multimodal_ser.transcription import WhisperNotFoundError
@@ -178,8 +143,6 @@ def contexts_of(labelled: Labelled, among: Sequence[ManifestRow], turns: int) ->
         among: those that the turns are looked for among, annotated or not.
         turns: how many.
     """
-    from multimodal_ser.training.data import examine
-
     if not turns:
         return None
     words = [replace(row, path=None, start=None, end=None) for row, _ in labelled]  # no recording is decoded for it
@@ -194,22 +157,17 @@ def _items(
 
     A part that is shorter than 25 ms, such as one that starts after the end, is told in `short`, by its place among the rows.
     """
-    decoded: tuple[Any, Any] = (None, None)  # parts of one recording often follow each other
+    reader = RecordingReader()
     for place, (row, heard, context) in enumerate(rows):
         text = None if case == "audio" else row.text or heard
         audio: Any = None if row.path is None or (case == "text" and text) else str(row.path)
-        if audio is not None and (row.start is not None or row.end is not None):
+        if audio is not None and row.path is not None and (row.start is not None or row.end is not None):
             try:
-                if decoded[0] != row.path:
-                    decoded = row.path, load_audio(audio)
-                error = part_error(row, len(decoded[1]) / SAMPLING_RATE)
+                recording = reader.recording(row.path)
+                error = part_error(row, len(recording) / SAMPLING_RATE)
                 if error is not None:
                     short[place] = error
-                end = None if row.end is None else round(row.end * SAMPLING_RATE)
-                audio = {
-                    "array": decoded[1][round((row.start or 0) * SAMPLING_RATE) : end],
-                    "sampling_rate": SAMPLING_RATE,
-                }
+                audio = {"array": recording[part_samples(row)], "sampling_rate": SAMPLING_RATE}
             except InputError:
                 pass  # it fails again where errors are kept
         yield {"audio": audio, "text": text, "context": list(context) or None if text else None}

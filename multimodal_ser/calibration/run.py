@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from multimodal_ser._files import no_empty_folder
-from multimodal_ser.calibration.logits import Case, Collected, Labelled, collect, contexts_of, labelled_rows
+from multimodal_ser.calibration.logits import Case, Collected, collect, contexts_of
 from multimodal_ser.calibration.selective import (
     ConfidenceThreshold,
     Method,
@@ -30,6 +30,7 @@ from multimodal_ser.calibration.selective import (
 )  # fmt: skip
 from multimodal_ser.calibration.temperature import TEMPERATURES, Windows, fit_temperature
 from multimodal_ser.corpora.provenance import CALIBRATION, Origin, concerned, origin
+from multimodal_ser.corpora.targets import Labelled, labelled_rows
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels.merging import Merging
 

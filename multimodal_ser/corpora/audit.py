@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from multimodal_ser.audio import MAX_DURATION, MIN_DURATION, SAMPLING_RATE, as_recorded
+from multimodal_ser.corpora.clips import part_samples
 from multimodal_ser.corpora.duplicates import alike_speakers, counted
 from multimodal_ser.corpora.recordings import in_order, part_error, past_the_end, recording_error
 from multimodal_ser.corpora.rows import ManifestRow
+from multimodal_ser.corpora.targets import is_annotated, main_emotion
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion
 
@@ -179,7 +181,7 @@ class Survey:
             clips = counted(len(self.odd_rates), "clip has", "clips have")
             lines.append(f"{clips} another rate than the {usual} Hz of most: {_some(rates)}")
         for name, count in self.unknown_emotions.items():
-            first = next(row.place or row.name for row in self.rows if _annotated(row) == name)
+            first = next(row.place or row.name for row in self.rows if main_emotion(row) == name)
             rows = counted(count, "row shows", "rows show")
             lines.append(
                 f"{rows} {name!r}, an emotion that this library has no name for (the first: {first}; --map-labels names it)"
@@ -211,7 +213,7 @@ class Survey:
             "shortest": _length(shortest), "longest": _length(longest),
             "emotions": self._count("emotion"), "speakers": self._count("speaker"), "genders": self._count("gender"),
             "languages": self._count("language"), "corpora": self._count("corpus"), "splits": self._count("split"),
-            "unlabelled": sum(row.emotion is None and row.votes is None for row in self.rows),
+            "unlabelled": sum(not is_annotated(row, dimensions=()) for row in self.rows),
             "sampling_rates": {str(rate): count for rate, count in self.sampling_rates.items()},
             "channels": {str(width): n for width, n in sorted(Counter(clip.channels for clip in self.measured).items())},
             "duplicates": self.duplicates, "clipped": self.clipped, "nearly_silent": self.nearly_silent, "low_rates": self.low_rates,
@@ -235,7 +237,7 @@ class Survey:
             "shortest": shortest,
             "longest": longest,
             "emotions": _counts(self._count("emotion")),
-            "unlabelled": str(sum(row.emotion is None and row.votes is None for row in self.rows) or ""),
+            "unlabelled": str(sum(not is_annotated(row, dimensions=()) for row in self.rows) or ""),
             "speakers": str(len(self._count("speaker")) or "not given"),
             "genders": _counts(self._count("gender")) or "not given",
             "languages": _counts(self._count("language")),
@@ -255,7 +257,7 @@ class Survey:
         return "\n".join(lines)
 
     def _count(self, what: str) -> dict[str, int]:
-        given = (_annotated(row) if what == "emotion" else getattr(row, what) for row in self.rows)
+        given = (main_emotion(row) if what == "emotion" else getattr(row, what) for row in self.rows)
         return dict(sorted(Counter(value for value in given if value is not None).items()))
 
     def _alike(self) -> list[list[Measured]]:
@@ -315,8 +317,8 @@ def survey(
 class _Gauge:
     """Measures a part of a recording as its pieces go by."""
 
-    def __init__(self, start: int, end: int | None, rate: int):
-        self.start, self.end = start, end
+    def __init__(self, part: slice, rate: int):
+        self.start, self.end = part.start, part.stop
         self.frame = max(1, rate // 50)
         self.samples = self.full = self.values = 0
         self.power = 0.0
@@ -352,10 +354,7 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
     at, channels = 0, 0
     try:
         with as_recorded(path, max_duration) as (rate, pieces):
-            gauges = [
-                _Gauge(round((row.start or 0) * rate), None if row.end is None else round(row.end * rate), rate)
-                for row in rows
-            ]
+            gauges = [_Gauge(part_samples(row, rate), rate) for row in rows]
             for piece in pieces:
                 channels = piece.shape[1]
                 mix = piece.mean(axis=1, dtype=np.float32) if channels > 1 else piece[:, 0]
@@ -370,11 +369,6 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
     return [
         part_error(row, at / rate) or gauge.result(row, rate, channels) for row, gauge in zip(rows, gauges, strict=True)
     ]
-
-
-def _annotated(row: ManifestRow) -> str | None:
-    """The emotion as it was written, or what most annotators chose."""
-    return row.label if row.votes else row.emotion
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from multimodal_ser.audio import MIN_DURATION, SAMPLING_RATE, load_audio
+from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.corpora.audit import threads
+from multimodal_ser.corpora.clips import RecordingReader
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 
@@ -183,7 +184,9 @@ def clean_rows(
     def clean(job: tuple[Path, ManifestRow]) -> tuple[float, tuple[str, ...]] | InputError:
         target, row = job
         try:
-            waveform, notes = clean_waveform(_meant(row), steps, trim_silence_db=trim_silence_db, loudness=loudness)
+            waveform, notes = clean_waveform(
+                RecordingReader().part(row), steps, trim_silence_db=trim_silence_db, loudness=loudness
+            )
             _write(target, waveform)
         except InputError as error:
             return error.named(row.place or row.name) if error.what in ("input", str(row.path)) else error
@@ -249,18 +252,6 @@ def _targets(rows: Sequence[ManifestRow], folder: Path) -> list[Path | None]:
             )
         targets.append(target)
     return targets
-
-
-def _meant(row: ManifestRow) -> np.ndarray:
-    waveform = load_audio(row.path)
-    if row.start is None and row.end is None:
-        return waveform
-    start, end = round((row.start or 0) * SAMPLING_RATE), None if row.end is None else round(row.end * SAMPLING_RATE)
-    part = waveform[start:end]
-    if len(part) < MIN_DURATION * SAMPLING_RATE:
-        got = f"{row.start or 0:g} s to {'the end' if row.end is None else f'{row.end:g} s'} of {len(waveform) / SAMPLING_RATE:.3f} s"
-        raise InputError("input", expected="at least 25 ms of audio", got=got, remedy="correct start and end")
-    return part
 
 
 def _write(target: Path, waveform: np.ndarray) -> None:

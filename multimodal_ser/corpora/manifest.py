@@ -23,6 +23,7 @@ from multimodal_ser.corpora.tables import (
     word,
     write_cells,
 )
+from multimodal_ser.corpora.targets import is_annotated
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion
 
@@ -121,7 +122,7 @@ def _guessed(table: Table, rows: Iterable[ManifestRow], file: str) -> tuple[str,
     found = {
         name: column for name, column in table.guesses.items() if name != "emotion" or "votes" not in table.columns
     }
-    annotated = any(row.votes or (row.emotion, row.arousal, row.valence, row.dominance) != (None,) * 4 for row in rows)
+    annotated = any(map(is_annotated, rows))
     if found:
         kinds = " and of ".join({"path": "recordings", "emotion": "emotions"}[name] for name in found)
         seem = " and ".join(map(repr, found.values())) + (" seem" if len(found) > 1 else " seems")

@@ -20,6 +20,7 @@ from multimodal_ser.corpora.manifest import read_manifest, read_unnamed_folder, 
 from multimodal_ser.corpora.paths import table_inside, tables_in
 from multimodal_ser.corpora.rows import Manifest, ManifestRow
 from multimodal_ser.corpora.tables import SUFFIXES
+from multimodal_ser.corpora.targets import is_annotated
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion, label_map
 
@@ -85,9 +86,7 @@ class Preparation:
     @property
     def unlabelled(self) -> bool:
         """Whether no row has an emotion, votes or ratings."""
-        return not any(
-            row.votes or (row.emotion, row.arousal, row.valence, row.dominance) != (None,) * 4 for row in self.rows
-        )
+        return not any(map(is_annotated, self.rows))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, as JSON can hold it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from multimodal_ser.corpora.duplicates import alike_speakers, counted, some, sound_groups
 from multimodal_ser.corpora.rows import ManifestRow
+from multimodal_ser.corpora.targets import is_annotated
 from multimodal_ser.errors import InputError
 
 SPLIT_NAMES: Mapping[str, str] = MappingProxyType(
@@ -456,7 +457,7 @@ class SplitPlan:
     @staticmethod
     def _kind(row: ManifestRow) -> str | None:
         emotion = row.label or row.emotion
-        return "" if emotion is None and (row.arousal, row.valence, row.dominance) != (None, None, None) else emotion
+        return "" if emotion is None and is_annotated(row) else emotion
 
 
 def _nearest(names: Sequence[str], sizes: Mapping[str, int], wanted: float) -> list[str]:

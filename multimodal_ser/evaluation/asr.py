@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser.corpora.targets import row_language
 from multimodal_ser.errors import InputError
-from multimodal_ser.evaluation.outputs import known_language, recording
+from multimodal_ser.evaluation.outputs import recording
 
 SPACELESS = ("zh", "yue", "ja", "th", "lo", "my", "km")
 """Languages written without spaces: a word error rate counts their clauses, not their words."""
@@ -20,7 +21,7 @@ def recognise(
     """Transcribe every recording, each as it is, in the language that its row names; what stands in `path` is not done again.
 
     Args:
-        clips: of `training.data.examine`.
+        clips: of `corpora.clips.examine`.
         whisper: which Whisper; None: whatever is found.
         path: JSON file of what was recognised.
         device: of Whisper.
@@ -50,7 +51,7 @@ def recognise(
         clip = clips[index]
         try:
             heard: Any = transcriber.transcribe(
-                recording(clip), sampling_rate=16_000, language=known_language(clip.row.language)
+                recording(clip), sampling_rate=16_000, language=row_language(clip.row.language)
             )
             stored[keys[index]] = [heard.text, heard.language or clip.row.language]
         except InputError as error:
@@ -92,7 +93,7 @@ def word_errors(
         for i in rows
         if i in words and clips[i].row.text
     ]
-    spaced = [pair for pair in pairs if (pair[2] or "").lower()[:2] not in SPACELESS and (pair[2] or "") != "yue"]
+    spaced = [pair for pair in pairs if row_language(pair[2]) not in SPACELESS]
     found: dict[str, Any] = {"clips": len(spaced), "silent": sum(not heard.strip() for _, heard, _ in spaced)}
     if len(spaced) < len(pairs):
         found["without_spaces"] = len(pairs) - len(spaced)

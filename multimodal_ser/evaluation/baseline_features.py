@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import tempfile
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from multimodal_ser.audio import MIN_DURATION, SAMPLING_RATE, load_audio
+from multimodal_ser.audio import SAMPLING_RATE
+from multimodal_ser.corpora.clips import RecordingReader
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 
@@ -42,7 +42,7 @@ BLOCK = 30 * SAMPLING_RATE
 QUIET = 40.0
 """dB below the loudest frame of a clip: what is softer is silence, and says nothing of how somebody speaks."""
 
-VERSION = "1"
+VERSION = "2"
 """Part of the names in the cache; to be raised whenever what is computed changes."""
 
 COLUMNS = (
@@ -199,9 +199,8 @@ class FeatureReader:
                 got = f"{cache_dir} ({error.strerror})"
                 expected = "a folder, or one that can be made"
                 raise InputError("cache_dir", expected=expected, got=got, remedy="name another") from error
-        self._last: tuple[Path, str, bytes, np.ndarray | None] | None = (
-            None  # segments of one recording follow each other
-        )
+        self._reader = RecordingReader()
+        self._content: tuple[Path | None, str] = None, ""
 
     def __call__(self, row: ManifestRow) -> np.ndarray:
         """The features of a row's recording, of the part that is meant.
@@ -213,47 +212,29 @@ class FeatureReader:
             raise InputError(
                 row.place or row.name, expected="a recording", got="words alone", remedy="leave the row out"
             )
-        digest, data = self._content(row.path)
+        digest = self._digest(row.path)
         file = None
         if self.folder is not None:
             name = hashlib.sha256(f"{digest} {row.start} {row.end}".encode()).hexdigest()
             file = self.folder / name[:2] / f"{name}.npy"
             with suppress(OSError, ValueError, EOFError):  # a damaged file is written anew
                 return np.load(file, allow_pickle=False)
-        features = self.compute(self._part(row, digest, data))
+        features = self.compute(self._reader.part(row))
         if file is not None:
             _write(file, features)
         return features
 
-    def _content(self, path: Path) -> tuple[str, bytes]:
-        if self._last is None or self._last[0] != path:
+    def _digest(self, path: Path) -> str:
+        if self._content[0] != path:
             try:
-                data = path.read_bytes()
+                with open(path, "rb") as file:
+                    self._content = path, hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 got = error.strerror or "an error"
                 raise InputError(
                     str(path), expected="a file that can be read", got=got, remedy="check the path"
                 ) from error
-            self._last = path, hashlib.sha256(data).hexdigest(), data, None
-        return self._last[1], self._last[2]
-
-    def _part(self, row: ManifestRow, digest: str, data: bytes) -> np.ndarray:
-        assert self._last is not None and row.path is not None
-        waveform = self._last[3]
-        if waveform is None:
-            try:
-                waveform = load_audio(io.BytesIO(data))
-            except InputError as error:
-                raise error.named(str(row.path)) from error
-            self._last = row.path, digest, data, waveform
-        start = round((row.start or 0.0) * SAMPLING_RATE)
-        part = waveform[start : None if row.end is None else round(row.end * SAMPLING_RATE)]
-        if len(part) < MIN_DURATION * SAMPLING_RATE:
-            got = f"{row.start or 0:g} s to {'the end' if row.end is None else f'{row.end:g} s'} of {len(waveform) / SAMPLING_RATE:.3f} s"
-            raise InputError(
-                row.place or row.name, expected="at least 25 ms of audio", got=got, remedy="correct start and end"
-            )
-        return part
+        return self._content[1]
 
 
 def _write(file: Path, features: np.ndarray) -> None:

@@ -15,11 +15,11 @@ import numpy as np
 
 from multimodal_ser.calibration.temperature import fit_temperature
 from multimodal_ser.corpora.rows import ManifestRow
+from multimodal_ser.corpora.targets import class_of, emotion_name
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation.baseline_features import FeatureReader, descriptors, egemaps, sequence, statistics
 from multimodal_ser.evaluation.baseline_lexicon import emotion_counts
 from multimodal_ser.evaluation.baseline_networks import SPEECH, WORDS, SequenceClassifier, WordTokenizer
-from multimodal_ser.labels import LabelError, canonical_emotion
 
 logger = logging.getLogger(__name__)
 
@@ -453,7 +453,7 @@ class Lexicon(_Text):
 
     def _probabilities(self, features: list[Any]) -> np.ndarray:
         assert self.prior is not None
-        names = [_canonical(label) for label in self.labels]
+        names = [emotion_name(label) for label in self.labels]
         found = []
         for text in features:
             counts = emotion_counts(text)
@@ -483,30 +483,6 @@ BASELINES: Mapping[str, type[Baseline]] = MappingProxyType(
     }
 )
 """By name, in the order of a report."""
-
-
-def class_of(row: ManifestRow, labels: Sequence[str]) -> int | None:
-    """The class of a row's one emotion, as it is written or as the library calls it; None: none of them, or several are admissible.
-
-    Example:
-        >>> from multimodal_ser.corpora import ManifestRow
-        >>> from multimodal_ser.evaluation.baselines import class_of
-        >>> class_of(ManifestRow(text="Yes!", emotion="joy"), ["anger", "happiness"])
-        1
-    """
-    if row.label is None:
-        return None
-    if row.label in labels:
-        return list(labels).index(row.label)
-    name = _canonical(row.label)
-    return next((at for at, label in enumerate(labels) if name is not None and _canonical(label) == name), None)
-
-
-def _canonical(label: str) -> str | None:
-    try:
-        return canonical_emotion(label)
-    except LabelError:
-        return None
 
 
 def _softmax(values: np.ndarray, temperature: float) -> np.ndarray:

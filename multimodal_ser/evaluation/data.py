@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multimodal_ser.corpora import ManifestRow, read_manifest
+from multimodal_ser.corpora.clips import Clip, examine
 from multimodal_ser.corpora.emotions import fixed_sentences, relabelled, without_odd_emotions
 from multimodal_ser.corpora.splits import Split
+from multimodal_ser.corpora.targets import Targets, annotated_emotions, is_annotated, label_names, with_class
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import LABEL_SETS, label_map
+from multimodal_ser.labels import DIMENSIONS, LABEL_SETS, label_map
 
 if TYPE_CHECKING:
     from multimodal_ser.evaluation.arguments import EvaluationArguments
-    from multimodal_ser.training.data import Clip
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class EvaluatedRows:
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
+        >>> from multimodal_ser.corpora.clips import Clip
         >>> from multimodal_ser.evaluation.data import EvaluatedRows
-        >>> from multimodal_ser.training.data import Clip
         >>> rows = EvaluatedRows([Clip(ManifestRow(text="Yes!", emotion="joy"), "", 0.0)]).score(["anger", "happiness"])
         >>> rows.classes.tolist()
         [[False, True]]
@@ -84,9 +85,6 @@ class EvaluatedRows:
         Raises:
             InputError: nothing is left.
         """
-        from multimodal_ser.training.arguments import DIMENSIONS
-        from multimodal_ser.training.data import Targets, with_class
-
         count = len(self.clips)
         self.clips, without = with_class(self.clips, labels)
         self.errors += [error.named(f"{error.what.removesuffix(', emotion')}, emotion") for error in without]
@@ -118,8 +116,6 @@ def read_rows(
     Raises:
         InputError: a manifest that cannot be read, an unknown label set, or no row that can be measured.
     """
-    from multimodal_ser.training.data import examine
-
     found = EvaluatedRows([], sources=list(args.data))
     rows: list[ManifestRow] = []
     label_map([], args.label_set)  # an unknown one is told before hours of work
@@ -141,7 +137,7 @@ def read_rows(
         found.notes.append(
             f"{len(among) - len(rows)} rows have not what modalities {args.modalities} asks for and are left out"
         )
-    annotated = [row for row in rows if row.emotion or row.votes or row.arousal is not None or row.valence is not None]
+    annotated = [row for row in rows if is_annotated(row)]
     if len(annotated) < len(rows):
         found.notes.append(f"{len(rows) - len(annotated)} rows have no annotation and are left out")
     scored, unknown, without = relabelled(annotated, None if args.label_set == "native" else args.label_set)
@@ -177,9 +173,7 @@ def label_set_names(rows: Sequence[ManifestRow], label_set: str) -> list[str]:
         >>> label_set_names([ManifestRow(text=name, emotion=name) for name in ("sadness", "anger")], "ekman")
         ['anger', 'sadness']
     """
-    from multimodal_ser.training.preparation import label_names
-
-    occur = label_names(row for row in rows if row.emotion or row.votes)
+    occur = label_names(row for row in rows if annotated_emotions(row))
     return occur if label_set == "native" else [name for name in LABEL_SETS[label_set].labels if name in occur]
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from multimodal_ser.corpora.clips import RecordingReader
+from multimodal_ser.corpora.targets import row_language
 from multimodal_ser.errors import InputError
 
 AUDIO, TEXT, BOTH = "audio", "text", "audio + text"
@@ -186,7 +188,7 @@ def cases_of(model: Any, clips: Sequence[Any], modalities: str, words: Mapping[i
 
     Args:
         model: a classifier.
-        clips: of `training.data.examine`.
+        clips: of `corpora.clips.examine`.
         modalities: "auto" and "both": all that there is; "audio" or "text": that alone.
         words: what was recognised, by index of a clip; None: nobody listened.
     """
@@ -208,7 +210,7 @@ def cases_of(model: Any, clips: Sequence[Any], modalities: str, words: Mapping[i
 
 def _read_by(model: Any, language: str | None) -> bool:
     """Whether the text branch reads it, as `predict` sees it."""
-    read, code = model.config.text_languages, known_language(language)
+    read, code = model.config.text_languages, row_language(language)
     return not read or code is None or code in read
 
 
@@ -263,7 +265,7 @@ def ask_model(
         texts = {row: (words or {}).get(row, (None, None)) for row in asked}
     by_language: dict[str | None, list[int]] = {}
     for row in asked:
-        by_language.setdefault(None if case == AUDIO else known_language(texts[row][1]), []).append(row)
+        by_language.setdefault(None if case == AUDIO else row_language(texts[row][1]), []).append(row)
     # a recording in which no words were recognised is still heard
     modalities = {AUDIO: "audio", TEXT: "text", BOTH: "both", HEARD_TEXT: "text", HEARD_BOTH: "auto"}[case]
     found: dict[int, np.ndarray] = {}
@@ -334,32 +336,11 @@ def ask_baseline(
 
 def recording(clip: Any, disturb: Disturbance | None = None) -> Any:
     """A clip's path, or the waveform (S,) at 16 kHz of the part that is meant, disturbed as it is to be."""
-    from multimodal_ser.audio import SAMPLING_RATE, load_audio
-
     row = clip.row
     if disturb is None and row.start is None and row.end is None:
         return str(row.path)
-    start = round((row.start or 0.0) * SAMPLING_RATE)
-    waveform = load_audio(str(row.path))[start : start + round(clip.duration * SAMPLING_RATE)]
+    waveform = RecordingReader().part(row)
     return waveform if disturb is None else disturb(waveform, row.name)
-
-
-def known_language(name: str | None) -> str | None:
-    """The code of a language as a manifest names it, where Whisper has one for it; "de-AT" is "de".
-
-    Example:
-        >>> from multimodal_ser.evaluation.outputs import known_language
-        >>> known_language("German"), known_language("de-AT"), known_language("Klingon")
-        ('de', 'de', None)
-    """
-    from multimodal_ser.transcription.transcriber import language_code
-
-    if not name:
-        return None
-    try:
-        return language_code(name.replace("_", "-").split("-")[0])
-    except InputError:
-        return None
 
 
 def _regressed(model: Any, clips: Sequence[Any], case: str, batch_size: int) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Emotion names: those of each corpus, the label sets that people ask for, and the maps between them."""
 
 from multimodal_ser.labels.corpora import CORPUS_LABELS, CorpusLabels, LabelFate, admissible_classes, corpus_label_table
-from multimodal_ser.labels.names import CODES, EMOTIONS, SYNONYMS, LabelError, canonical_emotion, is_emotion
+from multimodal_ser.labels.names import CODES, DIMENSIONS, EMOTIONS, SYNONYMS, LabelError, canonical_emotion, is_emotion
 from multimodal_ser.labels.sets import (
     EKMAN,
     LABEL_SETS,
@@ -14,7 +14,7 @@ from multimodal_ser.labels.sets import (
 )
 
 __all__ = [
-    "CODES", "CORPUS_LABELS", "EKMAN", "EMOTIONS", "LABEL_SETS", "QUADRANTS", "SYNONYMS", "CorpusLabels", "LabelError", "LabelFate",
-    "LabelSet", "admissible_classes", "canonical_emotion", "corpus_label_table", "in_label_set", "is_emotion", "label_map",
+    "CODES", "CORPUS_LABELS", "DIMENSIONS", "EKMAN", "EMOTIONS", "LABEL_SETS", "QUADRANTS", "SYNONYMS", "CorpusLabels", "LabelError",
+    "LabelFate", "LabelSet", "admissible_classes", "canonical_emotion", "corpus_label_table", "in_label_set", "is_emotion", "label_map",
     "merge_probabilities", "quadrant",
 ]  # fmt: skip

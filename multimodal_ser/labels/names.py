@@ -11,6 +11,9 @@ from multimodal_ser.errors import InputError
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm", "boredom")
 """The nine classes of the shipped head, in the order of its logits."""
 
+DIMENSIONS = ("arousal", "valence", "dominance")
+"""What can be rated beside emotions."""
+
 
 class LabelError(InputError):
     """A label or label set that is not known, or that does not fit."""

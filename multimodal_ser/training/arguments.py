@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from multimodal_ser._files import read_yaml
 from multimodal_ser.errors import InputError
+from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.training.kinds import checked
 
 PARTS = ("audio_front", "audio", "text", "fusion", "head")
 """What can be frozen: the audio encoder's convolutions, each encoder (the text's with its layer sum), all above them, the head."""
 
-DIMENSIONS = ("arousal", "valence", "dominance")
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.corpora.registry import CORPORA
+from multimodal_ser.corpora.targets import row_language
 from multimodal_ser.model.card_facts import SHIPPED_NAME, CardFacts, DataPart, Evaluation, Measured, source_of
 from multimodal_ser.training.arguments import TrainingArguments
-from multimodal_ser.training.data import Clip
 from multimodal_ser.training.parameters import part_of
-from multimodal_ser.training.preparation import Prepared, code_of
+from multimodal_ser.training.preparation import Prepared
 from multimodal_ser.training.run_folder import environment
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def data_parts(clips: Sequence[Clip], sources: Sequence[str], part: str) -> list
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
         >>> from multimodal_ser.training.card import data_parts
-        >>> from multimodal_ser.training.data import Clip
+        >>> from multimodal_ser.corpora.clips import Clip
         >>> rows = [ManifestRow(text=text, emotion="joy", corpus=corpus) for text, corpus in (("Yes!", "meld"), ("Good.", None))]
         >>> parts = data_parts([Clip(row, "", 0) for row in rows], ["calls/manifest.csv"], "test")
         >>> [(each.name, each.rows, each.licence) for each in parts]
@@ -179,7 +180,7 @@ def data_parts(clips: Sequence[Clip], sources: Sequence[str], part: str) -> list
                 name=known.title if known else corpus or read, part=part, rows=len(members), recordings=len(heard),
                 texts=sum(bool(clip.row.text) for clip in members), hours=sum(clip.duration for clip in heard) / 3600 if heard else None,
                 speakers=len(speakers) or None,
-                languages=sorted({code_of(clip.row.language) or "" for clip in members if clip.row.language}),
+                languages=sorted({row_language(clip.row.language) or clip.row.language for clip in members if clip.row.language}),
                 licence=known.licence if known else None, dataset=known.name if known else None,
             )
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rows of a manifest become tensors: what is heard, what is read, and what is to be learned from it.
+"""Batches of clips: the waveforms, texts and targets that a model is trained and scored on.
 
 A batch is a pure function of (seed, epoch, rows), so that it does not matter which process makes it, or when.
 """
@@ -6,22 +6,17 @@ A batch is a pure function of (seed, epoch, rows), so that it does not matter wh
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
-from multimodal_ser.audio import SAMPLING_RATE, load_audio
-from multimodal_ser.corpora import ManifestRow
-from multimodal_ser.corpora.recordings import part_error, recording_error
-from multimodal_ser.errors import InputError
-from multimodal_ser.labels import CORPUS_LABELS, LabelError, admissible_classes, canonical_emotion
+from multimodal_ser.audio import SAMPLING_RATE
+from multimodal_ser.corpora.clips import Clip, RecordingReader, examine
+from multimodal_ser.corpora.targets import Targets
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.batching import PairMaker
 
@@ -30,216 +25,7 @@ if TYPE_CHECKING:
     from multimodal_ser.training.cache import EmbeddingCache
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A row that was looked at: its recording could be decoded.
-
-    Args:
-        row: of the manifest.
-        content: sha256 of the recording's bytes, or of the text of a row without one.
-        duration: s, of the part that is meant; 0 without a recording.
-        context: texts of the turns before it, oldest first.
-        sound: a digest of the samples that are meant, equal in a copy under another name; None: words alone.
-    """
-
-    row: ManifestRow
-    content: str
-    duration: float
-    context: tuple[str, ...] = ()
-    sound: str | None = None
-
-
-def examine(
-    rows: Sequence[ManifestRow],
-    *,
-    context_turns: int = 0,
-    among: Sequence[ManifestRow] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Clip], list[InputError]]:
-    """Decode every recording once: those that cannot be used are told by name now, not in the middle of a night's run.
-
-    Args:
-        rows: of a manifest.
-        context_turns: how many turns before each of its dialogue are its context.
-        among: the rows that these turns are looked for among, such as those that nobody annotated too; None: `rows`.
-        on_progress: called with (done, all) recordings.
-
-    Returns:
-        The rows that can be used, in order, and an error for each of the others: also for each of those that share a recording. Of a part
-        that is said to end after its recording does (`recordings.past_the_end`), what there is is taken.
-    """
-    parts: dict[Path, set[Part]] = {}
-    for row in rows:
-        if row.path is not None:
-            parts.setdefault(row.path, set()).add((row.start or 0.0, row.end))
-    known: dict[Path, _Examined | InputError] = {}
-    with ThreadPoolExecutor(4) as pool:
-        for done, (path, result) in enumerate(zip(parts, pool.map(_examined, parts, parts.values()), strict=True), 1):
-            known[path] = result
-            if on_progress is not None:
-                on_progress(done, len(parts))
-    clips, errors = [], []
-    before = _contexts(rows, rows if among is None else among, context_turns)
-    for index, row in enumerate(rows):
-        if row.path is None:
-            clips.append(Clip(row, hashlib.sha256((row.text or "").encode()).hexdigest(), 0.0, before[index]))
-            continue
-        result = known[row.path]
-        if isinstance(result, InputError):
-            errors.append(recording_error(row, result))
-            continue
-        if (wrong := part_error(row, result.duration)) is not None:
-            errors.append(wrong)
-            continue
-        start, end = row.start or 0.0, result.duration if row.end is None else min(row.end, result.duration)
-        clips.append(Clip(row, result.content, end - start, before[index], result.sounds[start, row.end]))
-    return clips, errors
-
-
-Part = tuple[float, float | None]
-"""Start and end of what is meant in a recording, s; None: its end."""
-
-
-@dataclass(frozen=True)
-class _Examined:
-    """A recording that could be decoded: the sha256 of its bytes, its length in seconds, digests of the samples of its parts."""
-
-    content: str
-    duration: float
-    sounds: dict[Part, str]
-
-
-def _examined(path: Path, parts: set[Part]) -> _Examined | InputError:
-    try:
-        data = path.read_bytes()
-        waveform = load_audio(io.BytesIO(data))
-        sounds = {
-            (start, end): hashlib.sha256(
-                waveform[round(start * SAMPLING_RATE) : end and round(end * SAMPLING_RATE)].tobytes()
-            ).hexdigest()
-            for start, end in parts
-        }
-        return _Examined(hashlib.sha256(data).hexdigest(), len(waveform) / SAMPLING_RATE, sounds)
-    except InputError as error:
-        return error
-    except OSError as error:
-        return InputError(
-            str(path), expected="a file that can be read", got=error.strerror or "an error", remedy="check it"
-        )
-
-
-def _contexts(rows: Sequence[ManifestRow], among: Sequence[ManifestRow], turns: int) -> list[tuple[str, ...]]:
-    """The texts of the `turns` turns before each row in its dialogue."""
-    if not turns:
-        return [()] * len(rows)
-    dialogues: dict[tuple, list[ManifestRow]] = {}
-    for row in among:
-        if row.dialogue is not None:
-            dialogues.setdefault(_dialogue(row), []).append(row)
-    places: dict[tuple, dict[str, int]] = {}
-    for name, members in dialogues.items():
-        if all(row.turn is not None for row in members):
-            members.sort(key=lambda row: row.turn or 0)
-        places[name] = {row.place: at for at, row in enumerate(members)}
-    contexts = []
-    for row in rows:
-        at = places.get(_dialogue(row), {}).get(row.place, 0)
-        before = dialogues[_dialogue(row)][max(0, at - turns) : at] if at else []
-        contexts.append(tuple(turn.text for turn in before if turn.text))
-    return contexts
-
-
-def _dialogue(row: ManifestRow) -> tuple:
-    """What the turns of one dialogue have in common; other tables, splits and languages have dialogues of the same name."""
-    return row.folder, row.place.rpartition(", ")[0], row.split, row.language, row.dialogue
-
-
-def admitted(emotion: str, labels: Sequence[str], corpus: str | None = None) -> tuple[bool, ...]:
-    """Which classes an annotation admits: by the name as it is written, else by what the library calls it.
-
-    Raises:
-        LabelError: none.
-
-    Example:
-        >>> from multimodal_ser.training.data import admitted
-        >>> admitted("urgent", ["calm", "urgent"]), admitted("happy|sad", ["happiness", "anger", "sadness"])
-        ((False, True), (True, False, True))
-    """
-    by_name = {label.strip().lower(): index for index, label in enumerate(labels)}
-    parts = [part.strip() for part in emotion.split("|")]
-    if all(part.lower() in by_name for part in parts) and corpus not in CORPUS_LABELS:
-        chosen = {by_name[part.lower()] for part in parts}
-        return tuple(index in chosen for index in range(len(labels)))
-    known = [label if _canonical(label) is None else str(_canonical(label)) for label in labels]
-    if all(_canonical(label) for label in labels):
-        return admissible_classes(emotion, corpus, known)
-    wanted = {_canonical(part) or part for part in parts}
-    if not wanted & set(known):
-        raise LabelError(
-            "emotion",
-            expected=f"one of {', '.join(labels)}",
-            got=repr(emotion),
-            remedy="leave the row out, or name its class",
-        )
-    return tuple(label in wanted for label in known)
-
-
-def _canonical(name: str) -> str | None:
-    try:
-        return canonical_emotion(name)
-    except LabelError:
-        return None
-
-
-@dataclass
-class Targets:
-    """What a run learns: classes admitted, or votes, and dimensions.
-
-    Args:
-        classes: (N, C) bool; float where any row has votes.
-        dimensions: (N, K), NaN where not annotated.
-        single: the class of each row that has exactly one, else -1.
-    """
-
-    classes: torch.Tensor
-    dimensions: torch.Tensor
-    single: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls, clips: Sequence[Clip], labels: Sequence[str], dimensions: Sequence[str], *, soft: bool = False
-    ) -> Targets:
-        """Of rows whose emotions all have a class (`with_class` sorts the others out)."""
-        table = torch.zeros(len(clips), len(labels))
-        for index, clip in enumerate(clips):
-            row = clip.row
-            if row.votes:
-                soft = True
-                for name, votes in row.votes.items():
-                    cells = torch.tensor(admitted(name, labels, row.corpus)).float()
-                    table[index] += votes * cells / cells.sum()
-                table[index] /= table[index].sum()
-            elif row.emotion is not None:
-                table[index] = torch.tensor(admitted(row.emotion, labels, row.corpus)).float()
-        single = tuple(int(row.argmax()) if int((row > 0).sum()) == 1 else -1 for row in table)
-        if soft:
-            table = table / table.sum(1, keepdim=True).clamp_min(1e-12)
-        values = [[getattr(clip.row, name) for name in dimensions] for clip in clips]
-        numbers = torch.tensor([[float("nan") if value is None else value for value in row] for row in values])
-        return cls(table if soft else table.bool(), numbers.reshape(len(clips), len(dimensions)), single)
-
-
-def with_class(clips: Sequence[Clip], labels: Sequence[str]) -> tuple[list[Clip], list[InputError]]:
-    """The rows that there is a class for (or that have no emotion), and an error for each other, by name."""
-    good, errors = [], []
-    for clip in clips:
-        try:
-            for name in clip.row.votes or ([clip.row.emotion] if clip.row.emotion else []):
-                admitted(name, labels, clip.row.corpus)
-            good.append(clip)
-        except LabelError as error:
-            errors.append(error.named(f"{clip.row.place or clip.row.name}, emotion"))
-    return good, errors
+__all__ = ["Clip", "ClipData", "Disguise", "Targets", "examine", "padded"]
 
 
 class Disguise(Protocol):
@@ -290,7 +76,7 @@ class ClipData:
             )
             text = tuple(c if not clip.row.path else -1 for c, clip in zip(single, self.clips, strict=True))
             self.pairs = PairMaker(audio, text, self.args.pair_matched, self.args.pair_mismatched, self.seed)
-        self._decoded: tuple[Path, np.ndarray] | None = None
+        self._reader = RecordingReader()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -321,20 +107,13 @@ class ClipData:
     def waveform(self, index: int, draw: int) -> np.ndarray:
         """(S,) at 16 kHz: the part that is meant, at most `max_duration` of it, disturbed as version `draw` is."""
         clip = self.clips[index]
-        row = clip.row
-        assert row.path is not None
-        if (
-            self._decoded is None or self._decoded[0] != row.path
-        ):  # segments of one recording follow each other when a cache is filled
-            self._decoded = row.path, load_audio(row.path)
-        start, most = round((row.start or 0.0) * SAMPLING_RATE), round(self.args.max_duration * SAMPLING_RATE)
-        waveform = self._decoded[1][start : start + round(clip.duration * SAMPLING_RATE)]
+        waveform, most = self._reader.part(clip.row), round(self.args.max_duration * SAMPLING_RATE)
         if len(waveform) > most:
             generator = np.random.default_rng([self.seed, draw, int(clip.content[:12], 16)])
             at = int(generator.integers(len(waveform) - most + 1)) if draw else 0
             waveform = waveform[at : at + most]
         if draw and self.augmenter is not None and self.augmenter.has_waveform:
-            waveform = self.augmenter.waveform(waveform, draw=draw, clip=row.name)[:most]
+            waveform = self.augmenter.waveform(waveform, draw=draw, clip=clip.row.name)[:most]
         return waveform
 
     def words(self, index: int, epoch: int) -> tuple[tuple[str, ...], str | None]:

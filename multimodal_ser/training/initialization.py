@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 
+from multimodal_ser.corpora.targets import admissible_row_classes, has_class
 from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
-from multimodal_ser.training.data import ClipData, admitted
+from multimodal_ser.training.data import ClipData
 
 if TYPE_CHECKING:
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig
@@ -136,15 +137,7 @@ def usual_rate(args: TrainingArguments, config: MultimodalEmotionConfig, labels:
     if args.new_head or args.audio_model or args.text_model or not args.emotions:
         return 1e-3
     names = [config.id2label[i] for i in range(config.num_labels)]
-    return 2e-4 if all(_has_row(label, names) for label in labels) else 1e-3
-
-
-def _has_row(label: str, names: Sequence[str]) -> bool:
-    try:
-        admitted(label, names)
-    except ValueError:
-        return False
-    return True
+    return 2e-4 if all(has_class(label, names) for label in labels) else 1e-3
 
 
 def _on_encoders(args: TrainingArguments, base: Any, labels: Sequence[str], fields: dict[str, Any]) -> Any:
@@ -181,10 +174,9 @@ def _carry_over(base: Any, model: Any) -> list[str]:
     """Rows of the old head for classes that mean the same; the names of the labels that got one."""
     known = []
     for index, label in enumerate(model.labels):
-        try:
-            cells = torch.tensor(admitted(label, base.labels))
-        except ValueError:
+        if not has_class(label, base.labels):
             continue
+        cells = torch.tensor(admissible_row_classes(label, base.labels))
         known.append(label)
         model.classifier.weight[index] = base.classifier.weight[cells].mean(0)
         model.classifier.bias[index] = base.classifier.bias[cells].mean(0)

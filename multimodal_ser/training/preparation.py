@@ -8,22 +8,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from multimodal_ser.audio import SAMPLING_RATE, load_audio
+from multimodal_ser.audio import SAMPLING_RATE, AudioError
 from multimodal_ser.corpora import ManifestRow, read_manifest, split_rows
+from multimodal_ser.corpora.clips import Clip, RecordingReader, examine
 from multimodal_ser.corpora.duplicates import counted
 from multimodal_ser.corpora.emotions import fixed_sentences, without_odd_emotions
 from multimodal_ser.corpora.files import recordings_below
 from multimodal_ser.corpora.recordings import in_order, past_the_end
 from multimodal_ser.corpora.tables import SUFFIXES
+from multimodal_ser.corpora.targets import (
+    admissible_row_classes,
+    annotated_emotions,
+    has_class,
+    is_annotated,
+    label_names,
+    row_language,
+    with_class,
+)
 from multimodal_ser.errors import InputError
-from multimodal_ser.labels import CODES, LabelError, canonical_emotion
+from multimodal_ser.labels import LabelError
 from multimodal_ser.training.arguments import TrainingArguments
-from multimodal_ser.training.data import Clip, admitted, examine, with_class
 from multimodal_ser.transcription import WhisperNotFoundError
-from multimodal_ser.transcription.transcriber import language_code
 
 SHOWN = 5
 """Errors that are told one by one; all of them are in the run folder."""
@@ -89,7 +96,7 @@ def prepare_data(
     past = sum(past_the_end(clip.row, clip.duration) for clip in clips if clip.row.path is not None)
     if past:
         tell(f"{counted(past, 'part ends', 'parts end')} after the recording does: what there is is taken")
-    labels = tuple(args.labels or label_names(row for clip in clips if (row := clip.row).emotion or row.votes))
+    labels = tuple(args.labels or label_names(clip.row for clip in clips if annotated_emotions(clip.row)))
     if args.emotions:
         clips, without = with_class(clips, labels) if labels else (clips, [])
         errors += without
@@ -173,30 +180,24 @@ def _transcribed(
     tell: Callable[[str], None],
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[list[ManifestRow], str | None]:
-    from multimodal_ser.audio import AudioError
     from multimodal_ser.transcription import WhisperTranscriber
 
     wanted = [
         i
         for i, row in enumerate(rows)
-        if row.path is not None and not row.text and (args.context_turns or _annotates(args, row))
+        if row.path is not None and not row.text and (args.context_turns or _is_target(args, row))
     ]
     if not wanted:
         return rows, None
     transcriber = WhisperTranscriber(args.whisper)
     tell(f"Whisper {transcriber.name} writes the texts of {counted(len(wanted), 'recording')}")
-    rows, silent, decoded = list(rows), 0, None
+    rows, silent, reader = list(rows), 0, RecordingReader()
     for done, index in enumerate(wanted, 1):
         row = rows[index]
         try:
-            if decoded is None or decoded[0] != row.path:
-                decoded = row.path, load_audio(str(row.path))
-            part = decoded[1][
-                round((row.start or 0) * SAMPLING_RATE) : None if row.end is None else round(row.end * SAMPLING_RATE)
-            ]
-            if len(part) >= SAMPLING_RATE // 40:
-                heard: Any = transcriber.transcribe(part, sampling_rate=SAMPLING_RATE, language=row.language)
-                rows[index] = replace(row, text=heard.text or None, language=row.language or heard.language)
+            language = row_language(row.language) or row.language  # a language that nobody knows is an error of its row
+            transcript: Any = transcriber.transcribe(reader.part(row), sampling_rate=SAMPLING_RATE, language=language)
+            rows[index] = replace(row, text=transcript.text or None, language=row.language or transcript.language)
         except AudioError:
             pass  # it is told with the others that cannot be used
         except WhisperNotFoundError:
@@ -218,7 +219,9 @@ def _readable(
     if languages is None:
         return rows
     unread = Counter(
-        row.language for row in rows if row.text and row.language and code_of(row.language) not in languages
+        row.language
+        for row in rows
+        if row.text and row.language and (row_language(row.language) or row.language) not in languages
     )
     if not unread:
         return rows
@@ -229,14 +232,6 @@ def _readable(
     )
     kept = [replace(row, text=None) if row.language in unread else row for row in rows]
     return [row for row in kept if row.path is not None or row.text]
-
-
-def code_of(language: str) -> str | None:
-    """Of "German" or "de-AT": "de"."""
-    try:
-        return language_code(language.replace("_", "-").split("-")[0])
-    except InputError:
-        return language
 
 
 def _for_modalities(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
@@ -262,13 +257,12 @@ def _for_modalities(args: TrainingArguments, rows: list[ManifestRow], tell: Call
     return kept
 
 
-def _annotates(args: TrainingArguments, row: ManifestRow) -> bool:
-    known = any(getattr(row, name) is not None for name in args.dimensions)
-    return known or (args.emotions and bool(row.emotion or row.votes))
+def _is_target(args: TrainingArguments, row: ManifestRow) -> bool:
+    return is_annotated(row, emotions=args.emotions, dimensions=args.dimensions)
 
 
 def _annotated(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
-    kept = [row for row in rows if _annotates(args, row)]
+    kept = [row for row in rows if _is_target(args, row)]
     if len(kept) < len(rows):
         out = counted(len(rows) - len(kept), "row has", "rows have")
         tell(f"left out: {out} no annotation (unlabelled=... learns from recordings without)")
@@ -277,28 +271,6 @@ def _annotated(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[
         remedy = "fill the column in, or use a folder per emotion"
         raise InputError("data", expected=f"rows annotated with {what}", got="none", remedy=remedy)
     return kept
-
-
-def label_names(rows: Any) -> list[str]:
-    """The classes that occur, sorted; of codes ("hap") and names that mean the same ("happy", "Joy") our own ("happiness").
-
-    Example:
-        >>> from multimodal_ser.corpora import ManifestRow
-        >>> from multimodal_ser.training.preparation import label_names
-        >>> label_names([ManifestRow(text="a", emotion=name) for name in ("happy", "Joy", "urgent", "sad")])
-        ['happiness', 'sad', 'urgent']
-    """
-    written: dict[str, set[str]] = {}
-    for row in rows:
-        for name in row.votes or (row.emotion or "").split("|"):
-            name = name.strip()
-            try:
-                written.setdefault(canonical_emotion(name), set()).add(name)
-            except LabelError:
-                written.setdefault(name.lower(), set()).add(name)
-    apart = {meaning: {name.lower() for name in names} for meaning, names in written.items()}
-    own = {meaning for meaning, names in apart.items() if len(names) == 1 and not names & {*CODES}}
-    return sorted(min(names) if meaning in own else meaning for meaning, names in written.items())
 
 
 def _report(errors: Sequence[InputError], tell: Callable[[str], None]) -> None:
@@ -328,9 +300,8 @@ def _enough(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str
 
 def _classes(clip: Clip, labels: Sequence[str]) -> list[str]:
     """The classes that a clip's annotation admits; of votes all that have one."""
-    named = clip.row.votes or ([clip.row.emotion] if clip.row.emotion else [])
-    found = [admitted(name, labels, clip.row.corpus) for name in named]
-    return [label for place, label in enumerate(labels) if any(row[place] for row in found)]
+    classes = [admissible_row_classes(name, labels, clip.row.corpus) for name in annotated_emotions(clip.row)]
+    return [label for place, label in enumerate(labels) if any(row[place] for row in classes)]
 
 
 def _by_class(clip: Clip, labels: Sequence[str]) -> ManifestRow:
@@ -338,7 +309,7 @@ def _by_class(clip: Clip, labels: Sequence[str]) -> ManifestRow:
     if clip.row.label is None or not labels:
         return clip.row
     try:
-        cells = admitted(clip.row.label, labels, clip.row.corpus)
+        cells = admissible_row_classes(clip.row.label, labels, clip.row.corpus)
     except LabelError:  # of dimensions alone
         return clip.row
     return replace(clip.row, emotion=labels[cells.index(True)], votes=None) if sum(cells) == 1 else clip.row
@@ -378,8 +349,8 @@ def _selectable(args: TrainingArguments, validation: Sequence[Clip], protocol: s
         if args.metric == "ccc"
         else ""
     )
-    emotion = any(clip.row.emotion or clip.row.votes for clip in validation)
-    dimension = any(getattr(clip.row, name) is not None for clip in validation for name in args.dimensions)
+    emotion = any(is_annotated(clip.row, dimensions=()) for clip in validation)
+    dimension = any(is_annotated(clip.row, emotions=False, dimensions=args.dimensions) for clip in validation)
     if wanted and not (dimension if args.metric == "ccc" else emotion):
         expected, remedy = f"validation rows annotated with {wanted}", "hold out other speakers, or choose by loss"
         raise InputError("metric_for_best_model", expected=f"{expected}, for {args.metric}", got="none", remedy=remedy)
@@ -423,7 +394,7 @@ def _merged(clips: Sequence[Clip], labels: Sequence[str]) -> list[list[str]]:
         if name
     }
     for name, corpus in sorted(written, key=lambda pair: (pair[0], pair[1] or "")):
-        cells = [place for place, yes in enumerate(admitted(name, labels, corpus)) if yes]
+        cells = [place for place, yes in enumerate(admissible_row_classes(name, labels, corpus)) if yes]
         if len(cells) == 1:
             found[cells[0]][name.strip().lower()] = None
     return [list(names) for names in found]
@@ -453,7 +424,7 @@ def _pseudo_labelled(
             remedy="name a folder or manifest of recordings",
         )
     classifier = MultimodalEmotionClassifier.from_pretrained(args.model, whisper=None)
-    unknown = [label for label in labels if not _has(classifier.labels, label)]
+    unknown = [label for label in labels if not has_class(label, classifier.labels)]
     if unknown:
         raise InputError(
             "unlabelled", expected="a model that knows the classes", got=f"one without {', '.join(unknown)}",
@@ -464,7 +435,8 @@ def _pseudo_labelled(
     others = [clip for clip in clips if clip.content not in contents and clip.row.speaker not in speakers]
     if not args.use_cpu and torch.cuda.is_available():
         classifier.to("cuda")
-    items = ({"audio": _part(clip), "text": clip.row.text} for clip in others)
+    reader = RecordingReader()
+    items = ({"audio": reader.part(clip.row), "text": clip.row.text} for clip in others)
     options: dict[str, Any] = {
         "on_error": "skip",
         "sampling_rate": SAMPLING_RATE,
@@ -475,7 +447,7 @@ def _pseudo_labelled(
         if (
             not isinstance(outcome, Exception)
             and outcome.confidence >= args.pseudo_label_threshold
-            and _has(labels, outcome.label)
+            and has_class(outcome.label, labels)
         ):
             chosen.append(replace(clip, row=replace(clip.row, emotion=outcome.label, votes=None)))
     counts = ", ".join(
@@ -488,17 +460,3 @@ def _pseudo_labelled(
         + (f"; {len(clips) - len(others)} are held out, or of speakers who are" if len(others) < len(clips) else "")
     )
     return chosen
-
-
-def _part(clip: Clip) -> np.ndarray:
-    """What is meant of its recording."""
-    assert clip.row.path is not None
-    start = round((clip.row.start or 0.0) * SAMPLING_RATE)
-    return load_audio(clip.row.path)[start : start + round(clip.duration * SAMPLING_RATE)]
-
-
-def _has(labels: Sequence[str], name: str) -> bool:
-    try:
-        return any(admitted(name, labels))
-    except LabelError:
-        return False

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from multimodal_ser.corpora.clips import Clip
+from multimodal_ser.corpora.targets import Targets, row_language
 from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.augmentation import Augmenter
@@ -22,7 +24,7 @@ from multimodal_ser.training.batching import BatchPlanner
 from multimodal_ser.training.cache import EmbeddingCache
 from multimodal_ser.training.caching import cache_audio, cache_text, progress_bar
 from multimodal_ser.training.card import final_facts, starting_facts
-from multimodal_ser.training.data import Clip, ClipData, Targets
+from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.initialization import (
     build_model,
     measure_statistics,
@@ -32,7 +34,7 @@ from multimodal_ser.training.initialization import (
 )
 from multimodal_ser.training.loop import Loop
 from multimodal_ser.training.parameters import Freezing, add_adapters, merged, parameter_groups, part_of, save_adapter
-from multimodal_ser.training.preparation import Prepared, code_of, prepare_data
+from multimodal_ser.training.preparation import Prepared, prepare_data
 from multimodal_ser.training.run_folder import (
     data_hash,
     environment,
@@ -324,7 +326,7 @@ class _Run:
             config.transcriber = prepared.transcriber
         if prepared.use_text and config.text_languages is not None:
             read = {clip.row.language for clip in prepared.train if clip.row.text and clip.row.language}
-            more = sorted({code for name in read if (code := code_of(name)) is not None} - set(config.text_languages))
+            more = sorted({row_language(name) or name for name in read} - set(config.text_languages))
             if more:  # only a branch that is trained is given others than it reads
                 config.text_languages = [*config.text_languages, *more]
 

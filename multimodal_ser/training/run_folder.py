@@ -22,10 +22,11 @@ import numpy as np
 
 from multimodal_ser._files import read_yaml
 from multimodal_ser._version import __version__
+from multimodal_ser.corpora.clips import Clip
+from multimodal_ser.corpora.targets import admissible_row_classes
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LabelError
 from multimodal_ser.training.arguments import TrainingArguments
-from multimodal_ser.training.data import Clip, admitted
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "peft", "numpy", "soundfile", "av", "soxr")
 
@@ -139,7 +140,7 @@ def write_predictions(
 def _annotation(clip: Clip, labels: Sequence[str]) -> str:
     def classes(name: str) -> str:
         try:
-            chosen = admitted(name, labels, clip.row.corpus)
+            chosen = admissible_row_classes(name, labels, clip.row.corpus)
         except LabelError:  # of a model that does not learn emotions
             return name
         return "|".join(label for label, yes in zip(labels, chosen, strict=True) if yes)
