@@ -134,12 +134,8 @@ def calibrate(
     words: dict[int, str] = {}
     bar = _progress(len(labelled) * len(cases)) if progress else bool
     collected = {}
-    try:
-        config.temperature = dict.fromkeys(temperature, 1.0)
-        for case in cases:
-            collected[case] = collect(classifier, labelled, case, words, batch_size, bar, contexts)
-    finally:
-        config.temperature = temperature
+    for case in cases:
+        collected[case] = collect(classifier, labelled, case, words, batch_size, bar, contexts)
     if not any(found.windows for found in collected.values()):
         why = [*failed, *(line for found in collected.values() for line in found.failed)]
         reasons = dict.fromkeys([*left_out, *(reason for found in collected.values() for reason in found.left_out)])

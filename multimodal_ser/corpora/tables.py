@@ -21,7 +21,7 @@ from typing import Any
 
 from multimodal_ser.corpora.guesses import guess_codes, guess_columns
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference.inputs import missing
+from multimodal_ser.inference.inputs import is_missing
 
 COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -199,7 +199,7 @@ def columns_option(pairs: Iterable[str]) -> dict[str, str]:
 
 def is_blank(value: Any) -> bool:
     """Whether a cell tells nothing."""
-    return missing(value) or (isinstance(value, str) and value.strip().lower() in EMPTY)
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() in EMPTY)
 
 
 def word(value: Any, place: str) -> str | None:

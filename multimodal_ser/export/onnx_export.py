@@ -24,7 +24,6 @@ from multimodal_ser._version import __version__
 from multimodal_ser.errors import InputError
 from multimodal_ser.export.onnx_runtime import FORMS, GRAPHS, MEL_FILTERS, MIN_TOKENS, Features, OnnxGraph, with_int8
 from multimodal_ser.export.quantization import SCOPES, quantise
-from multimodal_ser.inference.speakers import encoder_fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -471,7 +470,7 @@ def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> N
         about = {
             "form": form, "version": __version__, "batched": _batched(model, form), "min_length": _shortest(model, 2),
             "max_tokens": LONGEST_TEXT, "text_window": model.model.text_branch.max_length,
-            "audio_encoder": encoder_fingerprint(model), "weights": _weights_hash(model),
+            "audio_encoder": model.encoder_fingerprint, "weights": _weights_hash(model),
         }  # fmt: skip
         for node in written.model.graph.all_nodes():  # names of this machine's folders are among them
             for key in set(node.metadata_props) - {SCOPES}:
