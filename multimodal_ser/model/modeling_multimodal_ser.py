@@ -33,7 +33,6 @@ from transformers import (
     AutoModel,
     AutoModelForAudioClassification,
     AutoModelForTextEncoding,
-    AutoProcessor,
     PreTrainedModel,
 )
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -508,7 +507,6 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
 AutoModel.register(WhisperAudioEncoderConfig, WhisperAudioEncoder, exist_ok=True)
 AutoModel.register(MultimodalEmotionConfig, MultimodalEmotionModel, exist_ok=True)
 AutoModelForAudioClassification.register(MultimodalEmotionConfig, MultimodalEmotionClassifier, exist_ok=True)
-AutoProcessor.register(MultimodalEmotionConfig, MultimodalEmotionProcessor, exist_ok=True)
 if TASK not in PIPELINE_REGISTRY.supported_tasks:  # else by the package, and this file is a copy
     PIPELINE_REGISTRY.register_pipeline(
         TASK,
