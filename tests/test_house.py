@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "multimodal_ser"
 ORDER = [
-    "_version", "_lazy", "_moved", "errors", "_files", "labels", "audio", "metrics", "transcription", "inference", "model", "testing",
+    "_version", "_lazy", "_moved", "errors", "_files", "_progress", "labels", "audio", "metrics", "transcription", "inference", "model", "testing",
     "hub", "corpora", "export", "training", "calibration", "evaluation", "doctor", "cli",
 ]  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
