@@ -13,7 +13,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "multimodal_ser"
 ORDER = [
-    "_version", "_lazy", "_moved", "_auto_classes", "errors", "_files", "labels", "audio", "metrics", "transcription", "inference", "model", "testing",
+    "_version", "_lazy", "_moved", "_auto_classes", "errors", "_files", "_progress", "labels", "audio", "metrics", "transcription",
+    "inference", "model", "testing",
     "hub", "corpora", "export", "training", "calibration", "evaluation", "doctor", "cli",
 ]  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

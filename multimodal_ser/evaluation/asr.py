@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser._files import write_json
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation.outputs import known_language, recording
 
@@ -66,8 +67,6 @@ def _key(clip: Any) -> str:
 
 
 def _keep(path: Path, name: str, stored: Mapping[str, Any]) -> None:
-    from multimodal_ser.training.run_folder import write_json
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"whisper": name, "texts": stored})
 

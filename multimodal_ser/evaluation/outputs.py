@@ -164,7 +164,7 @@ class AnswerStore:
 
     def write(self, answers: Answers, fingerprint: str) -> None:
         """Keep them; whole or not at all."""
-        from multimodal_ser.training.run_folder import write_json
+        from multimodal_ser._files import write_json
 
         path = self.folder / answers.question.file
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Literal, NamedTuple, Protocol
@@ -19,7 +18,7 @@ import numpy as np
 
 from multimodal_ser.audio import MAX_DURATION, SAMPLING_RATE, Channels
 from multimodal_ser.audio.segmentation import Cutter, Windower
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.inference.inputs import Item, Modalities
 from multimodal_ser.inference.speakers import SpeakerProfile
 from multimodal_ser.labels import label_map
@@ -131,9 +130,8 @@ class PredictOptions:
         allowed = list(names) or [each.name for each in fields(cls)]
         for name in options:
             if name not in allowed:
-                close = get_close_matches(name, allowed, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(allowed)}"
-                raise TypeError(f"{function}: unexpected option {name!r}; {hint}")
+                remedy = did_you_mean(name, allowed, f"it takes {', '.join(allowed)}")
+                raise TypeError(f"{function}: unexpected option {name!r}; {remedy}")
         return cls(**options)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from multimodal_ser._progress import with_bar
 from multimodal_ser.errors import InputError
 from multimodal_ser.inference.conformal import conformal_labels
 from multimodal_ser.inference.engine import (
@@ -134,9 +135,7 @@ def predictions(
 
     if not options.progress:
         return outcomes()
-    from tqdm.auto import tqdm
-
-    return iter(tqdm(outcomes(), total=total, unit="input", desc="predict"))
+    return with_bar(outcomes(), "predict", shown=True, total=total, unit="input")
 
 
 def of_item(outputs: ItemOutputs, engine: Engine) -> EmotionPrediction | list[EmotionPrediction] | InputError:

@@ -7,14 +7,13 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.audio.segmentation import Windower
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.transcription.backends import BACKENDS, Heard, WhisperBackend
 from multimodal_ser.transcription.cache import TranscriptCache
 from multimodal_ser.transcription.gate import speech_duration
@@ -325,8 +324,7 @@ def language_code(language: str | None) -> str | None:
         LANGUAGES, TO_LANGUAGE_CODE = dict.fromkeys(_LANGUAGE_CODES), {}  # noqa: N806
     code = name if name in LANGUAGES else TO_LANGUAGE_CODE.get(name)
     if code is None:
-        close = get_close_matches(name, [*LANGUAGES, *TO_LANGUAGE_CODE], n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "leave it out, and it is detected"
+        remedy = did_you_mean(name, [*LANGUAGES, *TO_LANGUAGE_CODE], "leave it out, and it is detected")
         raise InputError(
             "language",
             expected="a language that Whisper knows, such as 'de' or 'german'",
