@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import report_rows
 import training_rows
 
-from multimodal_ser.training.run_folder import environment, write_json
+from multimodal_ser._files import write_json
+from multimodal_ser.training.run_folder import environment
 
 ROWS = {**training_rows.ROWS, **report_rows.ROWS}
 RESULTS = Path(__file__).resolve().parent / "results" / "acceptance"

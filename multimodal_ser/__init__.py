@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from multimodal_ser._auto_classes import AutoClassesFinder, register_auto_classes
 from multimodal_ser._lazy import lazy_names
 from multimodal_ser._moved import MovedModuleFinder
 from multimodal_ser._version import __version__
@@ -53,8 +54,10 @@ _HOMES = {
     "evaluate": "evaluation",
 }  # fmt: skip
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", "register_auto_classes", *_HOMES]
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 if not any(isinstance(finder, MovedModuleFinder) for finder in sys.meta_path):
     sys.meta_path.append(MovedModuleFinder())
+if not any(isinstance(finder, AutoClassesFinder) for finder in sys.meta_path):
+    AutoClassesFinder().install()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
 
 class InputError(ValueError):
     """Bad input, told in one line: `WHAT: expected ..., got ...; REMEDY`.
@@ -37,3 +41,38 @@ class InputError(ValueError):
 
 def _rebuild(cls: type[InputError], what: str, expected: str, got: str, remedy: str) -> InputError:
     return cls(what, expected=expected, got=got, remedy=remedy)
+
+
+def closest(
+    name: Any, candidates: Iterable[str], *, key: Callable[[Any], str] = str, similarity: float = 0.6
+) -> str | None:
+    """The candidate that a misspelt name looks most like; None where none does.
+
+    Args:
+        name: as it was written.
+        candidates: names that there are.
+        key: what is compared of each, such as the name without capitals.
+        similarity: that is enough (0 to 1, `difflib`'s ratio).
+
+    Example:
+        >>> from multimodal_ser.errors import closest
+        >>> closest("--lerning-rate", ["--label-set", "--learning-rate"]), closest("--help", ["--label-set"])
+        ('--learning-rate', None)
+    """
+    spelt = {key(candidate): candidate for candidate in candidates}
+    close = get_close_matches(key(name), spelt, n=1, cutoff=similarity)
+    return spelt[close[0]] if close else None
+
+
+def did_you_mean(
+    name: Any, candidates: Iterable[str], otherwise: str = "choose one of them", *, key: Callable[[Any], str] = str
+) -> str:
+    """The remedy of an error about an unknown name: the candidate that `closest` finds, `otherwise` where there is none.
+
+    Example:
+        >>> from multimodal_ser.errors import did_you_mean
+        >>> did_you_mean("angr", ["anger", "joy"]), did_you_mean("7", ["anger", "joy"])
+        ("did you mean 'anger'?", 'choose one of them')
+    """
+    close = closest(name, candidates, key=key)
+    return otherwise if close is None else f"did you mean {close!r}?"

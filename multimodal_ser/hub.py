@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from multimodal_ser._files import put
 from multimodal_ser.errors import InputError
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _put(staged: Path, target: Path) -> None:
     try:
         if target.exists():
             target.rmdir()
-        staged.rename(target)
+        put(staged, target)
     except OSError:
         if not target.exists():
             raise

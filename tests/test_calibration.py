@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from multimodal_ser import EmotionPrediction, MultimodalEmotionClassifier, Transcript
+from multimodal_ser import MultimodalEmotionClassifier, Transcript
 from multimodal_ser.calibration.run import (
     calibrate,
     calibrate_manifest,
@@ -18,7 +18,7 @@ from multimodal_ser.calibration.run import (
 from multimodal_ser.calibration.temperature import TEMPERATURES, Windows
 from multimodal_ser.corpora import ManifestRow, read_manifest
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference.prediction import predict_logits
+from multimodal_ser.inference.engine import Engine, PredictOptions, by_item
 from multimodal_ser.labels import LabelError
 from multimodal_ser.model.modeling_multimodal_ser import with_labels
 from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_model
@@ -446,12 +446,11 @@ def test_long_recordings_are_calibrated_as_they_are_predicted(tmp_path):
     assert all(answer.windows > 1 for answer in answers)
     nll = -np.mean([math.log(answer.probabilities[row.emotion]) for answer, row in zip(answers, rows, strict=True)])
     assert entry["nll"]["after"] == pytest.approx(nll, abs=1e-5)
-    [(prediction, logits, weights)] = predict_logits(model, [str(rows[0].path)])
-    assert (
-        isinstance(prediction, EmotionPrediction)
-        and logits.shape == (prediction.windows, 3)
-        and weights.shape == (prediction.windows,)
-    )
+    prediction = model.predict(str(rows[0].path))
+    [outputs] = by_item(Engine(model, PredictOptions()).run([str(rows[0].path)]))
+    logits = np.stack([window.logits for window in outputs.windows])
+    weights = np.array([window.weight for window in outputs.windows])
+    assert len(outputs.windows) == prediction.windows > 1
     together = Windows([logits], [weights], np.array([[True, False, False]])).probabilities(1.0)[0]
     assert together == pytest.approx(list(prediction.probabilities.values()), abs=1e-5)
 

@@ -222,7 +222,7 @@ def test_label_sets_merge_annotations_and_answers(manifest, tiny, tmp_path):
 
 def test_folds_train_stop_and_go_on_with_what_is_done(manifest, tiny, tmp_path, monkeypatch):
     fields = {"model": tiny, "protocol": "folds", "num_folds": 2, "baselines": ["majority"], "train_options": TRAINING}
-    from multimodal_ser.evaluation import protocols
+    from multimodal_ser.evaluation import run as protocols
 
     real, begun = protocols.ask_baseline, []
 

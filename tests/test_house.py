@@ -13,8 +13,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "multimodal_ser"
 ORDER = [
-    "_version", "_lazy", "_moved", "errors", "_files", "labels", "audio", "metrics", "transcription", "model", "testing", "inference", "hub",
-    "corpora", "export", "calibration", "training", "evaluation", "doctor", "cli",
+    "_version", "_lazy", "_moved", "_auto_classes", "errors", "_files", "_progress", "labels", "audio", "metrics", "transcription",
+    "inference", "model", "testing",
+    "hub", "corpora", "export", "calibration", "training", "evaluation", "doctor", "cli",
 ]  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
@@ -48,7 +49,9 @@ def test_imports_run_one_way(path):
     for name in imports(path):
         if name == "__version__":
             continue
-        if room(path) == "model":  # its predict and its transcriber: inside the method, so that copied code still loads
+        if (
+            room(path) == "model" and path.name != "__init__.py"
+        ):  # its predict and its transcriber: inside the method, so that copied code still loads
             assert name in ("inference", "transcription")
             continue
         assert ORDER.index(name) <= ORDER.index(room(path)), f"{path.name} imports {name}, which comes after it"
@@ -87,9 +90,9 @@ def test_no_two_files_import_each_other():
 
 def test_files_of_the_model_import_only_each_other_and_transformers():
     allowed = {
-        "torch", "transformers", "huggingface_hub", "numpy", "collections", "dataclasses", "typing", "pathlib", "difflib", "inspect", "json", "re", "hashlib", "safetensors", "copy", "math", "warnings", "__future__",
+        "torch", "transformers", "huggingface_hub", "numpy", "collections", "dataclasses", "functools", "hashlib", "importlib", "types", "typing", "pathlib", "difflib", "inspect", "json", "re", "safetensors", "copy", "math", "warnings", "__future__",
     }  # fmt: skip
-    for path in (PACKAGE / "model").glob("*.py"):
+    for path in set((PACKAGE / "model").glob("*.py")) - {PACKAGE / "model" / "__init__.py"}:  # the others are copied
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):
                 assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path

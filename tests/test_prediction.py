@@ -15,12 +15,13 @@ from multimodal_ser import EmotionPrediction, SpeakerProfile, Transcript
 from multimodal_ser.audio import AudioError
 from multimodal_ser.audio.segmentation import Windower
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference.prediction import NOT_FOUND, ROWS_IN_MEMORY
+from multimodal_ser.inference.engine import BATCHES_IN_MEMORY, NO_WHISPER, PredictOptions
 from multimodal_ser.testing import AUDIO_FAMILIES, TEXT_FAMILIES, synthetic_speech, tiny_model
 from multimodal_ser.transcription import WhisperNotFoundError
 
 CLIP = synthetic_speech(1.3, seed=5)
 RATE = {"sampling_rate": 16000}
+WINDOWS_IN_MEMORY = BATCHES_IN_MEMORY * PredictOptions().batch_size
 
 
 class Echo:
@@ -315,7 +316,7 @@ def test_many_come_one_by_one(model):
     stream = model.predict_iter(endless(), **RATE)
     first = [next(stream) for _ in range(5)]
     assert all(isinstance(prediction, EmotionPrediction) for prediction in first)
-    assert len(seen) <= ROWS_IN_MEMORY + 1
+    assert len(seen) <= WINDOWS_IN_MEMORY + 1
     items = [{"audio": CLIP, "text": "hello"}, {"text": "you are happy"}, CLIP]
     assert [p.modalities for p in model.predict_iter(items, **RATE)] == [("audio", "text"), ("text",), ("audio",)]
 
@@ -340,14 +341,14 @@ def test_what_is_wrong_with_whisper_is_no_fault_of_an_item(model, mode):
     pulled = []
     with pytest.raises(InputError, match=r"^whisper: expected a, got b; c$"):
         next(model.predict_iter((pulled.append(i) or CLIP for i in itertools.count()), on_error=mode, **RATE))
-    assert len(pulled) == ROWS_IN_MEMORY
+    assert len(pulled) == WINDOWS_IN_MEMORY
 
 
 def test_a_good_one_among_bad_ones_comes_at_once(model, tmp_path):
     pulled = []
     items = itertools.chain([CLIP], (pulled.append(i) or tmp_path / "nowhere.wav" for i in itertools.count()))
     skipping = model.predict_iter(items, on_error="skip", **RATE)
-    assert next(skipping).duration == pytest.approx(1.3) and len(pulled) < ROWS_IN_MEMORY
+    assert next(skipping).duration == pytest.approx(1.3) and len(pulled) < WINDOWS_IN_MEMORY
     assert isinstance(next(skipping), InputError)
     pulled.clear()
     raising = model.predict_iter(itertools.chain([CLIP, CLIP], items), **RATE)
@@ -360,8 +361,8 @@ def test_a_good_one_among_bad_ones_comes_at_once(model, tmp_path):
 def test_a_whisper_that_is_not_found_is_told_once_and_noted_everywhere(model):
     model.transcriber = Echo(fails=WhisperNotFoundError("whisper", expected="weights", got="none", remedy="fetch them"))
     with pytest.warns(UserWarning, match="Going on with audio alone") as told:
-        found = model.predict([CLIP] * (ROWS_IN_MEMORY + 6), **RATE)
-    assert len(told) == 1 and {p.notes for p in found} == {(NOT_FOUND,)}
+        found = model.predict([CLIP] * (WINDOWS_IN_MEMORY + 6), **RATE)
+    assert len(told) == 1 and {p.notes for p in found} == {(NO_WHISPER,)}
 
 
 def test_errors_name_their_item(model, tmp_path):
@@ -388,7 +389,7 @@ def test_errors_name_their_item(model, tmp_path):
 
 
 def test_more_items_than_rows_in_memory_keep_their_order(model):
-    lengths = [800 + 37 * (i * 7919 % 100) for i in range(2 * ROWS_IN_MEMORY + 5)]
+    lengths = [800 + 37 * (i * 7919 % 100) for i in range(2 * WINDOWS_IN_MEMORY + 5)]
     found = model.predict([CLIP[:length] for length in lengths], **RATE)
     assert [round(p.duration * 16000) for p in found] == lengths
 
@@ -489,4 +490,4 @@ def test_the_transcriber_moves_with_the_model(hearing):
 def test_progress_goes_to_stderr(model, capsys):
     model.predict([CLIP] * 3, progress=True, **RATE)
     out, err = capsys.readouterr()
-    assert out == "" and "3/3" in err
+    assert out == "" and "predict: " in err

@@ -16,7 +16,8 @@ from multimodal_ser.corpora.clips import RecordingReader, examine, part_samples
 from multimodal_ser.corpora.recordings import part_error
 from multimodal_ser.corpora.targets import Labelled, row_language
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference.prediction import predict_logits
+from multimodal_ser.inference.engine import Engine, PredictOptions, WindowOutput, by_item
+from multimodal_ser.inference.prediction import EmotionPrediction, of_item
 
 if TYPE_CHECKING:
     from multimodal_ser.corpora import ManifestRow
@@ -59,7 +60,7 @@ def collect(
     """Run the rows through the classifier, those of one language together.
 
     Args:
-        classifier: whose temperatures are 1.
+        classifier: the model; its temperatures are taken off again.
         labelled: rows, and what their annotations admit.
         case: what it is given.
         words: keeps what Whisper heard for the next case.
@@ -93,17 +94,21 @@ def collect(
         items = _items(
             [(labelled[at][0], words.get(at), turns) for at, turns in zip(members, before, strict=True)], case, short
         )
-        outcomes = predict_logits(classifier, items, modalities=case, language=language, batch_size=batch_size)
-        for place, (at, outcome) in enumerate(zip(members, outcomes, strict=True)):
+        options = PredictOptions(modalities=case, language=language, batch_size=batch_size, on_error="skip")
+        engine = Engine(classifier, options)
+        for place, (at, outputs) in enumerate(zip(members, by_item(engine.run(items)), strict=True)):
             bar()
             row = labelled[at][0]
             if place in short:
                 failed.append(str(short[place]))
                 continue
-            if isinstance(outcome, InputError):
-                failed.append(str(outcome.named(_named(row))))
+            prediction = of_item(outputs, engine)
+            if isinstance(prediction, InputError):
+                failed.append(str(prediction.named(_named(row))))
                 continue
-            prediction, values, shares = outcome
+            judged = [window for window in outputs.windows if window.logits is not None]
+            values = np.stack([_without_temperature(window, classifier.config.temperature) for window in judged])
+            shares = np.array([window.weight for window in judged])
             if not np.isfinite(values).all():
                 remedy = "load the model with dtype float32"
                 failed.append(
@@ -111,6 +116,7 @@ def collect(
                 )
                 continue
             logits[at], weights[at] = values, shares
+            assert isinstance(prediction, EmotionPrediction)  # channels are mixed
             if prediction.transcript is not None:
                 texts[at] = prediction.transcript.text
                 if prediction.windows == 1:  # of a long recording each window has words of its own
@@ -122,6 +128,13 @@ def collect(
             [logits[at] for at in order], [weights[at] for at in order], np.stack([labelled[at][1] for at in order])
         )
     return Collected([labelled[at][0] for at in order], windows, list(texts.values()), dict(left_out), failed)
+
+
+def _without_temperature(window: WindowOutput, temperature: dict[str, float]) -> np.ndarray:
+    """The logits (C,) of a window before they were divided by the temperature of its modality case."""
+    assert window.logits is not None
+    case = "both" if len(window.modalities) == 2 else window.modalities[0]
+    return window.logits * temperature[case]
 
 
 def _hears(classifier: Any) -> bool:

@@ -5,7 +5,6 @@ All of it is fitted on recordings that the model was neither trained on nor sele
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from multimodal_ser._files import no_empty_folder
+from multimodal_ser._files import no_empty_folder, write_json
+from multimodal_ser._progress import ProgressBar
 from multimodal_ser.calibration.logits import Case, Collected, collect, contexts_of
 from multimodal_ser.calibration.selective import (
     ConfidenceThreshold,
@@ -133,14 +133,10 @@ def calibrate(
     config = classifier.config
     temperature, conformal = dict(config.temperature), dict(config.conformal)
     words: dict[int, str] = {}
-    bar = _progress(len(labelled) * len(cases)) if progress else bool
     collected = {}
-    try:
-        config.temperature = dict.fromkeys(temperature, 1.0)
+    with ProgressBar("calibrate", shown=progress, total=len(labelled) * len(cases), unit="row") as bar:
         for case in cases:
-            collected[case] = collect(classifier, labelled, case, words, batch_size, bar, contexts)
-    finally:
-        config.temperature = temperature
+            collected[case] = collect(classifier, labelled, case, words, batch_size, bar.update, contexts)
     if not any(found.windows for found in collected.values()):
         why = [*failed, *(line for found in collected.values() for line in found.failed)]
         reasons = dict.fromkeys([*left_out, *(reason for found in collected.values() for reason in found.left_out)])
@@ -258,8 +254,7 @@ def calibrate_manifest(
         report = {"manifest": table.source.name, "split": taken, **report}
         classifier.save_pretrained(folder)
         save_model_card(classifier, folder, facts_from_calibration(report))
-        written = json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
-        (folder / CALIBRATION).write_text(written + "\n", encoding="utf-8", errors="backslashreplace")
+        write_json(folder / CALIBRATION, report, errors="backslashreplace")
     return report
 
 
@@ -488,10 +483,3 @@ def _of_split(rows: Sequence[ManifestRow], split: str | None) -> tuple[list[Mani
         there = ", ".join(f"{count} {name or 'unmarked'}" for name, count in Counter(marked).items()) or "none"
         raise InputError("split", expected=f"rows of the {taken} split", got=there, remedy="name another, or all")
     return chosen, taken
-
-
-def _progress(total: int) -> Callable[[], Any]:
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=total, unit="row", desc="calibrate")
-    return bar.update

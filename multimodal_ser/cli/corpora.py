@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from multimodal_ser._progress import say
 from multimodal_ser.cli.options import Commands, add_command
-from multimodal_ser.cli.output import as_json, destination, say
+from multimodal_ser.cli.output import as_json, destination
 
 SHOWN = 10
 """Errors that are told one by one."""

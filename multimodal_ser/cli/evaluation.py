@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from multimodal_ser._progress import say
 from multimodal_ser.cli.options import Commands, add_command, add_model, check_device, reading
-from multimodal_ser.cli.output import FORMATS, as_json, destination, say, write
+from multimodal_ser.cli.output import FORMATS, as_json, destination, write
 from multimodal_ser.cli.training import Mapping, add_fields
 
 GROUPS = {

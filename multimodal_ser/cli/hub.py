@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from multimodal_ser._progress import say
 from multimodal_ser.cli.options import Commands, add_command
-from multimodal_ser.cli.output import say
 
 
 def push(args: argparse.Namespace) -> int:

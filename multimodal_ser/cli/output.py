@@ -7,19 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from multimodal_ser._files import writing
 from multimodal_ser.errors import InputError
 
 FORMATS = ("table", "json", "jsonl", "csv")
-
-
-def say(message: str) -> None:
-    """Tell the person who waits, on stderr."""
-    print(f"multimodal-ser: {message}", file=sys.stderr)  # noqa: T201
 
 
 def check_output(name: str | None) -> None:
@@ -40,29 +36,38 @@ def unwritable(name: str, reason: str | None) -> InputError:
 
 
 @contextmanager
-def destination(path: str | None) -> Iterator[TextIO]:
-    """Where results go. File names need not be UTF-8, and stdout need not know every letter: what cannot be encoded is escaped."""
+def destination(path: str | None, *, whole: bool = True) -> Iterator[TextIO]:
+    """Where results go. File names need not be UTF-8, and stdout need not know every letter: what cannot be encoded is escaped.
+
+    Args:
+        path: of the file; None: stdout.
+        whole: the file is there when all is written, an old one until then; False: it grows line by line.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     if path is None:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
-    try:
-        file = open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 - closed by the with statement below
-    except OSError as error:
-        raise unwritable(path, error.strerror) from error
-    with file:
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(writing(path)) if whole else path
+            file = stack.enter_context(open(place, "w", encoding="utf-8", errors="backslashreplace", newline=""))
+        except OSError as error:
+            raise unwritable(path, error.strerror) from error
         yield file
 
 
 def write(rows: Iterable[dict[str, Any]], form: str, path: str | None, columns: Sequence[str]) -> None:
     """Write flat or nested rows; jsonl and csv line by line, as the rows come.
 
-    An old file is emptied when the first row is there: wrong use, which shows until then, leaves it as it was.
+    An old file is emptied or replaced when the first row is there, or all are: wrong use, which shows until then, leaves it as it was.
     """
     rows = iter(rows)
     rows = chain(list(islice(rows, 1)), rows)
-    with destination(path) as file:
+    with destination(path, whole=form in ("json", "table")) as file:
         if form == "jsonl":
             for row in rows:
                 print(as_json(row, file), file=file, flush=True)

@@ -7,13 +7,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
+from multimodal_ser._progress import say
 from multimodal_ser._version import __version__
 from multimodal_ser.cli import corpora, evaluation, export, hub, machine, prediction, training
-from multimodal_ser.cli.output import check_output, say
-from multimodal_ser.errors import InputError
+from multimodal_ser.cli.output import check_output
+from multimodal_ser.errors import InputError, closest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,8 +32,8 @@ class _Parser(argparse.ArgumentParser):
             options = [
                 option for parser in (self, *commands) for action in parser._actions for option in action.option_strings
             ]
-            close = get_close_matches(unknown[0], options, n=1)
-            message += f"; did you mean {close[0]}?" if close else ""
+            close = closest(unknown[0], options)
+            message += f"; did you mean {close}?" if close else ""
         super().error(message)
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+from multimodal_ser._progress import say
 from multimodal_ser.cli.options import (
     LABEL_SETS,
     Commands,
@@ -16,7 +17,7 @@ from multimodal_ser.cli.options import (
     load_model,
     reading,
 )
-from multimodal_ser.cli.output import FORMATS, say, write
+from multimodal_ser.cli.output import FORMATS, write
 from multimodal_ser.errors import InputError
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from multimodal_ser._files import writing
 from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.corpora.audit import threads
 from multimodal_ser.corpora.clips import RecordingReader
@@ -259,15 +259,8 @@ def _write(target: Path, waveform: np.ndarray) -> None:
     import soundfile as sf
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            sf.write(file, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
-        os.chmod(name, 0o644)  # mkstemp's files are their owner's alone
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with writing(target, flush=False) as place, open(place, "wb") as file:
+        sf.write(file, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
 
 
 def _denoised(waveform: np.ndarray, notes: list[str]) -> np.ndarray:

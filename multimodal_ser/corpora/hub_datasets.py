@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser._files import writing
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.corpora.manifest import read_manifest
 from multimodal_ser.corpora.rows import Manifest, ManifestRow
@@ -375,7 +376,8 @@ def _write_samples(value: Mapping[str, Any], folder: Path, place: Path, number: 
     waveform = load_audio({**value, "array": np.asarray(value["array"])})
     target = folder / "audio" / place / f"{_stem(value.get('path'), number)}.wav"
     target.parent.mkdir(parents=True, exist_ok=True)
-    sf.write(target, waveform, SAMPLING_RATE, subtype="FLOAT")
+    with writing(target, flush=False) as file:
+        sf.write(file, waveform, SAMPLING_RATE, format="WAV", subtype="FLOAT")
     return str(target)
 
 
@@ -384,9 +386,8 @@ def _write(target: Path, content: bytes) -> None:
     if target.is_file() and target.stat().st_size == len(content) and target.read_bytes() == content:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(content)
-    os.replace(part, target)
+    with writing(target, flush=False) as place:
+        place.write_bytes(content)
 
 
 def _stem(path: str | None, number: int) -> str:

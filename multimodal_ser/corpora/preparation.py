@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multimodal_ser._progress import ProgressBar
 from multimodal_ser.audio import MAX_DURATION
 from multimodal_ser.corpora.audit import Survey, survey
 from multimodal_ser.corpora.cleaning import LOUDNESS, TRIM_SILENCE_DB, Cleaning, check_steps, clean_rows
@@ -208,7 +208,7 @@ def prepare(
         "limit": limit,
     }
     kind, place, guessed = (str(source), path, False) if path is not None else (*_guessed(source, columns), True)
-    with _bar("read", progress and kind == "dataset") as show:
+    with ProgressBar("read", shown=progress and kind == "dataset") as show:
         recordings = Path(recordings_dir or target.with_name(f"{target.stem}_recordings"))
         manifest, corpus = _read(kind, place, columns, {**of_dataset, "output_dir": recordings, "on_progress": show})
     kind = corpus.name if corpus else kind.removeprefix("unnamed ")
@@ -217,7 +217,7 @@ def prepare(
     keep = {name for name in (map_labels or {}).values() if name}
     rows, odd = without_odd_emotions(rows, keep, "--map-labels NAME=NAME") if label_set is None else (rows, [])
     rows, errors, left_out = relabelled(rows, label_set)
-    with _bar("survey", progress) as show:
+    with ProgressBar("survey", shown=progress) as show:
         told = (*manifest.errors, *odd, *errors)
         found = survey(
             rows, errors=told, source=str(manifest.source), max_duration=max_duration, workers=workers, on_progress=show
@@ -225,7 +225,7 @@ def prepare(
     cleaning = None
     kept = found.rows
     if steps and found.measured:
-        with _bar("clean", progress) as show:
+        with ProgressBar("clean", shown=progress) as show:
             folder = Path(cleaned_dir or target.with_name(f"{target.stem}_cleaned"))
             cleaning = clean_rows(
                 kept,
@@ -423,21 +423,3 @@ def _notes(corpus: Corpus | None, manifest: Manifest, guessed: bool, kind: str) 
     if corpus is not None and corpus.remarks:
         notes.append(corpus.remarks)
     return tuple(notes)
-
-
-@contextmanager
-def _bar(what: str, shown: bool) -> Iterator[Callable[[int, int | None], None] | None]:
-    """A callback for (done, all) that draws a bar; None: nobody looks."""
-    if not shown:
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(desc=what, dynamic_ncols=True, mininterval=0.5, leave=False) as bar:
-
-        def show(done: int, total: int | None) -> None:
-            if bar.total != total or done < bar.n:
-                bar.reset(total)
-            bar.update(done - bar.n)
-
-        yield show

@@ -9,7 +9,6 @@ import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,7 @@ from typing import Literal
 from multimodal_ser.corpora.duplicates import counted
 from multimodal_ser.corpora.files import RECORDINGS, files_below, preference
 from multimodal_ser.corpora.rows import Manifest, ManifestRow
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.labels import CorpusLabels
 
 
@@ -107,13 +106,8 @@ def find_corpus(name: str) -> Corpus:
         'crema_d'
     """
     if name not in CORPORA:
-        close = get_close_matches(_plain(name), {_plain(known): known for known in CORPORA}, n=1)
-        proposed = next((known for known in CORPORA if close and _plain(known) == close[0]), None)
-        remedy = (
-            f"did you mean {proposed!r}?"
-            if proposed
-            else "write a manifest, or sort the recordings into a folder per emotion"
-        )
+        otherwise = "write a manifest, or sort the recordings into a folder per emotion"
+        remedy = did_you_mean(name, CORPORA, otherwise, key=_plain)
         raise InputError("corpus", expected=f"one of {', '.join(CORPORA)}", got=repr(name), remedy=remedy)
     return CORPORA[name]
 

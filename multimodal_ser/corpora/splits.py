@@ -6,14 +6,13 @@ import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 from multimodal_ser.corpora.duplicates import alike_speakers, counted, some, sound_groups
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.corpora.targets import is_annotated
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 
 SPLIT_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -193,8 +192,7 @@ def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> 
     speakers = sorted({row.speaker for row in rows if row.speaker is not None})
     unknown = [name for name in names if name not in speakers]
     if unknown:
-        close = get_close_matches(unknown[0], speakers, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "name them as the column speaker does"
+        remedy = did_you_mean(unknown[0], speakers, "name them as the column speaker does")
         raise InputError(
             argument, expected=f"speakers of the manifest ({some(speakers)})", got=some(unknown), remedy=remedy
         )

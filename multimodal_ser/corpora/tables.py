@@ -8,20 +8,18 @@ import itertools
 import json
 import math
 import numbers
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from multimodal_ser._files import writing
 from multimodal_ser.corpora.guesses import guess_codes, guess_columns
-from multimodal_ser.errors import InputError
-from multimodal_ser.inference.inputs import missing
+from multimodal_ser.errors import InputError, closest, did_you_mean
+from multimodal_ser.inference.inputs import is_missing
 
 COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -115,8 +113,7 @@ def read_table(path: Path, columns: Mapping[str, str | None] | None = None, fold
     asked = dict(columns or {})
     for field in asked:
         if field not in COLUMNS:
-            close = get_close_matches(field, COLUMNS, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else "say FIELD=COLUMN"
+            remedy = did_you_mean(field, COLUMNS, "say FIELD=COLUMN")
             raise InputError(
                 "columns", expected=f"fields ({', '.join([*COLUMNS, 'root'])})", got=repr(field), remedy=remedy
             )
@@ -129,34 +126,23 @@ def write_cells(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, An
     Raises:
         InputError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+        with writing(path) as place:
+            if path.suffix.lower() == ".parquet":
+                import pyarrow as pa
+                import pyarrow.parquet as pq
 
-            cells = {name: [row[name] for row in rows] for name in names}
-            pq.write_table(
-                pa.table(
-                    {
-                        name: pa.array(column, None if any(cell is not None for cell in column) else pa.string())
-                        for name, column in cells.items()
-                    }
-                ),
-                part,
-            )
-        else:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(_lines(names, rows, path.suffix.lower()))
-        os.replace(part, path)
+                cells = {name: [row[name] for row in rows] for name in names}
+                kinds = {name: None if any(cell is not None for cell in cells[name]) else pa.string() for name in names}
+                pq.write_table(pa.table({name: pa.array(cells[name], kinds[name]) for name in names}), place)
+            else:
+                with place.open("w", encoding="utf-8", newline="") as file:
+                    file.writelines(_lines(names, rows, path.suffix.lower()))
     except OSError as error:
         raise InputError(
             str(path), expected="a file that can be written", got=error.strerror or "an error", remedy="check it"
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _lines(names: Sequence[str], rows: Iterable[Mapping[str, Any]], suffix: str) -> Iterator[str]:
@@ -199,7 +185,7 @@ def columns_option(pairs: Iterable[str]) -> dict[str, str]:
 
 def is_blank(value: Any) -> bool:
     """Whether a cell tells nothing."""
-    return missing(value) or (isinstance(value, str) and value.strip().lower() in EMPTY)
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() in EMPTY)
 
 
 def word(value: Any, place: str) -> str | None:
@@ -247,8 +233,8 @@ def _columns(names: Sequence[Any], asked: Mapping[str, str | None], file: str) -
         elif column and _plain(column) in plain:
             found[field] = plain.index(_plain(column))
         elif column:
-            close = get_close_matches(column, called, n=1)
-            remedy = f"{f'did you mean {field}={close[0]}? ' if close else ''}it has {_listed(called)}"
+            close = closest(column, called)
+            remedy = f"{f'did you mean {field}={close}? ' if close else ''}it has {_listed(called)}"
             raise InputError(
                 file, expected=f"a column {column!r}, as the option columns says", got="none", remedy=remedy
             )
@@ -474,10 +460,10 @@ def _misnamed(
             for known in usual
             if any({_plain(known), _plain(name)} <= {*synonyms} for synonyms in COLUMNS.values())
         ]
-        meant = same or get_close_matches(name, usual, n=1, cutoff=0.75)
-        if meant:
+        meant = same[0] if same else closest(name, usual, similarity=0.75)
+        if meant is not None:
             remedy = "rename it as in the other rows"
-            return InputError(f"{place}, {name}", expected=f"the key {meant[0]}", got=f"the key {name}", remedy=remedy)
+            return InputError(f"{place}, {name}", expected=f"the key {meant}", got=f"the key {name}", remedy=remedy)
     return None
 
 

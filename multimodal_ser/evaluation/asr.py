@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from multimodal_ser._files import write_json
 from multimodal_ser.corpora.targets import row_language
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation.outputs import recording
@@ -67,8 +68,6 @@ def _key(clip: Any) -> str:
 
 
 def _keep(path: Path, name: str, stored: Mapping[str, Any]) -> None:
-    from multimodal_ser.training.run_folder import write_json
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"whisper": name, "texts": stored})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from multimodal_ser._files import writing
 from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.corpora.clips import RecordingReader
 from multimodal_ser.corpora.rows import ManifestRow
@@ -239,17 +239,11 @@ class FeatureReader:
 
 def _write(file: Path, features: np.ndarray) -> None:
     """The file is there whole or not at all. A disk that takes none is a warning: the features are had already."""
-    temporary = None
     try:
         file.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".new", delete=False) as new:
-            temporary = new.name
+        with writing(file, mode=0o600, flush=False) as place, open(place, "wb") as new:
             np.save(new, features, allow_pickle=False)
-        os.replace(temporary, file)
     except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
         logger.warning("cache_dir: features are not kept in %s (%s)", file.parent, error.strerror)
 
 

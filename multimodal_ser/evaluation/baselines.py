@@ -7,7 +7,6 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ import numpy as np
 from multimodal_ser.calibration.temperature import fit_temperature
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.corpora.targets import class_of, emotion_name
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.evaluation.baseline_features import FeatureReader, descriptors, egemaps, sequence, statistics
 from multimodal_ser.evaluation.baseline_lexicon import emotion_counts
 from multimodal_ser.evaluation.baseline_networks import SPEECH, WORDS, SequenceClassifier, WordTokenizer
@@ -56,8 +55,7 @@ def make_baseline(
         [1, 2]
     """
     if name not in BASELINES:
-        close = get_close_matches(str(name), BASELINES, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        remedy = did_you_mean(name, BASELINES)
         raise InputError("baseline", expected=f"one of {', '.join(BASELINES)}", got=repr(name), remedy=remedy)
     return BASELINES[name](labels, seed=seed, cache_dir=cache_dir)
 

@@ -16,6 +16,8 @@ import numpy as np
 from multimodal_ser.corpora.clips import RecordingReader
 from multimodal_ser.corpora.targets import row_language
 from multimodal_ser.errors import InputError
+from multimodal_ser.inference.engine import PredictOptions
+from multimodal_ser.inference.prediction import predictions
 
 AUDIO, TEXT, BOTH = "audio", "text", "audio + text"
 HEARD_TEXT, HEARD_BOTH = "recognised text", "audio + recognised text"
@@ -164,7 +166,7 @@ class AnswerStore:
 
     def write(self, answers: Answers, fingerprint: str) -> None:
         """Keep them; whole or not at all."""
-        from multimodal_ser.training.run_folder import write_json
+        from multimodal_ser._files import write_json
 
         path = self.folder / answers.question.file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,7 +237,7 @@ def ask_model(
     batch_size: int = 8,
     progress: bool = False,
 ) -> Answers:
-    """What a classifier answers through `predict`, as its users call it; what it regresses, by the scorer of training.
+    """What a classifier answers through `predict`, as its users call it.
 
     Args:
         model: the classifier.
@@ -267,43 +269,46 @@ def ask_model(
     for row in asked:
         by_language.setdefault(None if case == AUDIO else row_language(texts[row][1]), []).append(row)
     # a recording in which no words were recognised is still heard
-    modalities = {AUDIO: "audio", TEXT: "text", BOTH: "both", HEARD_TEXT: "text", HEARD_BOTH: "auto"}[case]
+    modalities: Any = {AUDIO: "audio", TEXT: "text", BOTH: "both", HEARD_TEXT: "text", HEARD_BOTH: "auto"}[case]
     found: dict[int, np.ndarray] = {}
     unanswered: dict[int, str] = {}
-    transcriber, model.transcriber = model.transcriber, None
-    try:
-        for language, members in by_language.items():
+    dimensions: dict[int, dict[str, float]] = {}
+    for language, members in by_language.items():
 
-            def items(members: list[int] = members) -> Iterator[dict[str, Any]]:
-                for row in members:
-                    audio = None if case in (TEXT, HEARD_TEXT) else recording(clips[row], disturb)
-                    yield {
-                        "audio": audio,
-                        "text": None if case == AUDIO else texts[row][0],
-                        "context": list(clips[row].context) or None,
-                    }
+        def items(members: list[int] = members) -> Iterator[dict[str, Any]]:
+            for row in members:
+                audio = None if case in (TEXT, HEARD_TEXT) else recording(clips[row], disturb)
+                text = None if case == AUDIO else texts[row][0]
+                yield {"audio": audio, "text": text, "context": list(clips[row].context) or None}
 
-            outcomes = model.predict_iter(
-                items(), sampling_rate=16_000, modalities=modalities, language=language, batch_size=batch_size,
-                on_error="skip", progress=progress, total=len(members),
-            )  # fmt: skip
-            for row, outcome in zip(members, outcomes, strict=True):
-                if isinstance(outcome, InputError):
-                    unanswered[row] = str(outcome.named(clips[row].row.name))
-                else:
-                    native = outcome.probabilities
-                    if merging is not None:
-                        merged = merging.probabilities(np.array([[native[label] for label in model.labels]]))[0]
-                        native = dict(zip(merging.labels, merged, strict=True))
-                    found[row] = np.array([native.get(label, 0.0) for label in labels])
-    finally:
-        model.transcriber = transcriber
+        options = PredictOptions(
+            sampling_rate=16_000,
+            modalities=modalities,
+            language=language,
+            batch_size=batch_size,
+            on_error="skip",
+            progress=progress,
+        )
+        outcomes = predictions(model, items(), options, transcriber=None, total=len(members))
+        for row, outcome in zip(members, outcomes, strict=True):
+            if isinstance(outcome, InputError):
+                unanswered[row] = str(outcome.named(clips[row].row.name))
+                continue
+            native = outcome.probabilities
+            if merging is not None:
+                merged = merging.probabilities(np.array([[native[label] for label in model.labels]]))[0]
+                native = dict(zip(merging.labels, merged, strict=True))
+            found[row] = np.array([native.get(label, 0.0) for label in labels])
+            dimensions[row] = outcome.dimensions or {}
     answered = [row for row in asked if row in found]
-    dimensions = {}
-    if model.config.dimensions and answered and disturb is None and case in (AUDIO, TEXT, BOTH):
-        dimensions = _regressed(model, [clips[row] for row in answered], case, batch_size)
+    regressed = {}
+    if disturb is None and case in (AUDIO, TEXT, BOTH):
+        regressed = {
+            name: np.array([dimensions[row][name] for row in answered])
+            for name in (model.config.dimensions if answered else ())
+        }
     table = np.stack([found[row] for row in answered]) if answered else np.zeros((0, len(labels)))
-    return Answers(question, tuple(answered), table, dimensions, unanswered, time.monotonic() - began)
+    return Answers(question, tuple(answered), table, regressed, unanswered, time.monotonic() - began)
 
 
 def ask_baseline(
@@ -341,27 +346,3 @@ def recording(clip: Any, disturb: Disturbance | None = None) -> Any:
         return str(row.path)
     waveform = RecordingReader().part(row)
     return waveform if disturb is None else disturb(waveform, row.name)
-
-
-def _regressed(model: Any, clips: Sequence[Any], case: str, batch_size: int) -> dict[str, np.ndarray]:
-    from accelerate import Accelerator
-
-    from multimodal_ser.training.arguments import TrainingArguments
-    from multimodal_ser.training.data import ClipData, Targets
-    from multimodal_ser.training.scoring import evaluate
-
-    names = list(model.config.dimensions)
-    args = TrainingArguments(
-        dimensions=names, emotions=False, per_device_eval_batch_size=batch_size, embedding_cache=False, report_to=[]
-    )
-    targets = Targets.of([], model.labels, names)
-    targets = type(targets)(
-        targets.classes.new_zeros(len(clips), len(model.labels)),
-        targets.dimensions.new_full((len(clips), len(names)), float("nan")),
-        (),
-    )
-    data = ClipData(
-        list(clips), targets, model.processor, args, 0, False, use_audio=case != TEXT, use_text=case != AUDIO
-    )
-    accelerator = Accelerator(cpu=model.device.type == "cpu")
-    return evaluate(model, data, accelerator)[2]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multimodal_ser._files import write_json, write_text
 from multimodal_ser.evaluation.data import EvaluatedRows, Part
 from multimodal_ser.evaluation.html import render_html
 from multimodal_ser.evaluation.outputs import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
@@ -111,12 +112,10 @@ def build_report(
 
 def write_report(report: Mapping[str, Any], folder: str | Path) -> None:
     """Write report.json, report.md and report.html."""
-    from multimodal_ser.training.run_folder import write_json
-
     folder = Path(folder)
     write_json(folder / "report.json", report)
-    (folder / "report.md").write_text(render_markdown(report), encoding="utf-8", errors="backslashreplace")
-    (folder / "report.html").write_text(render_html(report), encoding="utf-8", errors="xmlcharrefreplace")
+    write_text(folder / "report.md", render_markdown(report), errors="backslashreplace")
+    write_text(folder / "report.html", render_html(report), errors="xmlcharrefreplace")
 
 
 def _place(case: str) -> int:

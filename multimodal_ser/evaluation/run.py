@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from multimodal_ser._files import no_empty_folder
+from multimodal_ser._files import no_empty_folder, write_json
+from multimodal_ser._progress import ProgressBar
+from multimodal_ser._progress import say as say_on_stderr
 from multimodal_ser.corpora import ManifestRow
 from multimodal_ser.corpora.provenance import Provenance, origin, provenance, unseen_rows
 from multimodal_ser.corpora.splits import SPLIT_NAMES, Split
@@ -35,7 +37,6 @@ from multimodal_ser.evaluation.outputs import (
 )
 from multimodal_ser.evaluation.report import build_report, in_short, write_report
 from multimodal_ser.labels.merging import Merging
-from multimodal_ser.training.run_folder import write_json
 
 SHOWN = 5
 """Errors that are told one by one; the report has all."""
@@ -61,19 +62,13 @@ def evaluate(args: EvaluationArguments, say: Callable[[str], None] | None = None
         ...
         multimodal_ser.errors.InputError: no/such/table.csv: expected a manifest or a folder of recordings, got no such file; check the path
     """
-    say = say or _tell
+    say = say or say_on_stderr
     try:
         with no_empty_folder(args.output_dir):
             return _Evaluation(args, say).report()
     except KeyboardInterrupt:
         say("stopped; the same command goes on from what is done")
         raise
-
-
-def _tell(message: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(f"multimodal-ser: {message}", file=sys.stderr)
 
 
 class _Evaluation:
@@ -97,16 +92,14 @@ class _Evaluation:
 
     def report(self) -> dict[str, Any]:
         """Do it."""
-        from multimodal_ser.training.caching import progress_bar
         from multimodal_ser.training.run_folder import data_hash, make_folder
 
         args = self.args
         trains = args.protocol is not None and not args.only_baselines
         self._check_training(trains)
-        quiet = not sys.stderr.isatty()
         measures = args.protocol is None and not args.only_baselines
         turns = origin(args.model).context_turns if measures else int(self.training.get("context_turns", 0))
-        self.data = data = read_rows(args, turns, progress_bar("recordings", quiet))
+        self.data = data = read_rows(args, turns, ProgressBar("recordings"))
         make_folder(self.folder)
         for note in data.told:
             self.say(f"note: {note}")

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from multimodal_ser._files import put, write_text, writing
 from multimodal_ser._version import __version__
 from multimodal_ser.errors import InputError
 from multimodal_ser.export.onnx_runtime import FORMS, GRAPHS, MEL_FILTERS, MIN_TOKENS, Features, OnnxGraph, with_int8
 from multimodal_ser.export.quantization import SCOPES, quantise
-from multimodal_ser.inference.speakers import encoder_fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def export_onnx(
                 for file in Path(temporary).glob(
                     f"{written.name}*"
                 ):  # weights of more than 1.5 GB lie beside their graph
-                    os.replace(file, output_dir / file.name)
+                    put(file, output_dir / file.name)
     _write_readme(model, output_dir)
     return output_dir
 
@@ -141,7 +141,7 @@ def export_torch(
                 program, _, outputs = _program(model, form, long_texts=False)
                 torch.export.save(program, written)
                 _check(model, form, _TorchOutputs(written, outputs), target.name, long_texts=False)
-                os.replace(written, target)
+                put(written, target)
     return output_dir
 
 
@@ -470,7 +470,7 @@ def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> N
         about = {
             "form": form, "version": __version__, "batched": _batched(model, form), "min_length": _shortest(model, 2),
             "max_tokens": LONGEST_TEXT, "text_window": model.model.text_branch.max_length,
-            "audio_encoder": encoder_fingerprint(model), "weights": _weights_hash(model),
+            "audio_encoder": model.encoder_fingerprint, "weights": _weights_hash(model),
         }  # fmt: skip
         for node in written.model.graph.all_nodes():  # names of this machine's folders are among them
             for key in set(node.metadata_props) - {SCOPES}:
@@ -517,11 +517,12 @@ def _write_settings(model: MultimodalEmotionClassifier, folder: Path) -> None:
     """The configuration, whole, and the processor's files."""
     settings = model.config.to_dict()
     settings.pop("_name_or_path", None)  # a folder of this machine
-    (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(folder / "config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
     model.processor.save_pretrained(folder)
     filters = getattr(model.processor.feature_extractor, "mel_filters", None)
     if filters is not None:
-        np.save(folder / MEL_FILTERS, np.asarray(filters, np.float64))
+        with writing(folder / MEL_FILTERS) as place, open(place, "wb") as file:
+            np.save(file, np.asarray(filters, np.float64))
 
 
 def _check_features(model: MultimodalEmotionClassifier, folder: Path) -> None:
@@ -574,4 +575,4 @@ def _write_readme(model: MultimodalEmotionClassifier, folder: Path) -> None:
         temperature=", ".join(f"{case} {value}" for case, value in config.temperature.items()),
         license=config.weights_license or "unknown; it is the author's to say",
     )  # fmt: skip
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)

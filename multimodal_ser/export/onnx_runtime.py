@@ -9,20 +9,18 @@ import importlib.util
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multimodal_ser.audio import SAMPLING_RATE, stream_audio
-from multimodal_ser.audio.segmentation import Windower
+from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.errors import InputError
+from multimodal_ser.inference.interface import EmotionInference
 
 if TYPE_CHECKING:
-    from multimodal_ser.inference.prediction import EmotionPrediction
-    from multimodal_ser.inference.speakers import SpeakerProfile
     from multimodal_ser.transcription import WhisperTranscriber
 
 FORMS = ("both", "audio", "text")
@@ -246,6 +244,7 @@ class OnnxConfig:
     text_languages: list[str] | None = None
     conformal: dict[str, dict[str, Any]] = field(default_factory=dict)
     temperature: dict[str, float] = field(default_factory=dict)
+    dimensions: list[str] = field(default_factory=list)
 
 
 class OnnxGraph:
@@ -355,7 +354,7 @@ class _NoWhisper:
         )
 
 
-class OnnxEmotionClassifier:
+class OnnxEmotionClassifier(EmotionInference):
     """Emotion probabilities by onnxruntime alone: `predict` of `MultimodalEmotionClassifier`, without PyTorch and transformers.
 
     Args:
@@ -373,7 +372,7 @@ class OnnxEmotionClassifier:
     """
 
     framework = "np"
-    """What a speaker profile is read as."""
+    """What a speaker profile is read as: an array."""
 
     def __init__(
         self,
@@ -430,7 +429,11 @@ class OnnxEmotionClassifier:
         if "both" not in found and len(found) == 1:
             trained = list(found)  # what there is no graph for cannot be asked for
         config = OnnxConfig(
-            trained, settings.get("text_languages"), settings.get("conformal") or {}, settings.get("temperature") or {}
+            trained,
+            settings.get("text_languages"),
+            settings.get("conformal") or {},
+            settings.get("temperature") or {},
+            settings.get("dimensions") or [],
         )
         labels = [settings["id2label"][key] for key in sorted(settings["id2label"], key=int)]
         graphs = {form: OnnxGraph(path, providers, threads) for form, path in found.items()}
@@ -463,67 +466,31 @@ class OnnxEmotionClassifier:
     def transcriber(self, whisper: Any) -> None:
         self._whisper, self._transcriber = whisper, None
 
-    def predict(self, audio: Any = None, text: Any = None, **options: Any) -> EmotionPrediction | list[Any]:
-        """Predict the emotion of one input or of a list; see `multimodal_ser.inference.prediction.predict` for the options."""
-        from multimodal_ser.inference import prediction
-
-        me: Any = self
-        return prediction.predict(me, audio, text, **options)
-
-    def predict_iter(self, items: Any, **options: Any) -> Iterator[Any]:
-        """Predict many inputs one after the other, at flat memory; see `multimodal_ser.inference.prediction.predict_iter`."""
-        from multimodal_ser.inference import prediction
-
-        me: Any = self
-        return prediction.predict_iter(me, items, **options)
-
-    def enroll(self, audio: Iterable[Any], *, sampling_rate: int | None = None) -> SpeakerProfile:
-        """Get to know a speaker from a few unlabelled recordings; see `inference.speakers.enroll`, whose profiles serve here too."""
-        from multimodal_ser.inference.speakers import SpeakerProfile
-
-        if isinstance(audio, str | bytes | os.PathLike) or not isinstance(audio, Iterable):
-            raise InputError(
-                "enroll",
-                expected="a list of recordings of one speaker",
-                got=type(audio).__name__,
-                remedy="give [recording]",
-            )
-        graph, means = self._graph("audio"), []
-        for recording in audio:
-            windower = Windower()
-            windows = [window for block in stream_audio(recording, sampling_rate) for window in windower.push(block)]
-            for _, waveform in [*windows, *windower.finish()]:
-                means.append(graph(self.features([waveform], None))["hidden_mean"][0])
-        if not means:
-            raise InputError(
-                "enroll",
-                expected="at least one recording",
-                got="none",
-                remedy="eight of different moods are a good start",
-            )
-        return SpeakerProfile(np.mean(means, axis=0), len(means), self.encoder_fingerprint)
-
     @property
     def encoder_fingerprint(self) -> str:
         """Which audio branch is in the graphs; speaker profiles of others do not fit."""
         return next(iter(self.graphs.values())).audio_encoder
 
-    def scores(
-        self, rows: Sequence[tuple[np.ndarray | None, str | None, Any]], speaker_mean: Any = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (B, C) and logits (B, C) of B windows, each a waveform (S,), its text and the turns before it, or None."""
-        kinds = {(row[0] is not None, row[1] is not None) for row in rows}
+    def forward_windows(
+        self, windows: Sequence[tuple[np.ndarray | None, str | None, Any]], speaker_mean: Any = None
+    ) -> tuple[Any, ...]:
+        """Answer B windows, each a waveform (S,), its text and the turns before it, or None; see `engine.EmotionModel`."""
+        kinds = {(waveform is not None, text is not None) for waveform, text, _ in windows}
         if "both" not in self.graphs and len(kinds) > 1:  # a graph each
-            parts = [self.scores([row], speaker_mean) for row in rows]
-            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-        inputs = self.features([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+            parts = [self.forward_windows([window], speaker_mean) for window in windows]
+            return tuple(_joined(values) for values in zip(*parts, strict=True))
+        audio, text, context = (list(values) for values in zip(*windows, strict=True))
+        inputs = self.features(audio, text, context)
         has_audio, has_text = self.features.audio_name in inputs, "input_ids" in inputs
         if speaker_mean is not None and has_audio:
             mean = np.asarray(speaker_mean, np.float32)
-            inputs["speaker_mean"] = np.broadcast_to(mean, (len(rows), *mean.shape))
-        logits = self._graph("both" if has_audio and has_text else "audio" if has_audio else "text")(inputs)["logits"]
-        exponents = np.exp(logits - logits.max(1, keepdims=True))
-        return exponents / exponents.sum(1, keepdims=True), logits
+            inputs["speaker_mean"] = np.broadcast_to(mean, (len(windows), *mean.shape))
+        outputs = self._graph("both" if has_audio and has_text else "audio" if has_audio else "text")(inputs)
+        means = outputs.get("hidden_mean") if has_audio else None
+        if means is not None:
+            has_frames = inputs["audio_attention_mask"].max(1) > 0
+            means = np.where(has_frames[:, None, None], means, np.float32("nan"))
+        return outputs["logits"], outputs["embeddings"], means, outputs.get("dimensions")
 
     def _graph(self, form: str) -> OnnxGraph:
         for name in (form, "both"):
@@ -541,6 +508,14 @@ def _json(path: Path) -> dict[str, Any]:
         raise InputError(
             str(path), expected="a file that export_onnx wrote", got=type(error).__name__, remedy=remedy
         ) from error
+
+
+def _joined(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Rows of single windows as one batch; those without audio are NaN where others have some."""
+    like = next((value for value in values if value is not None), None)
+    if like is None:
+        return None
+    return np.concatenate([np.full_like(like, np.nan) if value is None else value for value in values])
 
 
 def _token(token: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from multimodal_ser.errors import InputError, _rebuild
-from multimodal_ser.inference.inputs import missing
+from multimodal_ser.inference.inputs import is_missing
 from multimodal_ser.inference.prediction import EmotionPrediction
 from multimodal_ser.transcription import Transcript
 
@@ -97,7 +97,7 @@ def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             got, remedy = f"{type(error).__name__}: {error}", "give a table that predictions_to_frame made"
             raise InputError(f"row {place!r}", expected="a prediction", got=got, remedy=remedy) from error
-        if missing(row["channel"]):
+        if is_missing(row["channel"]):
             found.append(prediction)
             last = None
             continue
@@ -146,7 +146,7 @@ def _prediction(row: dict[str, Any]) -> EmotionPrediction | InputError:
         about = dict(details["error"])
         kinds = {kind.__name__: kind for kind in _kinds(InputError)}
         return _rebuild(kinds.get(about.pop("type"), InputError), **about)
-    plain = {name: None if missing(row[name]) else row[name] for name in ("source", "channel", "duration")}
+    plain = {name: None if is_missing(row[name]) else row[name] for name in ("source", "channel", "duration")}
     label = details.get("label", row["label"])
     if not isinstance(label, str):
         raise ValueError(f"the label is {label!r}")
@@ -158,7 +158,7 @@ def _prediction(row: dict[str, Any]) -> EmotionPrediction | InputError:
         probabilities={
             name.removeprefix("p_"): float(row[name])
             for name in row
-            if name.startswith("p_") and not missing(row[name])
+            if name.startswith("p_") and not is_missing(row[name])
         },
         transcript=None if words is None else Transcript.from_dict(words),
         modalities=tuple(row["modalities"].split("+")),

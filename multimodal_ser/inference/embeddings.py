@@ -10,17 +10,14 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from multimodal_ser.audio import MAX_DURATION
 from multimodal_ser.errors import InputError
-from multimodal_ser.inference.inputs import Item, Modalities, column
-from multimodal_ser.inference.prediction import _Run, run_model
-
-if TYPE_CHECKING:
-    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+from multimodal_ser.inference.engine import EmotionModel, Engine, PredictOptions, by_item, weighted_mean
+from multimodal_ser.inference.inputs import Modalities, column
+from multimodal_ser.inference.prediction import of_item
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -33,66 +30,36 @@ NAMED = 5
 """How many inputs an error names; it counts the others."""
 
 
-class _EmbeddingRun(_Run):
-    """As for prediction: the same rows, windows and batches; vectors in the place of probabilities."""
-
-    def _scored(self, rows: list[tuple], speaker_mean: Any) -> tuple[np.ndarray, np.ndarray]:
-        outputs = run_model(self.model, rows, speaker_mean)
-        return outputs.embeddings.float().cpu().numpy(), outputs.logits.float().cpu().numpy()
-
-    def outcome(self, item: Item) -> Any:
-        prediction = super().outcome(item)
-        if isinstance(prediction, InputError):
-            return prediction
-        [track] = item.tracks.values()
-        assert track.probabilities is not None
-        return track.probabilities / track.weight
-
-    def _prediction(self, item: Item, channel: int | None, track: Any) -> Any:
-        return None  # there are no probabilities to make one of
-
-
-def embed(
-    classifier: MultimodalEmotionClassifier,
-    items: Iterable[Any],
-    *,
-    sampling_rate: int | None = None,
-    modalities: Modalities = "auto",
-    language: str | None = None,
-    batch_size: int = 8,
-    max_duration: float = MAX_DURATION,
-    on_error: Literal["raise", "skip"] = "raise",
-) -> Iterator[np.ndarray | InputError]:
-    """Embed many inputs one after the other, at flat memory; options as for `predict_iter`.
-
-    Of a recording longer than 30 s the vectors of its windows are averaged by speech time.
-
-    Args:
-        classifier: the model.
-        items: recordings, or dicts with "audio", "text" and "context" (each may be missing).
-        sampling_rate: of arrays, Hz.
-        modalities: "auto": all that is there; "audio": no Whisper, no text; "text": the words alone; "both": an error where one is missing.
-        language: of the speech; None: Whisper detects it.
-        batch_size: rows that run through the model together.
-        max_duration: longest recording that is taken, s.
-        on_error: "raise", or "skip": the error takes the input's place.
-
-    Yields:
-        (D,) float32 for each input, with `combination="concatenated"` (4 D,); or its error.
-
-    Raises:
-        InputError: an input is no audio, or an option is wrong; with `on_error="skip"` only the latter.
+def embed(classifier: Any, items: Iterable[Any], **options: Any) -> Iterator[np.ndarray | InputError]:
+    """`classifier.embed(items, **options)`, which describes the options.
 
     Example:
-        >>> from multimodal_ser.inference.embeddings import embed
+        >>> from multimodal_ser import embed
         >>> from multimodal_ser.testing import synthetic_speech, tiny_model
-        >>> [vector.shape for vector in embed(tiny_model(), [synthetic_speech(1.0), {"text": "so happy"}], sampling_rate=16000)]
+        >>> inputs = [synthetic_speech(1.0), {"text": "so happy"}]
+        >>> [vector.shape for vector in embed(tiny_model(), inputs, sampling_rate=16000)]
         [(32,), (32,)]
     """
-    run = _EmbeddingRun(
-        classifier, sampling_rate, modalities, language, "native", "mix", None, False, batch_size, max_duration, on_error
-    )  # fmt: skip
-    return run.outcomes(items, alone=False)
+    return classifier.embed(items, **options)
+
+
+def vectors(model: EmotionModel, inputs: Iterable[Any], options: PredictOptions) -> Iterator[np.ndarray | InputError]:
+    """Embed inputs, at flat memory; options are checked at once. See `EmotionInference.embed`."""
+    engine = Engine(model, options)
+
+    def outcomes() -> Iterator[np.ndarray | InputError]:
+        for outputs in by_item(engine.run(inputs)):
+            prediction = of_item(outputs, engine)
+            if not isinstance(prediction, InputError):
+                judged = [window for window in outputs.windows if window.embedding is not None]
+                mean = weighted_mean(judged, [window.embedding for window in judged if window.embedding is not None])
+                yield mean.astype(np.float32)
+            elif options.on_error == "raise":
+                raise prediction
+            else:
+                yield prediction
+
+    return outcomes()
 
 
 class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -189,7 +156,7 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         )  # fmt: skip
 
     @property
-    def _classifier(self) -> MultimodalEmotionClassifier:
+    def _classifier(self) -> Any:
         if self.model is not None and not isinstance(self.model, str | os.PathLike):
             return self.model
         source = None if self.model is None else os.fspath(self.model)
@@ -225,10 +192,10 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
 
 @lru_cache(maxsize=1)  # a cross-validation has a copy of the transformer for each fold
-def _loaded(source: str | None, whisper: Any, device: str | None, changed: float) -> MultimodalEmotionClassifier:
-    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
+def _loaded(source: str | None, whisper: Any, device: str | None, changed: float) -> Any:
+    import multimodal_ser
 
-    return MultimodalEmotionClassifier.from_pretrained(source, whisper=whisper, device=device)
+    return multimodal_ser.MultimodalEmotionClassifier.from_pretrained(source, whisper=whisper, device=device)
 
 
 def _changed(source: str | None) -> float:

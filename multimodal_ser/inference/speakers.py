@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from multimodal_ser.audio import SAMPLING_RATE, stream_audio
-from multimodal_ser.audio.segmentation import Windower
 from multimodal_ser.errors import InputError
 
 if TYPE_CHECKING:
     import torch
-
-    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,21 @@ class SpeakerProfile:
     hidden_mean: torch.Tensor | np.ndarray
     windows: int
     encoder: str
+
+    @classmethod
+    def of(cls, hidden_mean: np.ndarray, windows: int, model: Any) -> SpeakerProfile:
+        """A profile from what a model's audio branch gave, as a tensor or an array, as the model takes it.
+
+        Args:
+            hidden_mean: (layers + 1, Da) float32.
+            windows: how many it is the mean of.
+            model: see `engine.EmotionModel`.
+        """
+        if model.framework == "np":
+            return cls(hidden_mean, windows, model.encoder_fingerprint)
+        import torch
+
+        return cls(torch.from_numpy(hidden_mean), windows, model.encoder_fingerprint)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a safetensors file of a few kilobytes."""
@@ -77,56 +87,3 @@ class SpeakerProfile:
                 got=f"{type(error).__name__}: {error}",
                 remedy="enroll again",
             ) from error
-
-
-def encoder_fingerprint(model: MultimodalEmotionClassifier) -> str:
-    """Tells audio branches apart: a hash of the encoder's shape and of its first and last weights, whatever precision they have."""
-    if isinstance(known := getattr(model, "encoder_fingerprint", None), str):  # exported models carry it
-        return known
-    from multimodal_ser.model import fingerprint
-
-    return fingerprint.encoder_fingerprint(model.model.audio_branch.encoder)
-
-
-def enroll(
-    model: MultimodalEmotionClassifier, audio: Iterable[Any], *, sampling_rate: int | None = None
-) -> SpeakerProfile:
-    """Listen to recordings of one speaker, unlabelled.
-
-    Args:
-        model: the classifier whose audio branch listens.
-        audio: recordings, each in any form that `load_audio` takes.
-        sampling_rate: of arrays, Hz.
-
-    Raises:
-        InputError: no recording, or one that is no audio.
-    """
-    import torch
-
-    if isinstance(audio, str | bytes | os.PathLike) or not isinstance(audio, Iterable):
-        raise InputError(
-            "enroll",
-            expected="a list of recordings of one speaker",
-            got=type(audio).__name__,
-            remedy="give [recording]",
-        )
-    means = []
-    training = model.training
-    model.eval()
-    try:
-        for recording in audio:
-            windower = Windower()
-            windows = [window for block in stream_audio(recording, sampling_rate) for window in windower.push(block)]
-            for _, waveform in [*windows, *windower.finish()]:
-                batch = model.processor(audio=[waveform], sampling_rate=SAMPLING_RATE).to(model.device)
-                inputs = batch[model.processor.model_input_names[0]].to(model.dtype)
-                with torch.inference_mode():
-                    states, frames = model.model.get_audio_features(inputs, batch["audio_attention_mask"])
-                means.append(states[0][:, frames[0]].float().mean(1).cpu())
-    finally:
-        model.train(training)
-    if not means:
-        raise InputError(
-            "enroll", expected="at least one recording", got="none", remedy="eight of different moods are a good start"
-        )
-    return SpeakerProfile(torch.stack(means).mean(0).clone(), len(means), encoder_fingerprint(model))

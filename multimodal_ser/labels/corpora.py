@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import MappingProxyType
 
+from multimodal_ser.errors import did_you_mean
 from multimodal_ser.labels.names import EMOTIONS, LabelError, canonical_emotion
 from multimodal_ser.labels.sets import EKMAN, in_label_set, label_set_of
 
@@ -232,8 +232,7 @@ def corpus_label_table(corpus: str, label_set: str = "native") -> tuple[LabelFat
         xxx None | the annotators did not agree
     """
     if corpus not in CORPUS_LABELS:
-        close = get_close_matches(str(corpus), CORPUS_LABELS, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        remedy = did_you_mean(corpus, CORPUS_LABELS)
         raise LabelError("corpus", expected=f"one of {', '.join(CORPUS_LABELS)}", got=repr(corpus), remedy=remedy)
     labels = CORPUS_LABELS[corpus]
     dropped = {} if label_set == "native" else label_set_of(label_set).dropped

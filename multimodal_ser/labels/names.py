@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm", "boredom")
 """The nine classes of the shipped head, in the order of its logits."""
@@ -59,8 +58,7 @@ def canonical_emotion(label: str) -> str:
     name = label.strip().lower().replace("_", " ")
     name = SYNONYMS.get(name) or CODES.get(name, name)
     if name not in EMOTIONS:
-        close = get_close_matches(name, [*EMOTIONS, *SYNONYMS], n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "map it to one of them yourself"
+        remedy = did_you_mean(name, [*EMOTIONS, *SYNONYMS], "map it to one of them yourself")
         raise LabelError(
             "emotion", expected=f"one of {', '.join(EMOTIONS)} or a synonym", got=repr(label), remedy=remedy
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import MappingProxyType
 
+from multimodal_ser.errors import did_you_mean
 from multimodal_ser.labels.names import EMOTIONS, LabelError, canonical_emotion
 
 
@@ -109,8 +109,7 @@ def label_set_of(name: str) -> LabelSet:
         LabelError: an unknown one.
     """
     if not isinstance(name, str) or name not in LABEL_SETS:
-        close = get_close_matches(str(name), ["native", *LABEL_SETS], n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        remedy = did_you_mean(name, ["native", *LABEL_SETS])
         raise LabelError("label_set", expected=f"one of native, {', '.join(LABEL_SETS)}", got=repr(name), remedy=remedy)
     return LABEL_SETS[name]
 

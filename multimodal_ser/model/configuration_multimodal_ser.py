@@ -14,6 +14,7 @@
 """The two configurations: of the whole model, and of the Whisper encoder that may be its audio branch."""
 
 import dataclasses
+import importlib
 from difflib import get_close_matches
 from typing import Any, Literal, cast
 
@@ -182,6 +183,9 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         self._take_names(kwargs.get("num_labels"))
         super().__post_init__(**kwargs)
         self.label2id = {name: index for index, name in self.id2label.items()}  # what the logits mean is said once
+        if __name__ == "multimodal_ser.model.configuration_multimodal_ser":  # not of copied code
+            # An Auto class that has just made this configuration looks for its model next.
+            importlib.import_module("multimodal_ser.model.modeling_multimodal_ser")
 
     def _take_names(self, num_labels: int | None) -> None:
         """The names of the classes, from either map; transformers would call them LABEL_0, LABEL_1, ... where their number is another."""

@@ -48,12 +48,16 @@ def load_whole(
     Raises:
         ValueError: weights that are missing or of the wrong shape, with their names.
     """
-    verbosity = logging.get_verbosity()
+    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # what does not fit is told below, by name; transformers would print a table of it
+    if has_bar and Path(source).is_dir():  # of what has to be fetched people want to see how far it is
+        logging.disable_progress_bar()
     try:
         model, info = load(source, *args, **kwargs | {"ignore_mismatched_sizes": True, "output_loading_info": True})
     finally:
         logging.set_verbosity(verbosity)
+        if has_bar:
+            logging.enable_progress_bar()
     mismatched = {name: f"{tuple(got)} instead of {tuple(expected)}" for name, got, expected in info["mismatched_keys"]}
     wrong = [f"{name} (missing)" for name in sorted(info["missing_keys"]) if not name.startswith(new)]
     wrong += [f"{name} ({shapes})" for name, shapes in sorted(mismatched.items()) if not name.startswith(new)]

@@ -34,6 +34,7 @@ from .configuration_multimodal_ser import MultimodalEmotionConfig
 from .loading import HEAD, load_whole
 from .modeling_branches import AudioBranch, TextBranch
 from .modeling_fusion import AttentiveStatisticsPooling, Concatenation, FusionLayer, GatedCombination
+from .sharing import picklable_state, restore
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -100,6 +101,15 @@ class MultimodalEmotionPreTrainedModel(PreTrainedModel):
         the positions of wav2vec2, would be what stood in memory.
         """
         return False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy take; see `sharing.picklable_state`."""
+        return picklable_state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse of `__getstate__`."""
+        super().__setstate__(state)
+        restore(self)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from huggingface_hub import CommitInfo
 from torch import nn
@@ -32,7 +33,6 @@ from transformers import (
     AutoModel,
     AutoModelForAudioClassification,
     AutoModelForTextEncoding,
-    AutoProcessor,
     PreTrainedModel,
 )
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -41,23 +41,36 @@ from transformers.utils.generic import can_return_tuple
 
 from .adapters import check_adapter
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
+from .fingerprint import encoder_fingerprint
 from .hub_access import HUB_OPTIONS, PUSH_OPTIONS, fetch_processor, pinned, processor_source, push, telling
 from .loading import HEAD, checked_labels, trained_encoder, with_labels
 from .losses import concordance_loss, emotion_loss
 from .model_card import save_model_card
 from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel
 from .modeling_whisper_audio_encoder import WhisperAudioEncoder
-from .pipeline import TASK, SpeechEmotionRecognitionPipeline
+from .pipeline import SAMPLING_RATE, TASK, SpeechEmotionRecognitionPipeline
 from .processing_multimodal_ser import MultimodalEmotionProcessor
 from .repository_checks import check_weights
+from .sharing import evaluation_view
 
 try:  # transformers takes every import outside a try for one that copied code cannot do without, also under TYPE_CHECKING
+    from multimodal_ser.inference.interface import EmotionInference
+
     if TYPE_CHECKING:
-        from multimodal_ser.inference.prediction import EmotionPrediction
-        from multimodal_ser.inference.speakers import SpeakerProfile
         from multimodal_ser.transcription import WhisperTranscriber
 except ImportError:
-    pass
+
+    class EmotionInference:  # type: ignore[no-redef]
+        """Stands in where this file was copied and the package is not installed: the model works, `predict` does not."""
+
+        def predict(self, *args: Any, **options: Any) -> Any:
+            """Say what is missing."""
+            raise ImportError(
+                "predict: expected the package multimodal_ser, got none; pip install multimodal_ser, or call the model itself"
+            )
+
+        predict_iter = embed = enroll = predict
+
 
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "pretrained"
 """The checkpoint that is part of the package; `from_pretrained()` with no argument loads it."""
@@ -91,7 +104,7 @@ class MultimodalEmotionOutput(ModelOutput):
     fused_text_hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
-class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
+class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedModel):
     """Emotion probabilities from a recording, its words, or both.
 
     Args:
@@ -211,17 +224,46 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
             fused_text_hidden_states=outputs.fused_text_hidden_states,
         )
 
-    def predict(self, audio: Any = None, text: Any = None, **options: Any) -> EmotionPrediction | list[Any]:
-        """Predict the emotion of one input or of a list; see `multimodal_ser.inference.prediction.predict` for the options."""
-        return _package().inference.prediction.predict(self, audio, text, **options)
+    framework = "pt"
+    """What a speaker profile is read as: a tensor."""
 
-    def predict_iter(self, items: Any, **options: Any) -> Any:
-        """Predict many inputs one after the other, at flat memory; see `multimodal_ser.inference.prediction.predict_iter`."""
-        return _package().inference.prediction.predict_iter(self, items, **options)
+    def forward_windows(
+        self, windows: Sequence[tuple[np.ndarray | None, str | None, list[str] | None]], speaker_mean: Any = None
+    ) -> tuple[Any, ...]:
+        """Answer B windows, each a waveform (S,) at 16 kHz, its text and the turns before it, or None.
 
-    def enroll(self, audio: Any, *, sampling_rate: int | None = None) -> SpeakerProfile:
-        """Get to know a speaker from a few unlabelled recordings; see `multimodal_ser.inference.speakers.enroll`."""
-        return _package().inference.speakers.enroll(self, audio, sampling_rate=sampling_rate)
+        In evaluation mode, whatever the mode of the model, on which nothing is set: threads may share it.
+
+        Args:
+            windows: of which each has audio, text or both.
+            speaker_mean: (layers + 1, Da), the mean hidden states of whoever speaks; None: unknown.
+
+        Returns:
+            float32 arrays: logits (B, C), embeddings (B, D), means of the audio branch's hidden states over true frames
+            (B, layers + 1, Da), NaN in rows without audio, or None where no row has any; dimensions (B, K) or None.
+        """
+        audio, text, context = (list(values) for values in zip(*windows, strict=True))
+        inputs = self.processor(audio=audio, text=text, context=context, sampling_rate=SAMPLING_RATE).to(self.device)
+        inputs = {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+        view, means = evaluation_view(self), None
+        with torch.inference_mode():
+            if self.main_input_name in inputs:
+                states, frames = view.model.get_audio_features(
+                    inputs.pop(self.main_input_name), inputs["audio_attention_mask"]
+                )
+                means = torch.stack([row[:, mask].float().mean(1) for row, mask in zip(states, frames, strict=True)])
+                inputs |= {"audio_hidden_states": states, "audio_attention_mask": frames}
+                if speaker_mean is not None:
+                    mean = torch.as_tensor(speaker_mean).to(self.device, self.dtype)
+                    inputs["speaker_mean"] = mean.expand(len(windows), -1, -1)
+            outputs = view(**inputs)
+        tensors = (outputs.logits, outputs.embeddings, means, outputs.dimensions)
+        return tuple(None if tensor is None else tensor.float().cpu().numpy() for tensor in tensors)
+
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Tells audio branches apart; a speaker profile fits the branch that made it."""
+        return encoder_fingerprint(self.model.audio_branch.encoder)
 
     @property
     def labels(self) -> list[str]:
@@ -462,25 +504,9 @@ class MultimodalEmotionClassifier(MultimodalEmotionPreTrainedModel):
                 self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
 
 
-def _package() -> Any:
-    try:
-        import multimodal_ser.inference.prediction
-        import multimodal_ser.inference.speakers
-    except (
-        ModuleNotFoundError
-    ) as error:  # this file was copied by trust_remote_code: the model works, the rest of the package is not there
-        if error.name is None or not error.name.startswith("multimodal_ser"):
-            raise  # the package is there, and something that it needs is not
-        raise ImportError(
-            "predict: expected the package multimodal_ser, got none; pip install multimodal_ser, or call the model itself"
-        ) from error
-    return multimodal_ser
-
-
 AutoModel.register(WhisperAudioEncoderConfig, WhisperAudioEncoder, exist_ok=True)
 AutoModel.register(MultimodalEmotionConfig, MultimodalEmotionModel, exist_ok=True)
 AutoModelForAudioClassification.register(MultimodalEmotionConfig, MultimodalEmotionClassifier, exist_ok=True)
-AutoProcessor.register(MultimodalEmotionConfig, MultimodalEmotionProcessor, exist_ok=True)
 if TASK not in PIPELINE_REGISTRY.supported_tasks:  # else by the package, and this file is a copy
     PIPELINE_REGISTRY.register_pipeline(
         TASK,

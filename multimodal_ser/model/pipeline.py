@@ -18,6 +18,7 @@ It hears, and reads the words that it is given; it does not transcribe. `predict
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,10 +33,10 @@ TASK = "speech-emotion-recognition"
 
 SAMPLING_RATE = 16_000
 WHOLE = 30 * SAMPLING_RATE
-"""Samples that are heard at once, at most; longer recordings are heard in equal parts."""
+"""Samples that copied code hears at once, at most; the package cuts where it is quiet."""
 
-PARTS_AT_ONCE = 8
-"""Parts of long recordings that run through the model together, where the batch is smaller."""
+BATCH_SIZE = 8
+"""Windows of long recordings that run through the model together, where the batch is smaller."""
 
 
 class SpeechEmotionRecognitionPipeline(Pipeline):
@@ -115,57 +116,24 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         )
 
     def preprocess(self, inputs: Any, sampling_rate: int | None = None, on_error: str = "raise") -> dict[str, Any]:
-        """An input -> its parts, each (S,) or None, its words, the turns before them; and what is wrong with it."""
-        try:
-            return {"item": (*self._item(inputs, sampling_rate), None)}
-        except (ValueError, OSError) as error:
-            if on_error == "raise":
-                raise
-            return {"item": ([], None, None, error)}
-
-    def _item(self, inputs: Any, sampling_rate: int | None) -> tuple[list[Any], str | None, Any]:
-        audio, text, context = _unpacked(inputs)
-        trained = self.model.config.trained_modalities
-        if trained == ["text"]:  # it was never shown the other modality
-            audio = None
-        elif trained == ["audio"]:
-            text = context = None
-        if audio is None and text is None:
-            wanted = (
-                {"text": "words", "audio": "a recording"}.get(trained[0])
-                if trained and len(trained) == 1
-                else "audio, text or both"
-            )
-            raise ValueError(f'input: expected {wanted}, got none; give {{"audio": ..., "text": ...}}')
-        if audio is None:
-            return [None], text, context
-        waveform = waveform_of(audio, sampling_rate)
-        return np.array_split(waveform, math.ceil(len(waveform) / WHOLE)), text, context
+        """An input as it is: the engine reads recordings block by block, so that the longest takes no more memory."""
+        return {"item": (inputs, sampling_rate, on_error)}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
         items = model_inputs["item"] if isinstance(model_inputs["item"], list) else [model_inputs["item"]]
-        rows = [(place, part, text, context) for place, (parts, text, context, _) in enumerate(items) for part in parts]
-        places = torch.tensor([place for place, *_ in rows], dtype=torch.long)
-        probabilities = torch.full((len(items), self.model.config.num_labels), torch.nan)
-        step = max(len(items), PARTS_AT_ONCE)
-        training = self.model.training
-        self.model.eval()
-        try:
-            heard = [self._probabilities(rows[at : at + step]) for at in range(0, len(rows), step)]
-        finally:
-            self.model.train(training)
-        for place in places.unique().tolist():
-            probabilities[place] = torch.cat(heard)[places == place].mean(0)
-        return {"probabilities": probabilities, "error": [error for *_, error in items]}
-
-    def _probabilities(self, rows: list[tuple[int, Any, str | None, Any]]) -> torch.Tensor:
-        inputs = self.processor(
-            audio=[part for _, part, _, _ in rows],
-            text=[text for _, _, text, _ in rows],
-            context=[context for *_, context in rows],
-            sampling_rate=SAMPLING_RATE,
-        ).to(self.device)
-        return self.model(**inputs).logits.float().softmax(-1).cpu()
+        _, sampling_rate, on_error = items[0]
+        model = self.model
+        if self.processor is not model.processor:
+            model = copy.copy(model)
+            model.processor = self.processor
+        found = _answers(model, [inputs for inputs, *_ in items], sampling_rate or SAMPLING_RATE, on_error)
+        unknown = torch.full((model.config.num_labels,), torch.nan)
+        return {
+            "probabilities": torch.stack(
+                [unknown if isinstance(each, Exception) else torch.as_tensor(each) for each in found]
+            ),
+            "error": [each if isinstance(each, Exception) else None for each in found],
+        }
 
     def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> list[dict[str, Any]] | Exception:
         """Probabilities (1, C) -> labels and scores, the most probable first; or what was wrong with the input."""
@@ -194,64 +162,58 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         self.processor.save_pretrained(save_directory)
 
 
-def _unpacked(inputs: Any) -> tuple[Any, str | None, Any]:
-    """Audio, text and context of an input. A row of a dataset often has a "path" beside its "audio" and "text": it is no audio dict."""
-    text = context = None
-    audio = inputs
-    if isinstance(inputs, Mapping):
-        text, context = inputs.get("text"), inputs.get("context")
-        audio = (
-            inputs["audio"]
-            if "audio" in inputs
-            else inputs
-            if {"array", "raw", "bytes", "path"} & set(inputs)
-            else None
-        )
-    if isinstance(audio, Mapping) and "raw" in audio:  # what transformers' own audio pipelines call it
-        audio = {"array": audio["raw"], "sampling_rate": audio.get("sampling_rate")}
-    if text is not None and not isinstance(text, str | float):  # an empty cell of a table is a NaN
-        raise ValueError(f"text: expected a string or None, got {type(text).__name__}; convert it")
-    context = None if isinstance(context, float) else [context] if isinstance(context, str) else context
-    if context is not None and not (
-        isinstance(context, list | tuple) and all(isinstance(turn, str) for turn in context)
-    ):
-        raise ValueError(f"context: expected a turn or a list of turns, each a string, got {context!r}; convert it")
-    return audio, text if isinstance(text, str) and text.strip() else None, context
+def _answers(model: Any, inputs: list[Any], sampling_rate: int, on_error: Any) -> list[Any]:
+    """The probabilities (C,) of each input as `predict` gives them without a Whisper, or what is wrong with it."""
+    try:
+        from multimodal_ser.inference.engine import PredictOptions
+        from multimodal_ser.inference.prediction import predictions
+    except ImportError:  # this file was copied by trust_remote_code, and the package is not installed
+        return [_answer_to_array(model, each, sampling_rate, on_error) for each in inputs]
+    batch_size = max(len(inputs), BATCH_SIZE)
+    options = PredictOptions(sampling_rate=sampling_rate, on_error=on_error, batch_size=batch_size)
+    outcomes = predictions(model, inputs, options, transcriber=None, total=len(inputs))
+    return [each if isinstance(each, Exception) else [*each.probabilities.values()] for each in outcomes]
 
 
-def waveform_of(audio: Any, sampling_rate: int | None = None) -> np.ndarray:
-    """A recording -> (S,) float32 at 16 kHz: by `multimodal_ser.load_audio`; without the package only what is that already.
+def _answer_to_array(model: Any, inputs: Any, sampling_rate: int, on_error: str) -> Any:
+    """What can be done without the package: an array of one channel at 16 kHz, its words, or both; long ones in equal parts."""
+    try:
+        parts = inputs if isinstance(inputs, Mapping) and {"audio", "text"} & set(inputs) else {"audio": inputs}
+        text, context = parts.get("text"), parts.get("context")
+        audio = parts.get("audio")
+        waveforms = [None] if audio is None else np.array_split(*_array(audio, sampling_rate))
+        windows = [(waveform, text, context) for waveform in waveforms]
+        logits = np.concatenate([model.forward_windows([window])[0] for window in windows])
+        return torch.from_numpy(logits).softmax(-1).mean(0)
+    except (ValueError, OSError) as error:
+        if on_error == "raise":
+            raise
+        return error
 
-    Args:
-        audio: as `SpeechEmotionRecognitionPipeline` takes it.
-        sampling_rate: of an array that does not say it itself, Hz; None: 16 kHz.
+
+def _array(audio: Any, sampling_rate: int) -> tuple[np.ndarray, int]:
+    """(S,), and in how many parts it is heard.
 
     Raises:
-        ValueError: it is no audio, or at another rate where nothing resamples it.
         ImportError: it has to be decoded, and the package is not there.
+        ValueError: samples at another rate, of several channels, or that are not finite.
     """
-    sampling_rate = SAMPLING_RATE if sampling_rate is None else sampling_rate
-    try:
-        import multimodal_ser
-
-        load_audio: Any = multimodal_ser.load_audio
-    except ImportError as error:  # this file was copied by trust_remote_code
-        if isinstance(audio, Mapping) and "array" in audio:
-            audio, sampling_rate = audio["array"], audio.get("sampling_rate")
-        if not isinstance(audio, np.ndarray | torch.Tensor):
-            raise ImportError(
-                f"audio: expected an array at {SAMPLING_RATE} Hz, as the package multimodal_ser is not there to decode anything, got "
-                f"{type(audio).__name__}; pip install multimodal_ser, or decode it yourself"
-            ) from error
-        if sampling_rate != SAMPLING_RATE:
-            raise ValueError(
-                f"sampling_rate: expected {SAMPLING_RATE}, as the package multimodal_ser is not there to resample, got {sampling_rate}; "
-                "pip install multimodal_ser, or resample it yourself"
-            ) from error
-        waveform = audio.detach().cpu().numpy() if isinstance(audio, torch.Tensor) else audio
-        if waveform.ndim != 1 or not waveform.size or (waveform.dtype.kind == "f" and not np.isfinite(waveform).all()):
-            raise ValueError(
-                f"audio: expected finite samples (S,) of one channel, got shape {waveform.shape}; mix channels, leave out what is broken"
-            ) from error
-        return waveform
-    return load_audio(audio, sampling_rate if isinstance(audio, np.ndarray | torch.Tensor) else None)
+    if isinstance(audio, Mapping) and {"array", "raw"} & set(audio):
+        audio, sampling_rate = audio.get("array", audio.get("raw")), audio.get("sampling_rate", sampling_rate)
+    if not isinstance(audio, np.ndarray | torch.Tensor):
+        raise ImportError(
+            f"audio: expected an array at {SAMPLING_RATE} Hz, as the package multimodal_ser is not there to decode anything, "
+            f"got {type(audio).__name__}; pip install multimodal_ser, or decode it yourself"
+        )
+    if sampling_rate != SAMPLING_RATE:
+        raise ValueError(
+            f"sampling_rate: expected {SAMPLING_RATE}, as the package multimodal_ser is not there to resample, got "
+            f"{sampling_rate}; pip install multimodal_ser, or resample it yourself"
+        )
+    waveform = audio.detach().cpu().numpy() if isinstance(audio, torch.Tensor) else audio
+    if waveform.ndim != 1 or not waveform.size or (waveform.dtype.kind == "f" and not np.isfinite(waveform).all()):
+        raise ValueError(
+            f"audio: expected finite samples (S,) of one channel, got shape {waveform.shape}; mix channels, leave out what is "
+            "broken"
+        )
+    return waveform, math.ceil(len(waveform) / WHOLE)

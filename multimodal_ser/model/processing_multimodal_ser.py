@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoFeatureExtractor, AutoTokenizer, BatchFeature, ProcessorMixin
+from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, BatchFeature, ProcessorMixin
 from transformers.utils import is_sentencepiece_available
+
+from .configuration_multimodal_ser import MultimodalEmotionConfig
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -265,3 +267,6 @@ def trimmed(waveform: np.ndarray, threshold_db: float, sampling_rate: int = 16_0
     loud = np.flatnonzero(power > power.max() * 10 ** (-threshold_db / 10))
     start, stop = loud[0] * frame, (loud[-1] + 1) * frame
     return waveform[start:stop] if stop - start >= sampling_rate // 2 else waveform
+
+
+AutoProcessor.register(MultimodalEmotionConfig, MultimodalEmotionProcessor, exist_ok=True)

@@ -6,12 +6,11 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from multimodal_ser._files import read_yaml
-from multimodal_ser.errors import InputError
+from multimodal_ser._files import read_yaml, write_text
+from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.labels import DIMENSIONS
 from multimodal_ser.training.kinds import checked
 
@@ -232,8 +231,7 @@ class TrainingArguments:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             if name not in known:
-                close = get_close_matches(str(name), known, n=1)
-                remedy = f"did you mean {close[0]!r}?" if close else "`multimodal-ser train --help` lists the options"
+                remedy = did_you_mean(name, known, "`multimodal-ser train --help` lists the options")
                 raise InputError(str(name), expected="an option of training", got="an unknown one", remedy=remedy)
         return cls(**fields)
 
@@ -246,9 +244,7 @@ class TrainingArguments:
         """Write all fields."""
         import yaml
 
-        Path(path).write_text(
-            yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        write_text(path, yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True))
 
 
 def _contradiction(what: str, expected: str, got: str, remedy: str) -> InputError:
@@ -318,8 +314,7 @@ def _something_to_train(args: TrainingArguments) -> None:
     args.freeze = [] if args.freeze == ["none"] else args.freeze
     for name in args.freeze:
         if name not in PARTS:
-            close = get_close_matches(name, PARTS, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else "correct it"
+            remedy = did_you_mean(name, PARTS, "correct it")
             raise _contradiction("freeze", f"some of {', '.join(PARTS)}, or none", repr(name), remedy)
     frozen, other = set(args.freeze), {"audio": "text", "text": "audio"}.get(args.modalities)
     if {"audio", "text", "fusion", "head"} - {other} <= frozen and not args.lora_rank and args.unfreeze_epoch is None:
@@ -393,8 +388,8 @@ def _selection(args: TrainingArguments) -> None:
 def _targets(args: TrainingArguments) -> None:
     unknown = [name for name in args.dimensions if name not in DIMENSIONS or args.dimensions.count(name) > 1]
     if unknown:
-        close = get_close_matches(unknown[0].lower(), DIMENSIONS, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close and close[0] != unknown[0] else "name each once"
+        others = [name for name in DIMENSIONS if name != unknown[0]]
+        remedy = did_you_mean(unknown[0], others, "name each once", key=str.lower)
         raise _contradiction("dimensions", f"some of {', '.join(DIMENSIONS)}", repr(unknown[0]), remedy)
     if args.emotions:
         if args.metric_for_best_model == "ccc" and not args.dimensions:
@@ -459,8 +454,7 @@ def _model(args: TrainingArguments) -> None:
         if name in ELSEWHERE:
             raise _contradiction("model_config", "fields that no option sets", name, f"use {ELSEWHERE[name]}")
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else "see the documentation of MultimodalEmotionConfig"
+            remedy = did_you_mean(name, known, "see the documentation of MultimodalEmotionConfig")
             raise _contradiction("model_config", "fields of MultimodalEmotionConfig", repr(name), remedy)
 
 
@@ -528,8 +522,7 @@ def _trackers(args: TrainingArguments) -> None:
     args.report_to = [] if args.report_to == ["none"] else args.report_to
     for name in args.report_to:
         if name not in TRACKERS:
-            close = get_close_matches(name.lower(), TRACKERS, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else "correct it"
+            remedy = did_you_mean(name, TRACKERS, "correct it", key=str.lower)
             raise _contradiction("report_to", f"some of {', '.join(TRACKERS)}, or none", repr(name), remedy)
 
 

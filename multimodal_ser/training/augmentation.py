@@ -16,7 +16,6 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 import torch
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio, stream_audio
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.training.transcript_augmentation import misrecognised
 
 Augmentations = Mapping[str, Mapping[str, Any]] | Sequence[str]
@@ -327,8 +326,7 @@ def _checked(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _known(what: str, name: Any, names: Iterable[str]) -> None:
     if name not in names:
-        close = get_close_matches(str(name), names, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        remedy = did_you_mean(name, names)
         raise InputError(what, expected=f"one of {', '.join(names)}", got=repr(name), remedy=remedy)
 
 

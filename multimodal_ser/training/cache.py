@@ -16,8 +16,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 
+from multimodal_ser._files import remove_abandoned, writing
 from multimodal_ser.errors import InputError
 from multimodal_ser.model.fingerprint import tensor_digest
 
@@ -121,10 +120,7 @@ class EmbeddingCache:
             for name, text in (("CACHEDIR.TAG", TAG), ("README.txt", ABOUT.format(branch=branch, dtype=dtype))):
                 if not (self.directory / name).exists():
                     self._write(self.directory / name, text.encode())
-            for file in self.directory.glob(f"{UNFINISHED}*"):
-                with suppress(FileNotFoundError):  # its writer has just finished
-                    if time.time() - file.stat().st_mtime > ABANDONED:
-                        file.unlink()
+            remove_abandoned(self.directory, UNFINISHED)
         except OSError as error:
             got = f"{self.directory} ({error.strerror})"
             raise InputError(
@@ -255,16 +251,11 @@ class EmbeddingCache:
         return (shape, offset, size) if whole and dtype == self._numpy and not column_major else None
 
     def _write(self, path: Path, *pieces: bytes | memoryview) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=UNFINISHED)  # readable by the owner alone
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with (
+            writing(path, mode=0o600, flush=False, folder=self.directory, prefix=UNFINISHED) as place,
+            open(place, "wb") as file,
+        ):
+            file.writelines(pieces)
 
 
 def branch_fingerprint(module: torch.nn.Module, extra: str = "") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from multimodal_ser._progress import ProgressBar
 from multimodal_ser.training.cache import (
     EmbeddingCache,
     branch_fingerprint,
@@ -118,10 +119,11 @@ def _fill(
     data: ClipData,
     accelerator: Any,
 ) -> None:
+    hidden = data.args.disable_tqdm or not accelerator.is_main_process
     fill(
         cache, items, key, compute, batch_size=data.args.per_device_eval_batch_size, length_of=length,
         process_index=accelerator.process_index, num_processes=accelerator.num_processes,
-        on_progress=progress_bar("cache", data.args.disable_tqdm or not accelerator.is_main_process),
+        on_progress=ProgressBar("cache", shown=False if hidden else None),
     )  # fmt: skip
 
 
@@ -138,20 +140,3 @@ def _texts(data: ClipData) -> list[tuple[tuple[str, ...], str]]:
             if read:
                 found[clip.context, read] = None
     return list(found)
-
-
-def progress_bar(what: str, hidden: bool) -> Callable[[int, int], None]:
-    """A callback for (done, all) that draws a bar on a terminal; it begins anew when `all` changes."""
-    from tqdm import tqdm
-
-    bar: Any = None
-
-    def show(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None or bar.total != total or done < bar.n:
-            bar = tqdm(total=total, desc=what, disable=hidden or None, dynamic_ncols=True, mininterval=1.0, leave=False)
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return show

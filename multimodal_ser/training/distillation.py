@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from multimodal_ser._files import write_json
+from multimodal_ser._progress import say as say_on_stderr
 from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.cache import branch_fingerprint
 from multimodal_ser.training.crops import Crops
 from multimodal_ser.training.loop import Loop
-from multimodal_ser.training.run_folder import environment, write_json
+from multimodal_ser.training.run_folder import environment
 
 FRONT = re.compile(r"(?:^|\.)(?:feature_extractor|feature_projection|pos_conv\w*|conv\d)\.")
 """Names of the weights below an encoder's first layer: convolutions, projection, positional convolution."""
@@ -298,7 +299,7 @@ def distil(
         multimodal_ser.errors.InputError: recordings: expected at least one recording, got none; give arrays at 16 kHz, or paths
     """
     options = {name: value for name, value in locals().items() if name not in NOT_COMPARED}
-    say = say or _say
+    say = say or say_on_stderr
     for name, value in (
         ("steps", steps),
         ("batch_size", batch_size),
@@ -416,12 +417,6 @@ class _Source:
 
     def weight(self, rows: Sequence[int]) -> float:
         return float(len(rows))
-
-
-def _say(message: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(f"multimodal-ser: {message}", file=sys.stderr)
 
 
 def _encoder(given: Any, extractor: Any) -> tuple[Any, Any]:

@@ -7,11 +7,10 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 
 
 def checked(name: str, kind: Any, value: Any) -> Any:
@@ -40,8 +39,7 @@ def checked(name: str, kind: Any, value: Any) -> Any:
     if origin is Literal:
         value = "none" if value is None and "none" in options else value
         if value not in options:
-            close = get_close_matches(str(value).lower(), options, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else "choose one of them"
+            remedy = did_you_mean(str(value), options, key=str.lower)
             raise InputError(name, expected=f"one of {', '.join(options)}", got=repr(value), remedy=remedy)
         return value
     if origin is list:

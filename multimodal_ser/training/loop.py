@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from multimodal_ser._files import put, write_text
+from multimodal_ser._progress import ProgressBar
 from multimodal_ser.errors import InputError
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.batching import divided
@@ -183,7 +184,7 @@ class Loop:
             self._kept()
         return progress
 
-    def _epoch(self, epoch: int, bar: Any) -> None:
+    def _epoch(self, epoch: int, bar: ProgressBar) -> None:
         args, accelerator, progress = self.args, self.accelerator, self.progress
         process, processes = accelerator.process_index, accelerator.num_processes
         steps = self.source.plan(epoch)[progress.step_in_epoch :][: self.total_steps - progress.step]
@@ -229,7 +230,7 @@ class Loop:
                 self.save()
         self._take(waiting, epoch, bar)
 
-    def _take(self, waiting: list[torch.Tensor], epoch: int, bar: Any) -> None:
+    def _take(self, waiting: list[torch.Tensor], epoch: int, bar: ProgressBar) -> None:
         """Bring the losses of the last steps from all processes and log them."""
         if not waiting:
             return
@@ -246,7 +247,7 @@ class Loop:
             step = self.progress.step - len(losses) + 1 + offset
             if step % self.args.logging_steps == 0:
                 self._log({"step": step, "epoch": epoch, "loss": loss, "learning_rate": rate}, step)
-        bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+        bar.figures(loss=f"{losses[-1]:.3f}")
 
     def _judged(self, epoch: int) -> dict[str, float]:
         """Measure, keep the model where it is the best so far, and stop where waiting has been in vain."""
@@ -308,12 +309,8 @@ class Loop:
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             (unfinished / "progress.json").write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
-            for path in unfinished.rglob("*"):
-                if path.is_file():
-                    _flush(path)
             shutil.rmtree(finished, ignore_errors=True)
-            os.replace(unfinished, finished)
-            _flush(self.checkpoints)
+            put(unfinished, finished)
             for old in _checkpoints(self.checkpoints)[: -self.args.save_total_limit]:
                 shutil.rmtree(old, ignore_errors=True)
         accelerator.wait_for_everyone()
@@ -378,17 +375,10 @@ class Loop:
         if self.accelerator.trackers:
             self.accelerator.log(tracked(line), step=step)
 
-    def _bar(self) -> Any:
-        from tqdm import tqdm
-
+    def _bar(self) -> ProgressBar:
         hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
-        return tqdm(
-            total=self.total_steps,
-            initial=self.progress.step,
-            unit="step",
-            disable=hidden,
-            dynamic_ncols=True,
-            mininterval=1.0,
+        return ProgressBar(
+            shown=False if hidden else None, total=self.total_steps, unit="step", initial=self.progress.step
         )
 
 
@@ -426,15 +416,4 @@ def _cut_log(path: Path, step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):  # the line that was being written
             continue
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    os.replace(unfinished, path)
-
-
-def _flush(path: Path) -> None:
-    """Down to the disk, so that a rename never names what is not there yet."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_text(path, "".join(f"{line}\n" for line in kept))

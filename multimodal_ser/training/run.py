@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from multimodal_ser._files import recover_folder, replace_folder, write_json, write_text
+from multimodal_ser._progress import ProgressBar, say
 from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.corpora.targets import Targets, row_language
 from multimodal_ser.errors import InputError
@@ -22,7 +23,7 @@ from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.augmentation import Augmenter
 from multimodal_ser.training.batching import BatchPlanner
 from multimodal_ser.training.cache import EmbeddingCache
-from multimodal_ser.training.caching import cache_audio, cache_text, progress_bar
+from multimodal_ser.training.caching import cache_audio, cache_text
 from multimodal_ser.training.card import final_facts, starting_facts
 from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.initialization import (
@@ -40,13 +41,10 @@ from multimodal_ser.training.run_folder import (
     environment,
     make_folder,
     plot_curves,
-    recover_folder,
     refuse_other_data,
     refuse_other_run,
-    replace_folder,
     shown_figures,
     write_arguments,
-    write_json,
     write_predictions,
 )
 from multimodal_ser.training.scoring import evaluate, weight_of
@@ -196,15 +194,11 @@ class _Run:
     def say(self, message: str) -> None:
         """Tell the person who waits, on stderr, once."""
         if self.accelerator.is_main_process:
-            if self.args.disable_tqdm:
-                print(f"multimodal-ser: {message}", file=sys.stderr, flush=True)
-            else:
-                from tqdm import tqdm
+            say(message)
 
-                tqdm.write(f"multimodal-ser: {message}", file=sys.stderr)
-
-    def _bar(self, what: str) -> Callable[[int, int], None]:
-        return progress_bar(what, self.args.disable_tqdm or not self.accelerator.is_main_process)
+    def _bar(self, what: str) -> ProgressBar:
+        hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
+        return ProgressBar(what, shown=False if hidden else None)
 
     def result(self) -> TrainingResult:
         """Do it."""
@@ -297,7 +291,7 @@ class _Run:
             if errors and self.accelerator.is_main_process:
                 make_folder(self.folder)
                 told = "".join(f"{error}\n" for error in errors)
-                (self.folder / "errors.txt").write_text(told, encoding="utf-8", errors="backslashreplace")
+                write_text(self.folder / "errors.txt", told, errors="backslashreplace")
 
     def _augmenter(self) -> Augmenter | None:
         args = self.args
@@ -565,8 +559,5 @@ def _accelerator(args: TrainingArguments, folder: Path) -> Any:
         )  # fmt: skip
     missing = [name for name in args.report_to if name not in trackers]
     if missing and accelerator.is_main_process:
-        print(
-            f"multimodal-ser: {', '.join(missing)} not installed: no tracking there (pip install {' '.join(missing)})",
-            file=sys.stderr,
-        )
+        say(f"{', '.join(missing)} not installed: no tracking there (pip install {' '.join(missing)})")
     return accelerator

@@ -7,20 +7,18 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multimodal_ser._files import read_yaml
+from multimodal_ser._files import read_yaml, writing
 from multimodal_ser._version import __version__
 from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.corpora.targets import admissible_row_classes
@@ -92,23 +90,6 @@ def data_hash(clips: Sequence[Clip]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all; numbers that are none (a figure of nothing) become null."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(
-        json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    os.replace(unfinished, path)
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
 def write_predictions(
     path: Path, clips: Sequence[Clip], labels: Sequence[str], probabilities: np.ndarray, dimensions: Any = None
 ) -> None:
@@ -123,7 +104,7 @@ def write_predictions(
     """
     regressed = {} if dimensions is None else dict(dimensions)
     columns = ["name", "speaker", "emotion", "prediction", *(f"p_{label}" for label in labels)]
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with writing(path) as place, open(place, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*columns, *(column for name in regressed for column in (name, f"predicted_{name}"))])
         for index, clip in enumerate(clips):
@@ -221,9 +202,7 @@ def refuse_other_data(folder: Path, found: str) -> None:
 
 def write_arguments(folder: Path, args: TrainingArguments) -> None:
     """From now on the folder holds this run."""
-    unfinished = folder / "arguments.unfinished"
-    args.to_yaml(unfinished)
-    os.replace(unfinished, folder / "arguments.yaml")
+    args.to_yaml(folder / "arguments.yaml")
 
 
 def make_folder(folder: Path) -> None:
@@ -239,27 +218,6 @@ def make_folder(folder: Path) -> None:
         raise InputError(
             "output_dir", expected="a folder that can be written", got=got, remedy="name another"
         ) from error
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder beside the old one and exchange them: whenever this is stopped, `recover_folder` finds a whole one."""
-    new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(new, ignore_errors=True)
-    write(new)
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover_folder(folder: Path) -> None:
-    """Undo an exchange that was stopped in the middle."""
-    old = folder.with_name(folder.name + ".old")
-    if old.exists() and not folder.exists():
-        os.replace(old, folder)
-    for rest in (old, folder.with_name(folder.name + ".new")):
-        shutil.rmtree(rest, ignore_errors=True)
 
 
 def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
@@ -283,4 +241,5 @@ def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
         below.legend()
     below.set_ylabel("validation")
     below.set_xlabel("epoch")
-    figure.savefig(path, dpi=120)
+    with writing(path) as place:
+        figure.savefig(place, dpi=120, format=path.suffix[1:])

@@ -6,14 +6,12 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from multimodal_ser._files import remove_abandoned, writing
 from multimodal_ser.errors import InputError
 from multimodal_ser.transcription.transcript import Transcript
 
@@ -22,9 +20,6 @@ KEPT = re.compile(r"[0-9a-f]{64}\.json")
 
 UNFINISHED = "multimodal-ser-"
 """What the names of files begin with while they are written."""
-
-ABANDONED = 60.0
-"""s; an unfinished file that is older has lost its writer."""
 
 
 class TranscriptCache:
@@ -73,24 +68,11 @@ class TranscriptCache:
 
     def put(self, key: str, transcript: Transcript) -> None:
         """Keep a transcript: its file is there whole, or not at all. A disk that takes none is a warning: the transcript is had already."""
-        temporary = None
         try:
-            with tempfile.NamedTemporaryFile(  # readable by the owner alone
-                "w",
-                encoding="utf-8",
-                errors="backslashreplace",
-                dir=self.directory,
-                prefix=UNFINISHED,
-                suffix=".new",
-                delete=False,
-            ) as file:
-                temporary = file.name
-                json.dump(transcript.to_dict(), file, ensure_ascii=False)
-            os.replace(temporary, self.directory / f"{key}.json")
+            with writing(self.directory / f"{key}.json", mode=0o600, flush=False, prefix=UNFINISHED) as place:
+                text = json.dumps(transcript.to_dict(), ensure_ascii=False)
+                place.write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            if temporary is not None:
-                with suppress(OSError):
-                    os.unlink(temporary)
             got = f"{self.directory} ({error.strerror})"
             warnings.warn(
                 f"cache_dir: expected a folder that can be written, got {got}; transcripts are not kept", stacklevel=2
@@ -101,10 +83,7 @@ class TranscriptCache:
         files = self._files()
         for file in files:
             file.unlink(missing_ok=True)
-        for file in self.directory.glob(f"{UNFINISHED}*.new"):
-            with suppress(FileNotFoundError):  # its writer has just finished
-                if time.time() - file.stat().st_mtime > ABANDONED:
-                    file.unlink()
+        remove_abandoned(self.directory, UNFINISHED)
         return len(files)
 
     def _files(self) -> list[Path]:

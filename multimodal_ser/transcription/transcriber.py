@@ -7,19 +7,24 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.audio.segmentation import Windower
-from multimodal_ser.errors import InputError
+from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.transcription.backends import BACKENDS, Heard, WhisperBackend
 from multimodal_ser.transcription.cache import TranscriptCache
 from multimodal_ser.transcription.gate import speech_duration
 from multimodal_ser.transcription.transcript import Transcript
-from multimodal_ser.transcription.weights import WhisperWeights, asked_for, find_whisper, first_line
+from multimodal_ser.transcription.weights import (
+    WhisperNotFoundError,
+    WhisperWeights,
+    asked_for,
+    find_whisper,
+    first_line,
+)
 
 NO_SPEECH_THRESHOLD = 0.6
 LOG_PROBABILITY_THRESHOLD = -1.0
@@ -68,8 +73,17 @@ class WhisperTranscriber:
         self._wanted_backend = backend
         self._device = str(device or "cpu")
         self._weights: WhisperWeights | None = None
+        self._missing: WhisperNotFoundError | None = None
         self._backend: WhisperBackend | None = None
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy take: where the weights are, without what was loaded from there."""
+        return self.__dict__ | {"_backend": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse of `__getstate__`; Whisper is loaded when it is next needed."""
+        self.__dict__ |= state | {"_lock": threading.Lock()}
 
     def __repr__(self) -> str:
         found = self._weights
@@ -92,8 +106,14 @@ class WhisperTranscriber:
         Raises:
             WhisperNotFoundError: there are none.
         """
+        if self._missing is not None:  # looked for once: that may ask the Hub
+            raise self._missing
         if self._weights is None:
-            self._weights = find_whisper(self.model, self._wanted_backend)
+            try:
+                self._weights = find_whisper(self.model, self._wanted_backend)
+            except WhisperNotFoundError as error:
+                self._missing = error
+                raise
         return self._weights
 
     @property
@@ -141,6 +161,7 @@ class WhisperTranscriber:
         sampling_rate: int | None = None,
         language: str | None = None,
         word_timestamps: bool = False,
+        speech_intervals: Sequence[Sequence[tuple[float, float]]] | None = None,
     ) -> Transcript | list[Transcript]:
         """Write down what is said.
 
@@ -149,6 +170,8 @@ class WhisperTranscriber:
             sampling_rate: of arrays, Hz.
             language: code or name ("de", "german"); None: detected.
             word_timestamps: whether to find out when each word is said.
+            speech_intervals: for each recording of a list the (start, end) in s in which somebody speaks, where that is known
+                already; None: the gate listens.
 
         Returns:
             A `Transcript`, or for a list a list in the same order. Where nobody speaks, its text is "".
@@ -159,11 +182,16 @@ class WhisperTranscriber:
             WhisperNotFoundError: there are no weights.
         """
         if isinstance(audio, list | tuple):
-            return self._transcribe(audio, sampling_rate, language, word_timestamps)
-        return self._transcribe([audio], sampling_rate, language, word_timestamps)[0]
+            return self._transcribe(audio, sampling_rate, language, word_timestamps, speech_intervals)
+        return self._transcribe([audio], sampling_rate, language, word_timestamps, speech_intervals)[0]
 
     def _transcribe(
-        self, recordings: Sequence[Any], sampling_rate: int | None, language: str | None, word_timestamps: bool
+        self,
+        recordings: Sequence[Any],
+        sampling_rate: int | None,
+        language: str | None,
+        word_timestamps: bool,
+        speech_intervals: Sequence[Sequence[tuple[float, float]]] | None,
     ) -> list[Transcript]:
         code = self._checked_language(language)
         results: list[list[tuple[float, Transcript]]] = []
@@ -174,7 +202,11 @@ class WhisperTranscriber:
             parts = [*windower.push(waveform), *windower.finish()]
             results.append([])
             for start, window in parts:
-                voice = speech_duration(window) if self.gate else None
+                voice = None
+                if self.gate and speech_intervals is not None:
+                    voice = _seconds(speech_intervals[number], start, start + len(window) / SAMPLING_RATE)
+                elif self.gate:
+                    voice = speech_duration(window)
                 empty = Transcript("", speech_duration=voice, words=() if word_timestamps else None)
                 key, known = None, None
                 if voice != 0.0:
@@ -186,7 +218,8 @@ class WhisperTranscriber:
             self.load()
             assert self._backend is not None
             self._checked_language(language)
-            heard = self._backend.transcribe([window for _, _, window, _, _ in waiting], code, word_timestamps)
+            with self._lock:  # openai-whisper hooks its cache into the model for the time of a call
+                heard = self._backend.transcribe([window for _, _, window, _, _ in waiting], code, word_timestamps)
             for (number, position, window, voice, key), result in zip(waiting, heard, strict=True):
                 transcript = self._checked(result, len(window) / SAMPLING_RATE, voice)
                 results[number][position] = (results[number][position][0], transcript)
@@ -250,6 +283,11 @@ class WhisperTranscriber:
         )
 
 
+def _seconds(intervals: Sequence[tuple[float, float]], start: float, end: float) -> float:
+    """How much of the intervals lies between start and end, s."""
+    return sum(max(0.0, min(last, end) - max(first, start)) for first, last in intervals)
+
+
 def _device(device: str, backend: str) -> str:
     """Where a backend runs: faster-whisper and openai-whisper stay on the CPU where the model runs on neither that nor CUDA."""
     if re.fullmatch(r"(cpu|cuda)(:\d+)?", device):
@@ -286,8 +324,7 @@ def language_code(language: str | None) -> str | None:
         LANGUAGES, TO_LANGUAGE_CODE = dict.fromkeys(_LANGUAGE_CODES), {}  # noqa: N806
     code = name if name in LANGUAGES else TO_LANGUAGE_CODE.get(name)
     if code is None:
-        close = get_close_matches(name, [*LANGUAGES, *TO_LANGUAGE_CODE], n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "leave it out, and it is detected"
+        remedy = did_you_mean(name, [*LANGUAGES, *TO_LANGUAGE_CODE], "leave it out, and it is detected")
         raise InputError(
             "language",
             expected="a language that Whisper knows, such as 'de' or 'german'",

