@@ -259,13 +259,9 @@ class OnnxGraph:
     def __init__(
         self, path: str | os.PathLike, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None
     ):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        self.path, self.providers, self.threads = os.path.abspath(path), list(providers), threads
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            self.session = self._session()
             about = json.loads(self.session.get_modelmeta().custom_metadata_map["multimodal_ser"])
         except Exception as error:  # onnxruntime has a type of its own for each
             got = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:100]}"
@@ -285,6 +281,23 @@ class OnnxGraph:
         self.text_window: int = about.get("text_window", 512)
         self.audio_encoder: str = about["audio_encoder"]
         self.weights: str = about["weights"]
+
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        if self.threads is not None:
+            options.intra_op_num_threads = self.threads
+        return onnxruntime.InferenceSession(self.path, options, providers=self.providers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy take: where the graph is, not the session that runs it."""
+        return {name: value for name, value in self.__dict__.items() if name != "session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse of `__getstate__`: the graph is loaded anew."""
+        self.__dict__ |= state
+        self.session = self._session()
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run a batch; what the graph takes and the batch lacks is filled in as missing."""

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, Bat
 from transformers.utils import is_sentencepiece_available
 
 from .configuration_multimodal_ser import MultimodalEmotionConfig
+
+TOKENIZING = threading.Lock()
+"""Held while a tokenizer runs: it keeps the padding of its last call, and threads would meet there ("Already borrowed")."""
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -211,9 +215,10 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         return f" {separator} ".join([*(turn for turn in turns if turn and turn.strip()), text])
 
     def _text(self, texts: list[str | None]) -> dict[str, torch.Tensor]:
-        encoded = self.tokenizer(
-            [text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False
-        )
+        with TOKENIZING:
+            encoded = self.tokenizer(
+                [text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False
+            )
         given = torch.tensor([text is not None for text in texts])[:, None]
         if not encoded["input_ids"].numel():
             nothing = torch.zeros(len(texts), 1, dtype=torch.long)

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import nn
 from torch.nn.utils import parametrize
-
-CAPTURING = "transformers.utils.output_capturing"
-"""Where transformers' hooks for hidden states come from: local functions, which pickle cannot write."""
+from transformers import PreTrainedModel
+from transformers.utils import output_capturing
 
 
 def evaluation_view(model: nn.Module) -> Any:
@@ -72,23 +71,39 @@ def picklable_state(model: nn.Module) -> dict[str, Any]:
 def _copied(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
     if id(module) in made:
         return made[id(module)]
-    plain: Any = module.__class__.__mro__[1] if _has_injected_class(module) else module.__class__
+    plain: Any = module.__class__
+    state = module.__dict__ | _without_capturing_hooks(module)
+    if _has_injected_class(module):
+        plain = plain.__mro__[1]
+        # torch's local function that renames the weights of files older than these classes; transformers renames them itself
+        state["_load_state_dict_pre_hooks"] = OrderedDict()
     copied: nn.Module = plain.__new__(plain)
     made[id(module)] = copied
-    copied.__dict__.update(module.__dict__ | _without_capturing_hooks(module))
+    copied.__dict__.update(state)
     copied.__dict__["_modules"] = {name: child and _copied(child, made) for name, child in module._modules.items()}
     return copied
 
 
 def _without_capturing_hooks(module: nn.Module) -> dict[str, Any]:
-    """Attributes without the hooks by which transformers collects hidden states; it puts on what it needs at the first call."""
-    hooks = [(key, hook) for key, hook in list(module._forward_hooks.items()) if hook.__module__ != CAPTURING]
+    """Attributes without the hooks by which transformers collects hidden states: local functions, which pickle cannot write.
+
+    transformers puts them on again at the first call.
+    """
+    hooks = [
+        (key, hook) for key, hook in list(module._forward_hooks.items()) if hook.__module__ != output_capturing.__name__
+    ]
     return {"_forward_hooks": OrderedDict(hooks), "_output_capturing_hooks_installed": False}
 
 
 def restore(model: nn.Module) -> None:
-    """Put the classes on again that `picklable_state` took off."""
+    """Put the classes on again that `picklable_state` took off, and tell transformers of the models, as their constructors do.
+
+    A process that only unpickles has called no constructor, and transformers would not know which outputs it can collect.
+    """
     for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            collected = {str(type(module)): module._can_record_outputs}
+            dict.update(output_capturing._CAN_RECORD_REGISTRY, collected)
         if parametrize.is_parametrized(module) and not _has_injected_class(module):
             parametrize._inject_new_class(module)
             for name in module._modules["parametrizations"]:  # type: ignore[union-attr]
