@@ -12,16 +12,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from multimodal_ser.audio import SAMPLING_RATE
 from multimodal_ser.errors import InputError
 from multimodal_ser.inference.interface import EmotionInference
-
-if TYPE_CHECKING:
-    from multimodal_ser.transcription import WhisperTranscriber
 
 FORMS = ("both", "audio", "text")
 """What a graph takes. "both" can do all that the others can; the others are smaller and do nothing in vain."""
@@ -458,26 +455,12 @@ class OnnxEmotionClassifier(EmotionInference):
             raise InputError(str(folder), expected="graphs of one model", got=got, remedy=remedy)
         return cls(graphs, labels, config, Features.from_pretrained(folder), whisper)
 
-    @property
-    def transcriber(self) -> WhisperTranscriber | None:
-        """The Whisper that writes transcripts, loaded when first used; None where it was turned off. May be set."""
-        if self._transcriber is None and self._whisper is not None:
-            from multimodal_ser.transcription import WhisperTranscriber
+    def _transcriber_of(self, whisper: str | Path) -> Any:
+        from multimodal_ser.transcription import WhisperTranscriber
 
-            wanted = self._whisper
-            if isinstance(wanted, str | Path):
-                installed = importlib.util.find_spec("faster_whisper") is not None
-                wanted = (
-                    WhisperTranscriber(None if wanted == "auto" else wanted, backend="faster-whisper")
-                    if installed
-                    else _NoWhisper()
-                )
-            self._transcriber = wanted
-        return self._transcriber
-
-    @transcriber.setter
-    def transcriber(self, whisper: Any) -> None:
-        self._whisper, self._transcriber = whisper, None
+        if importlib.util.find_spec("faster_whisper") is None:
+            return _NoWhisper()
+        return WhisperTranscriber(None if whisper == "auto" else whisper, backend="faster-whisper")
 
     @property
     def encoder_fingerprint(self) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +19,9 @@ from multimodal_ser.inference.inputs import column, is_missing
 from multimodal_ser.inference.speakers import SpeakerProfile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+BUILDING = threading.Lock()
+"""Held while a transcriber is made, so that threads share one."""
 
 EMBEDDING_OPTIONS = ("sampling_rate", "modalities", "language", "batch_size", "max_duration", "on_error")
 ENROLLMENT_OPTIONS = ("sampling_rate", "batch_size", "max_duration")
@@ -64,6 +69,29 @@ class EmotionInference:
         >>> classifier.predict(synthetic_speech(1.0), sampling_rate=16000, text="hello").modalities
         ('audio', 'text')
     """
+
+    _whisper: Any = "auto"
+    _transcriber: Any = None
+
+    @property
+    def transcriber(self) -> Any:
+        """What writes transcripts, made when first used; None where it was turned off.
+
+        May be set: a name, a path, a `WhisperTranscriber` or something else with its `transcribe`, None.
+        """
+        with BUILDING:
+            if self._transcriber is None and self._whisper is not None:
+                named = isinstance(self._whisper, str | Path)
+                self._transcriber = self._transcriber_of(self._whisper) if named else self._whisper
+            return self._transcriber
+
+    @transcriber.setter
+    def transcriber(self, whisper: Any) -> None:
+        self._whisper, self._transcriber = whisper, None
+
+    def _transcriber_of(self, whisper: str | Path) -> Any:
+        """The transcriber of a name, "auto" or a path."""
+        raise NotImplementedError
 
     @with_options()
     def predict(self, audio: Any = None, text: Any = None, *, context: Any = None, **options: Any) -> Any:

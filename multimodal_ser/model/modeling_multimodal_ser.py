@@ -141,7 +141,7 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
         self._processor: MultimodalEmotionProcessor | None = None
         self._processor_source: tuple[str, dict[str, Any]] | None = None
         self._whisper: Any = "auto"
-        self._transcriber: WhisperTranscriber | None = None
+        self._transcriber: Any = None
         self.post_init()
 
     # trf-ignore: TRF057 - documented by hand
@@ -286,30 +286,10 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
     def processor(self, processor: MultimodalEmotionProcessor | None) -> None:
         self._processor = processor
 
-    @property
-    def transcriber(self) -> WhisperTranscriber | None:
-        """The Whisper that writes transcripts, loaded when first used; None where it was turned off.
+    def _transcriber_of(self, whisper: str | Path) -> WhisperTranscriber:
+        from multimodal_ser.transcription import WhisperTranscriber
 
-        May be set: a name, a path, a transcriber, None.
-        """
-        if self._transcriber is None and self._whisper is not None:
-            try:
-                from multimodal_ser.transcription import WhisperTranscriber
-            except ModuleNotFoundError as error:
-                if error.name is None or not error.name.startswith("multimodal_ser"):
-                    raise
-                raise ImportError(
-                    "transcriber: expected the package multimodal_ser, got none; pip install multimodal_ser, or give the text"
-                ) from error
-            wanted = self._whisper
-            if isinstance(wanted, str | Path):
-                wanted = WhisperTranscriber(None if wanted == "auto" else wanted, device=self.device)
-            self._transcriber = wanted
-        return self._transcriber
-
-    @transcriber.setter
-    def transcriber(self, whisper: Any) -> None:
-        self._whisper, self._transcriber = whisper, None
+        return WhisperTranscriber(None if whisper == "auto" else whisper, device=self.device)
 
     def to(self, *args: Any, **kwargs: Any) -> MultimodalEmotionClassifier:
         """Move or cast the model, as `torch.nn.Module.to` does; its transcriber moves along."""
