@@ -70,6 +70,7 @@ class EmotionInference:
         ('audio', 'text')
     """
 
+    device: Any
     _whisper: Any = "auto"
     _transcriber: Any = None
 
@@ -90,8 +91,10 @@ class EmotionInference:
         self._whisper, self._transcriber = whisper, None
 
     def _transcriber_of(self, whisper: str | Path) -> Any:
-        """The transcriber of a name, "auto" or a path."""
-        raise NotImplementedError
+        """The transcriber of a name, "auto" or a path, where the model is."""
+        from multimodal_ser.transcription import WhisperTranscriber
+
+        return WhisperTranscriber(None if whisper == "auto" else whisper, device=self.device)
 
     @with_options()
     def predict(self, audio: Any = None, text: Any = None, *, context: Any = None, **options: Any) -> Any:
