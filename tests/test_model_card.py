@@ -8,9 +8,9 @@ from card_checks import CALIBRATION, CONFORMAL, REPORT, faults, loaded, numbers,
 from huggingface_hub import ModelCard, ModelCardData
 
 from multimodal_ser import MultimodalEmotionClassifier, cli
-from multimodal_ser.model.card_facts import FACTS_NAME, CardFacts, DataPart, Evaluation, Measured, Source, facts_of
-from multimodal_ser.model.card_reports import facts_from_calibration, facts_from_report, unnamed
-from multimodal_ser.model.model_card import card_metadata, save_model_card
+from multimodal_ser.hub.card_facts import FACTS_NAME, CardFacts, DataPart, Evaluation, Measured, Source, facts_of
+from multimodal_ser.hub.card_reports import facts_from_calibration, facts_from_report, unnamed
+from multimodal_ser.hub.model_card import card_metadata, save_model_card
 from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
 from multimodal_ser.testing import tiny_config, tiny_model
 

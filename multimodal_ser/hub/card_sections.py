@@ -8,13 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .card_facts import CARD_MARK, CardFacts, DataPart, Evaluation, Measured, Source
-from .configuration_multimodal_ser import MODALITY_CASES
-
-if TYPE_CHECKING:
-    from .configuration_multimodal_ser import MultimodalEmotionConfig
+from multimodal_ser.hub.card_facts import CARD_MARK, CardFacts, DataPart, Evaluation, Measured, Source
 
 CASE_NAMES = {"both": "recording and words", "audio": "recording alone", "text": "words alone"}
 GIVEN = {
@@ -55,7 +51,7 @@ label, on average over all of them; for one speaker, one emotion or other record
 
 
 def render_card(
-    config: MultimodalEmotionConfig, num_parameters: int, facts: CardFacts | None = None, *, model_id: str | None = None
+    config: Any, num_parameters: int, facts: CardFacts | None = None, *, model_id: str | None = None
 ) -> str:
     """The card below the metadata block, Markdown; arguments as `write_model_card` takes them."""
     facts = facts or CardFacts()
@@ -85,7 +81,7 @@ def render_card(
     return "\n\n".join(part for section in sections for part in section if part) + "\n"
 
 
-def _summary(config: MultimodalEmotionConfig, num_parameters: int) -> str:
+def _summary(config: Any, num_parameters: int) -> str:
     audio_config: Any = config.audio_config
     text_config: Any = config.text_config
     branches = f"A `{audio_config.model_type}` audio branch and a `{text_config.model_type}` text branch"
@@ -96,7 +92,7 @@ def _summary(config: MultimodalEmotionConfig, num_parameters: int) -> str:
     return f"Classes: {labels}.\n\n{branches}, {layers}; {num_parameters / 1e6:.1f} M parameters."
 
 
-def _details(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
+def _details(config: Any, facts: CardFacts) -> str:
     kind = "emotion classification of speech and its transcript"
     if config.dimensions:
         kind += f", with {', '.join(map(_plain, config.dimensions))}"
@@ -136,7 +132,7 @@ def _unequal(facts: CardFacts) -> str:
     return "Measured by group, UA in percent:\n\n" + _table(["given", "group", "", "rows", "UA"], rows)
 
 
-def _how_to(config: MultimodalEmotionConfig, model_id: str | None) -> str:
+def _how_to(config: Any, model_id: str | None) -> str:
     given = 'text="I can\'t believe it!"' if config.trained_modalities == ["text"] else '"call.wav"'
     return f"""```python
 from multimodal_ser import MultimodalEmotionClassifier
@@ -147,7 +143,7 @@ print(prediction.label, prediction.confidence)
 ```"""
 
 
-def _started_from(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
+def _started_from(config: Any, facts: CardFacts) -> str:
     source = facts.started_from
     if source is not None:
         return f"The weights started from {_source_name(source)}."
@@ -258,9 +254,9 @@ def _results(entry: Evaluation) -> str:
     return "\n\n".join(["\n".join(lines), *tables])
 
 
-def _calibration(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
+def _calibration(config: Any, facts: CardFacts) -> str:
     rows = []
-    for case in MODALITY_CASES:
+    for case in CASE_NAMES:
         known = facts.calibration.get(case)
         value = config.temperature[case]
         fitted, error = "not recorded", "not measured"
@@ -283,7 +279,7 @@ def _calibration(config: MultimodalEmotionConfig, facts: CardFacts) -> str:
         "aps": "the most probable labels down to the true one (aps)",
     }
     sets = []
-    for case in sorted(config.conformal, key=MODALITY_CASES.index):
+    for case in sorted(config.conformal, key=list(CASE_NAMES).index):
         stored = config.conformal[case]
         known = facts.calibration.get(case)
         covered = "not measured"
@@ -362,7 +358,7 @@ def _hub_id(branch: Any) -> str | None:
     return name if "/" in name and is_hub_id(name) and not Path(name).exists() else None
 
 
-def branch_ids(config: MultimodalEmotionConfig) -> list[str]:
+def branch_ids(config: Any) -> list[str]:
     """The Hub ids that the branches were loaded from, as far as they are known."""
     found = (_hub_id(config.audio_config), _hub_id(config.text_config))
     return list(dict.fromkeys(name for name in found if name is not None))

@@ -8,29 +8,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, facts_of, source_of
-from .card_reports import facts_from_calibration, facts_from_report
-from .card_sections import FIGURES, GIVEN, branch_ids, is_code, is_hub_id, learned, render_card
-from .configuration_multimodal_ser import MODALITY_CASES
-from .fingerprint import weights_digest
-
-if TYPE_CHECKING:
-    from .configuration_multimodal_ser import MultimodalEmotionConfig
-
-__all__ = [
-    "CardFacts",
-    "card_metadata",
-    "facts_from_calibration",
-    "facts_from_report",
-    "facts_of",
-    "save_model_card",
-    "source_of",
-    "write_model_card",
-]
+from multimodal_ser.hub.card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, facts_of
+from multimodal_ser.hub.card_sections import (
+    CASE_NAMES,
+    FIGURES,
+    GIVEN,
+    branch_ids,
+    is_code,
+    is_hub_id,
+    learned,
+    render_card,
+)
 
 HUB_LICENSES = frozenset(
     [
@@ -73,7 +65,7 @@ def save_model_card(
 
     Example:
         >>> import tempfile
-        >>> from multimodal_ser.model.model_card import CardFacts, save_model_card
+        >>> from multimodal_ser.hub import CardFacts, save_model_card
         >>> from multimodal_ser.testing import tiny_model
         >>> folder, model = tempfile.mkdtemp(), tiny_model()
         >>> model.save_pretrained(folder)
@@ -82,7 +74,7 @@ def save_model_card(
     """
     own: CardFacts | None = getattr(model, "card_facts", None)
     known = own or facts_of(model) or CardFacts()
-    weights = known.weights if own is None and known.weights else weights_digest(model)
+    weights = known.weights if own is None and known.weights else model.weights_digest()
     if facts is not None:
         known = known | facts
     source = known.started_from
@@ -94,7 +86,7 @@ def save_model_card(
     ):
         known = replace(known, started_from=None)  # an earlier commit of this repository, of which nothing is known
     known = replace(
-        known, temperature={case: float(model.config.temperature[case]) for case in MODALITY_CASES}, weights=weights
+        known, temperature={case: float(model.config.temperature[case]) for case in CASE_NAMES}, weights=weights
     )
     return write_model_card(
         model.config, Path(folder), sum(p.numel() for p in model.parameters()), known, model_id=model_id
@@ -102,7 +94,7 @@ def save_model_card(
 
 
 def write_model_card(
-    config: MultimodalEmotionConfig,
+    config: Any,
     folder: Path,
     num_parameters: int,
     facts: CardFacts | None = None,
@@ -136,7 +128,7 @@ def write_model_card(
 
 
 def card_metadata(
-    config: MultimodalEmotionConfig,
+    config: Any,
     facts: CardFacts | None = None,
     *,
     model_id: str | None = None,
