@@ -46,6 +46,8 @@ PACKAGES = ("torch", "transformers", "numpy", "onnxruntime", "faster-whisper")
 GONE = "its process ended before this section"
 NOT_COMPARED = {"seconds", "version", "environment"}
 """Keys of reports that differ between any two runs or commits."""
+RENAMED = {"wa": "accuracy"}
+"""Keys of reports of earlier commits, and what they are now."""
 
 
 def part(answers: Any, limit: float | None, relative: bool = False) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def plain(predictions: Any) -> Any:
 def numbers(report: Any) -> Any:
     """The numbers of a report, without times, versions, and strings."""
     if isinstance(report, dict):
-        kept = {str(key): numbers(value) for key, value in report.items() if key not in NOT_COMPARED}
+        kept = {RENAMED.get(key, str(key)): numbers(value) for key, value in report.items() if key not in NOT_COMPARED}
         return {key: value for key, value in kept.items() if value is not None}
     if isinstance(report, list | tuple):
         return [value for value in map(numbers, report) if value is not None]

@@ -13,7 +13,7 @@ from training_rows import data, whisper
 
 BASELINES = ["mfcc-svm", "mfcc-logreg", "mfcc-lstm", "egemaps-svm", "majority"]
 RECIPE = "examples/ravdess_frozen.yaml"
-SHOWN = ("wa", "ua", "macro_f1", "weighted_f1", "ece", "aurc")
+SHOWN = ("accuracy", "ua", "macro_f1", "weighted_f1", "ece", "aurc")
 
 
 def report_folds(work: Path) -> dict[str, Any]:

@@ -166,7 +166,7 @@ REPORT = {
     "data": {"manifests": ["corpus/manifest.csv"], "corpora": ["my-calls"], "measured": 40, "hours": 0.1, "speakers": 4, "languages": ["en"],
              "data_hash": "0" * 64},
     "protocol": {"name": "speakers", "folds": [1], "trains": False, "seeds": []},
-    "systems": [{"case": "audio", "system": "model", "kind": "model", "clips": 40, "speakers": 4, "figures": {"ua": 0.731, "wa": 0.7},
+    "systems": [{"case": "audio", "system": "model", "kind": "model", "clips": 40, "speakers": 4, "figures": {"ua": 0.731, "accuracy": 0.7},
                  "intervals": {"ua": [0.6, 0.8]}}],
 }  # fmt: skip
 

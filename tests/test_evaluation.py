@@ -114,7 +114,7 @@ def test_a_model_is_measured_in_every_case_and_the_files_say_the_same(report):
     assert stored["systems"][0]["figures"] == found["systems"][0]["figures"]
     entry = system(found, "model", AUDIO)
     counts = np.array(entry["confusion_matrix"])
-    assert counts.sum() == 24 and entry["figures"]["wa"] == pytest.approx(np.trace(counts) / 24)
+    assert counts.sum() == 24 and entry["figures"]["accuracy"] == pytest.approx(np.trace(counts) / 24)
     recalls = [each["recall"] for each in entry["per_class"].values() if each["clips"]]
     assert entry["figures"]["ua"] == pytest.approx(np.mean(recalls))
     assert entry["per_class"]["neutral"]["recall"] is None  # nobody is neutral here

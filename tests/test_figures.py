@@ -29,7 +29,7 @@ def test_figures_are_those_of_the_pooled_answers():
     data, answers = scored(["anger", "anger", "joy", "joy"], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
     entry = system_figures([answers], data, 50)
     assert entry["figures"] == pytest.approx({
-        "wa": 0.75, "ua": 0.75, "macro_f1": 11 / 15, "weighted_f1": 11 / 15, "ece": (0.1 + 0.6 + 0.3 + 0.2) / 4, "aurc": (0 + 0 + 0 + 1 / 4) / 4,
+        "accuracy": 0.75, "ua": 0.75, "macro_f1": 11 / 15, "weighted_f1": 11 / 15, "ece": (0.1 + 0.6 + 0.3 + 0.2) / 4, "aurc": (0 + 0 + 0 + 1 / 4) / 4,
     })  # fmt: skip
     assert (
         entry["confusion_matrix"] == [[1, 1], [0, 2]]

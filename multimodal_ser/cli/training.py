@@ -67,7 +67,7 @@ def add_fields(sub: argparse.ArgumentParser, record: type, groups: dict[str, str
     import dataclasses
     from typing import get_args, get_type_hints
 
-    kinds = get_type_hints(record)
+    kinds = record.kinds() if hasattr(record, "kinds") else get_type_hints(record)
     group: Any = sub
     for field in dataclasses.fields(record):
         group = sub.add_argument_group(groups[field.name]) if field.name in groups else group

@@ -15,7 +15,6 @@ from multimodal_ser.evaluation.html import render_html
 from multimodal_ser.evaluation.outputs import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
 from multimodal_ser.evaluation.sections import sections
 from multimodal_ser.evaluation.statistics import (
-    NAMES,
     Pooled,
     difference,
     short_figures,
@@ -23,6 +22,7 @@ from multimodal_ser.evaluation.statistics import (
     system_figures,
     system_name,
 )
+from multimodal_ser.metrics.registry import LEADING, METRICS, shown_metrics
 
 if TYPE_CHECKING:
     from multimodal_ser.corpora.provenance import Provenance
@@ -40,13 +40,14 @@ ENOUGH_CLIPS = 1000
 
 
 def in_short(answers: Answers, data: EvaluatedRows) -> str:
-    """What is told while an evaluation runs: UA and WA in percent, clips, seconds."""
+    """What is told while an evaluation runs: UA and accuracy, clips, seconds."""
     pooled = Pooled.of([answers], data)
     size = f"{len(answers.rows)} clip{'s' * (len(answers.rows) != 1)}, {answers.seconds:.0f} s"
     if not len(pooled):
         return size
     figures = short_figures(pooled)
-    return f"UA {100 * figures['ua']:.1f}, WA {100 * figures['wa']:.1f} ({size})"
+    shown = ", ".join(f"{METRICS[name].title} {METRICS[name].text(figures[name])}" for name in ("ua", "accuracy"))
+    return f"{shown} ({size})"
 
 
 def build_report(
@@ -187,7 +188,7 @@ def _comparisons(
         ours = [key for key in order if len(pooled[key])]
         if len(ours) < 2:
             return []
-        ours.sort(key=lambda key: -short_figures(pooled[key])["ua"])
+        ours.sort(key=lambda key: -short_figures(pooled[key])[LEADING])
     main = next((key for case in (BOTH, AUDIO, TEXT) for key in ours if key[1] == case), ours[0])
     found = []
     for key in order:
@@ -347,15 +348,13 @@ def _versions(*names: str) -> dict[str, str | None]:
 
 
 def summary_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The table that everybody looks at first, a row a system, in percent."""
+    """The table that everybody looks at first, a row a system; shares in percent."""
     found = []
     for entry in report["systems"]:
         figures = entry.get("figures")
         if figures:
             row = {"system": entry["system"], "heard": entry["case"], "clips": entry["clips"]}
-            row |= {
-                NAMES[name]: round(100 * figures[name], 2) for name in ("ua", "wa", "macro_f1", "weighted_f1", "ece")
-            }
+            row |= {m.title: round(m.factor * figures[m.name], m.digits + 1) for m in shown_metrics()}
             found.append(row | {"UA 95 %": span(entry["intervals"]["ua"])})
     return found
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from multimodal_ser.evaluation.statistics import NAMES, percent, span, system_name
+from multimodal_ser.evaluation.statistics import percent, span, system_name
+from multimodal_ser.metrics.registry import METRICS, Metric, current_names, metrics_of, shown_metrics
 
-MAIN = ("ua", "wa", "macro_f1", "weighted_f1", "ece")
+OF_GROUPS = ("ua", "accuracy")
+OF_CONDITIONS = ("ua", "accuracy", "ece")
+"""Metrics of narrow tables."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,9 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
     """All sections that this report has something for.
 
     Args:
-        report: as `report.build_report` gives it.
+        report: as `report.build_report` gives it, or as an earlier commit has written it.
     """
+    report = current_names(report)
     found = [_summary(report), _warnings(report), _comparisons(report), _modalities(report), _recognition(report)]
     found += [_classes(entry) for entry in report["systems"] if "figures" in entry]
     found += [_dimensions(report), _robustness(report), _data(report), _protocol(report), _made_with(report)]
@@ -60,21 +64,20 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
 
 
 def _summary(report: Mapping[str, Any]) -> Section:
-    head = ["system", "clips", *(NAMES[name] for name in MAIN), "UA, 95 % interval"]
+    head = ["system", "clips", *(metric.title for metric in shown_metrics()), "UA, 95 % interval"]
     measured = [entry for entry in report["systems"] if "figures" in entry]
     rows = [
         [
             system_name(entry),
             str(entry["clips"]),
-            *(percent(entry["figures"][name]) for name in MAIN),
+            *_shown(entry["figures"]),
             span(entry["intervals"]["ua"]),
         ]
         for entry in measured
     ]
-    intro = (
-        "In percent. UA is the mean of the classes' recalls, WA the share of clips that are right, ECE the distance between confidence "
-        "and accuracy. Intervals resample speakers."
-    )
+    explained = [metric for metric in shown_metrics() if metric.meaning]
+    meanings = (f"{m.title} {'is ' if m is explained[0] else ''}{m.meaning}" for m in explained)
+    intro = f"In percent. {', '.join(meanings)}. Intervals resample speakers."
     seeds = [entry for entry in measured if "seeds" in entry]
     tables = [Table("", head, rows)]
     if seeds:
@@ -135,10 +138,9 @@ def _modalities(report: Mapping[str, Any]) -> Section | None:
         return None
     tables = []
     for each in report["modalities"]:
-        rows = [[case, *(percent(figures[name]) for name in MAIN)] for case, figures in each["cases"].items()]
-        tables.append(
-            Table(f"{each['system']}, the same {each['clips']} clips", ["given", *(NAMES[name] for name in MAIN)], rows)
-        )
+        rows = [[case, *_shown(figures)] for case, figures in each["cases"].items()]
+        head = ["given", *(metric.title for metric in shown_metrics())]
+        tables.append(Table(f"{each['system']}, the same {each['clips']} clips", head, rows))
     return Section("modalities", "Audio, text, both", tables=tables)
 
 
@@ -164,8 +166,10 @@ def _recognition(report: Mapping[str, Any]) -> Section | None:
 def _classes(entry: Mapping[str, Any]) -> Section:
     figures, labels = entry["figures"], list(entry["per_class"])
     lines = [
-        f"{NAMES[name]} {percent(figures[name])} ({span(entry['intervals'][name])})" for name in (*MAIN[:2], *MAIN[2:])
-    ]  # fmt: skip
+        f"{metric.title} {figure}"
+        + (f" ({_span(metric, entry['intervals'].get(metric.name))})" if metric.interval else "")
+        for metric, figure in zip(shown_metrics(), _shown(figures), strict=True)
+    ]
     kept = entry["selective"]
     text = (
         f"Where the least certain clips are left out ({percent(kept['kept'])} % are kept, confidence {kept['confidence']:.3f} and more): "
@@ -189,8 +193,9 @@ def _classes(entry: Mapping[str, Any]) -> Section:
         Table("Which was taken for which (rows: annotated, columns: predicted)", ["", *labels], matrix, heat=True),
     ]
     for name, groups in entry["groups"].items():
-        rows = [[value, str(each["clips"]), percent(each["ua"]), percent(each["wa"])] for value, each in groups.items()]
-        tables.append(Table(f"By {name}", [name, "clips", "UA", "WA"], rows, folded=len(rows) > 6))
+        rows = [[value, str(each["clips"]), *_shown(each, OF_GROUPS)] for value, each in groups.items()]
+        head = [name, "clips", *(METRICS[metric].title for metric in OF_GROUPS)]
+        tables.append(Table(f"By {name}", head, rows, folded=len(rows) > 6))
     tables += [
         Table("Confidence and accuracy", ["confidence", "clips", "mean confidence", "accuracy"], curve, folded=True),
         Table("Errors among the surest clips", ["coverage, %", "errors, %"], risks, folded=True),
@@ -201,16 +206,17 @@ def _classes(entry: Mapping[str, Any]) -> Section:
 
 
 def _dimensions(report: Mapping[str, Any]) -> Section | None:
+    metrics = metrics_of("dimensions")
     rows = [
-        [system_name(entry), name, str(each["clips"]), _three(each["ccc"]), span(each["interval"], 1.0, 3)]
+        [system_name(entry), name, str(each["clips"])]
+        + [cell for m in metrics for cell in (m.text(each.get(m.name)), _span(m, each.get(m.interval_key)))]
         for entry in report["systems"] for name, each in entry.get("dimensions", {}).items()
     ]  # fmt: skip
     if not rows:
         return None
-    head = ["system", "dimension", "clips", "CCC", "95 % interval"]
-    return Section(
-        "dimensions", "Dimensions", ["Lin's concordance correlation, -1 to 1."], tables=[Table("", head, rows)]
-    )
+    head = ["system", "dimension", "clips", *(cell for m in metrics for cell in (m.title, "95 % interval"))]
+    meanings = [f"{metric.meaning}." for metric in metrics if metric.meaning]
+    return Section("dimensions", "Dimensions", meanings, tables=[Table("", head, rows)])
 
 
 def _robustness(report: Mapping[str, Any]) -> Section | None:
@@ -218,10 +224,10 @@ def _robustness(report: Mapping[str, Any]) -> Section | None:
     if not found:
         return None
     rows = [
-        [each["system"], each["condition"], str(each["clips"]), *(percent(each[name]) for name in ("ua", "wa", "ece"))] for each in found
+        [each["system"], each["condition"], str(each["clips"]), *_shown(each, OF_CONDITIONS)] for each in found
     ]  # fmt: skip
     text = "Audio alone, each recording disturbed as the condition says."
-    head = ["system", "condition", "clips", "UA", "WA", "ECE"]
+    head = ["system", "condition", "clips", *(METRICS[name].title for name in OF_CONDITIONS)]
     return Section(
         "robustness", "Disturbed recordings", [text], tables=[Table("", head, rows)], pictures=[("robustness", found)]
     )
@@ -283,6 +289,16 @@ def _made_with(report: Mapping[str, Any]) -> Section:
 
 def _label(system: str, case: str) -> str:
     return system_name({"system": system, "case": case})
+
+
+def _shown(figures: Mapping[str, Any], names: Sequence[str] = ()) -> list[str]:
+    """Some metrics as cells of a table, or all that tables show."""
+    metrics = [METRICS[name] for name in names] or shown_metrics()
+    return [metric.text(figures.get(metric.name)) for metric in metrics]
+
+
+def _span(metric: Metric, ends: Sequence[float | None] | None) -> str:
+    return span(ends, metric.factor, metric.digits)
 
 
 def _three(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,17 @@ import numpy as np
 from multimodal_ser.evaluation.data import EvaluatedRows
 from multimodal_ser.evaluation.outputs import Answers
 from multimodal_ser.metrics import (
-    accuracy,
-    area_under_risk_coverage,
     bootstrap_interval,
-    concordance_correlation,
     confusion_matrix,
-    expected_calibration_error,
-    macro_f1,
     per_class_recall,
     reliability_curve,
     risk_coverage,
     unweighted_average_recall,
-    weighted_f1,
 )
+from multimodal_ser.metrics.registry import METRICS, Metric, metrics_of
 
-FIGURES = {"wa": accuracy, "ua": unweighted_average_recall, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
-"""Figures of references and predictions; the names that people know are in `NAMES`."""
-
-NAMES = {"wa": "WA", "ua": "UA", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "ece": "ECE", "aurc": "AURC"}
+OF_PARTS = ("accuracy", "ua")
+"""Metrics of each group, fold and seed."""
 
 DURATIONS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """S: edges of the buckets in which recordings are told apart by length."""
@@ -116,11 +110,12 @@ def groups_of(data: EvaluatedRows, rows: np.ndarray) -> list[str]:
 
 
 def short_figures(pooled: Pooled) -> dict[str, float]:
-    """WA, UA, macro and weighted F1, ECE and AURC."""
-    found = {name: measure(pooled.references, pooled.predictions) for name, measure in FIGURES.items()}
-    found["ece"] = expected_calibration_error(pooled.references, pooled.probabilities)
-    found["aurc"] = area_under_risk_coverage(pooled.references, pooled.probabilities)
-    return found
+    """Every metric of classes."""
+    return {metric.name: _measure(metric, pooled) for metric in metrics_of("predictions", "probabilities")}
+
+
+def _measure(metric: Metric, pooled: Pooled, rows: np.ndarray | slice = slice(None)) -> float:
+    return metric.of_classes(pooled.references[rows], pooled.predictions[rows], pooled.probabilities[rows])
 
 
 def system_figures(answers: Sequence[Answers], data: EvaluatedRows, resamples: int) -> dict[str, Any]:
@@ -151,16 +146,11 @@ def system_figures(answers: Sequence[Answers], data: EvaluatedRows, resamples: i
 def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str, Any]:
     labels = data.labels
     groups = groups_of(data, pooled.rows)
-    intervals = {}
-    for name, measure in FIGURES.items():
-
-        def figure(rows: np.ndarray, of: Callable[..., float] = measure) -> float:
-            return of(pooled.references[rows], pooled.predictions[rows])
-
-        intervals[name] = _interval(figure, groups, resamples)
-    intervals["ece"] = ece_interval(
-        lambda rows: expected_calibration_error(pooled.references[rows], pooled.probabilities[rows]), groups, resamples
-    )  # fmt: skip
+    intervals = {
+        metric.name: _interval(partial(_measure, metric, pooled), groups, resamples, metric.interval == "centred")
+        for metric in metrics_of("predictions", "probabilities")
+        if metric.interval
+    }
     counts = confusion_matrix(pooled.references, pooled.predictions, len(labels))
     recalls = per_class_recall(pooled.references, pooled.predictions, len(labels))
     curve = reliability_curve(pooled.references, pooled.probabilities)
@@ -178,34 +168,31 @@ def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str
     if len(parts) > 1:
         found["folds"] = {fold: _counted(pooled.among(pooled.folds == fold)) for fold in parts}
         found["mean_over_folds"] = {
-            name: float(np.mean([part[name] for part in found["folds"].values()])) for name in ("wa", "ua")
+            name: float(np.mean([part[name] for part in found["folds"].values()])) for name in OF_PARTS
         }
     seeds = dict.fromkeys(pooled.seeds)
     if len(seeds) > 1:
         each = {str(seed): _counted(pooled.among(pooled.seeds == seed)) for seed in seeds}
-        spread = {name: float(np.std([part[name] for part in each.values()], ddof=1)) for name in ("wa", "ua")}
+        spread = {name: float(np.std([part[name] for part in each.values()], ddof=1)) for name in OF_PARTS}
         found["seeds"] = {"each": each, "standard_deviation": spread}
     return found
 
 
-def _interval(statistic: Callable[[np.ndarray], float], groups: Sequence[str], resamples: int) -> list[float | None]:
-    return [number(end) for end in bootstrap_interval(statistic, groups, resamples=resamples)]
-
-
-def ece_interval(ece: Callable[[np.ndarray], float], groups: Sequence[str], resamples: int) -> list[float | None]:
-    """95 % interval of a calibration error: rows that a resample has several times make it larger in all resamples, which is taken off."""
-    ends = bootstrap_interval(ece, groups, resamples=resamples, centred=True)
-    return [number(max(end, 0.0)) for end in ends]
+def _interval(
+    statistic: Callable[[np.ndarray], float], groups: Sequence[str], resamples: int, centred: bool = False
+) -> list[float | None]:
+    """95 %; centred: rows that a resample has several times make the figure larger in all resamples, which is taken off."""
+    ends = bootstrap_interval(statistic, groups, resamples=resamples, centred=centred)
+    return [number(max(end, 0.0) if centred else end) for end in ends]
 
 
 def _counted(pooled: Pooled) -> dict[str, Any]:
-    predictions, references = pooled.predictions, pooled.references
-    wa, ua = accuracy(references, predictions), unweighted_average_recall(references, predictions)
-    return {"clips": len(set(pooled.rows.tolist())), "wa": wa, "ua": ua, "classes": len(set(references.tolist()))}
+    figures = {name: _measure(METRICS[name], pooled) for name in OF_PARTS}
+    return {"clips": len(set(pooled.rows.tolist())), **figures, "classes": len(set(pooled.references.tolist()))}
 
 
 def _groups(pooled: Pooled, data: EvaluatedRows) -> dict[str, dict[str, Any]]:
-    """WA and UA of each speaker, gender, ..., where there are several; UA is over the classes that occur in the group."""
+    """Accuracy and UA of each speaker, gender, ..., where there are several; UA is over the classes that occur in the group."""
     found: dict[str, dict[str, Any]] = {}
     for name, of in GROUPS.items():
         values = np.array([of(data.clips[row]) for row in pooled.rows], dtype=object)
@@ -230,7 +217,7 @@ def _risk_coverage(pooled: Pooled) -> list[dict[str, float]]:
 
 
 def _selective(pooled: Pooled, groups: Sequence[str], resamples: int) -> dict[str, Any]:
-    """UA and WA of the surer three quarters, and what that gains."""
+    """UA and accuracy of the surer three quarters, and what that gains."""
     certain = pooled.probabilities.max(1)
 
     def kept(rows: np.ndarray) -> np.ndarray:
@@ -250,7 +237,7 @@ def _selective(pooled: Pooled, groups: Sequence[str], resamples: int) -> dict[st
 
 
 def _concordances(answers: Sequence[Answers], data: EvaluatedRows, resamples: int) -> dict[str, Any]:
-    """CCC of each dimension that is annotated and regressed."""
+    """Metrics of each dimension that is annotated and regressed."""
     found: dict[str, Any] = {}
     for name, annotated in data.dimensions.items():
         parts = [part for part in answers if name in part.dimensions]
@@ -261,16 +248,18 @@ def _concordances(answers: Sequence[Answers], data: EvaluatedRows, resamples: in
         known = ~np.isnan(true)
         if known.sum() > 1:
             true, predicted, rows = true[known], predicted[known], rows[known]
+            found[name] = {"clips": len(set(rows.tolist()))}
+            for metric in metrics_of("dimensions"):
 
-            def figure(chosen: np.ndarray, true: np.ndarray = true, predicted: np.ndarray = predicted) -> float:
-                return concordance_correlation(true[chosen], predicted[chosen])
+                def figure(
+                    chosen: Any, of: Any = metric.function, true: Any = true, predicted: Any = predicted
+                ) -> float:
+                    return of(true[chosen], predicted[chosen])
 
-            interval = _interval(figure, groups_of(data, rows), resamples)
-            found[name] = {
-                "clips": len(set(rows.tolist())),
-                "ccc": number(concordance_correlation(true, predicted)),
-                "interval": interval,
-            }
+                found[name][metric.name] = number(figure(slice(None)))
+                if metric.interval:
+                    groups, centred = groups_of(data, rows), metric.interval == "centred"
+                    found[name][metric.interval_key] = _interval(figure, groups, resamples, centred)
     return found
 
 

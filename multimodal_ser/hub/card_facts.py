@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from multimodal_ser.metrics.registry import current_names, metrics_of
+
 if typing.TYPE_CHECKING:
     from os import PathLike
 
@@ -74,7 +76,7 @@ class Measured:
         system: its name in the report.
         kind: "model": these weights; "network": models trained in the same way, fold by fold; "baseline": something to compare with.
         rows, speakers: how many it was measured on.
-        figures: shares 0..1 by name: ua, wa, macro_f1, weighted_f1, ece; `ccc_arousal` and the like -1..1.
+        figures: by name, the keys of `METRICS`: shares 0..1; `ccc_arousal` and the like -1..1.
         intervals: both ends of the 95 % interval of a figure.
         groups: by gender, language or corpus: UA and rows of each.
 
@@ -92,6 +94,10 @@ class Measured:
     figures: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, list[float]] = field(default_factory=dict)
     groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("figures", "intervals"):
+            object.__setattr__(self, name, current_names(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -299,7 +305,9 @@ def facts_of(model: Any) -> CardFacts | None:
     if (
         known.temperature and known.temperature != model.config.temperature
     ):  # calibrated anew: how sure it is now, nobody has measured
-        kept = [replace(entry, systems=[_without_ece(each) for each in entry.systems]) for entry in known.evaluation]
+        kept = [
+            replace(entry, systems=[_without_confidence(each) for each in entry.systems]) for entry in known.evaluation
+        ]
         same = {
             case: each
             for case, each in known.calibration.items()
@@ -335,13 +343,13 @@ def _same(entry: Evaluation) -> tuple:
     return entry.source, entry.name, entry.protocol, entry.data_hash
 
 
-def _without_ece(measured: Measured) -> Measured:
+def _without_confidence(measured: Measured) -> Measured:
     if measured.kind != "model":
         return measured
-    figures = {name: value for name, value in measured.figures.items() if name != "ece"}
-    return replace(
-        measured, figures=figures, intervals={name: ends for name, ends in measured.intervals.items() if name != "ece"}
-    )
+    confidence = {metric.name for metric in metrics_of("probabilities")}
+    figures = {name: value for name, value in measured.figures.items() if name not in confidence}
+    intervals = {name: ends for name, ends in measured.intervals.items() if name not in confidence}
+    return replace(measured, figures=figures, intervals=intervals)
 
 
 def _file_of(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multimodal_ser.hub.card_facts import Calibrated, CardFacts, Evaluation, Measured, without_nothing
+from multimodal_ser.metrics.registry import current_names, metrics_of, shown_metrics
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -26,6 +27,7 @@ def facts_from_report(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
         ValueError: something else than such a report.
     """
     where, content = _json_of(report, "report.json")
+    content = current_names(content)
     try:
         if content["version"] != 1:
             raise ValueError(
@@ -100,11 +102,13 @@ def unnamed(line: str) -> str:
 
 
 def _measured(entry: Mapping[str, Any]) -> Measured:
-    kept = ("ua", "wa", "macro_f1", "weighted_f1", "ece")
+    kept = (metric.name for metric in shown_metrics())
     figures = {name: entry["figures"][name] for name in kept if name in entry.get("figures", {})}
     intervals = {name: ends for name, ends in entry.get("intervals", {}).items() if name in figures}
     for name, each in entry.get("dimensions", {}).items():
-        figures[f"ccc_{name}"], intervals[f"ccc_{name}"] = each["ccc"], each["interval"]
+        for metric in metrics_of("dimensions"):
+            key = f"{metric.name}_{name}"
+            figures[key], intervals[key] = each.get(metric.name), each.get(metric.interval_key)
     groups = {
         name: {
             value: {"rows": each["clips"], "ua": each["ua"]}

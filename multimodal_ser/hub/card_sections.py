@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_ser.hub.card_facts import CARD_MARK, CardFacts, DataPart, Evaluation, Measured, Source
+from multimodal_ser.metrics.registry import Metric, metrics_of, shown_metrics
 
 CASE_NAMES = {"both": "recording and words", "audio": "recording alone", "text": "words alone"}
 GIVEN = {
@@ -21,7 +22,6 @@ GIVEN = {
     "audio + recognised text": "recording and recognised words",
     "any": "nothing",
 }
-FIGURES = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "ece": "ECE"}
 
 DIRECT_USE = """To study speech, to search and sort recordings, to help people who annotate, to start fine-tuning from. The model guesses
 which emotion a listener would hear; it does not know what a person feels."""
@@ -196,7 +196,8 @@ def _procedure(facts: CardFacts) -> str:
 def _evaluation(facts: CardFacts) -> str:
     if not facts.evaluation:
         return "Not measured, as far as is recorded."
-    return FIGURES_EXPLAINED
+    others = (m for m in shown_metrics() if m.meaning and m.title not in FIGURES_EXPLAINED)
+    return FIGURES_EXPLAINED + "".join(f" {metric.title} is {metric.meaning}." for metric in others)
 
 
 def _unique(number: int, entry: Evaluation, facts: CardFacts) -> str:
@@ -233,24 +234,30 @@ def _results(entry: Evaluation) -> str:
     if entry.source == "report":
         lines += [f"- Leak: {_plain(line)}." for line in entry.leaks] or ["- Leaks: the report names none."]
     lines += [f"- {_plain(line)}." for line in entry.notes]
-    names = [name for name in FIGURES if any(name in each.figures for each in entry.systems)]
+    metrics = [metric for metric in shown_metrics() if any(metric.name in each.figures for each in entry.systems)]
     order = sorted(
         entry.systems,
         key=lambda each: (each.kind == "baseline", list(GIVEN).index(each.given) if each.given in GIVEN else 9),
     )
     rows = [
-        [_system(each), _given(each), _known(each.rows), *(_with_interval(each, name) for name in names)]
+        [
+            _system(each),
+            _given(each),
+            _known(each.rows),
+            *(_with_interval(each, metric.name, metric) for metric in metrics),
+        ]
         for each in order
     ]
-    tables = [_table(["measured", "given", "rows", *(FIGURES[name] for name in names)], rows)] if names else []
-    found = [
-        [_system(each), _given(each), _plain(name.removeprefix("ccc_")), _with_interval(each, name, 1, 3)]
-        for each in order for name in each.figures if name.startswith("ccc_")
-    ]  # fmt: skip
-    if found:
-        tables.append(
-            "Lin's concordance correlation, -1 to 1:\n\n" + _table(["measured", "given", "dimension", "CCC"], found),
-        )
+    tables = [_table(["measured", "given", "rows", *(metric.title for metric in metrics)], rows)] if metrics else []
+    for metric in metrics_of("dimensions"):
+        prefix = f"{metric.name}_"
+        found = [
+            [_system(each), _given(each), _plain(name.removeprefix(prefix)), _with_interval(each, name, metric)]
+            for each in order for name in each.figures if name.startswith(prefix)
+        ]  # fmt: skip
+        if found:
+            head = _table(["measured", "given", "dimension", metric.title], found)
+            tables.append(f"{metric.meaning or metric.title}:\n\n{head}")
     return "\n\n".join(["\n".join(lines), *tables])
 
 
@@ -382,10 +389,11 @@ def _given(measured: Measured) -> str:
     return GIVEN.get(measured.given, _plain(measured.given))
 
 
-def _with_interval(measured: Measured, name: str, factor: float = 100, digits: int = 1) -> str:
+def _with_interval(measured: Measured, name: str, metric: Metric) -> str:
     if name not in measured.figures:
         return "unknown"
-    return f"{factor * measured.figures[name]:.{digits}f}{_span(measured.intervals.get(name, []), factor, digits)}"
+    ends = _span(measured.intervals.get(name, []), metric.factor, metric.digits)
+    return f"{metric.text(measured.figures[name])}{ends}"
 
 
 def _span(ends: Sequence[float], factor: float = 100, digits: int = 1) -> str:

@@ -5,7 +5,6 @@ its sections (`card_sections`), from what is known of the model (`card_facts`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from multimodal_ser.hub.card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, facts_of
 from multimodal_ser.hub.card_sections import (
     CASE_NAMES,
-    FIGURES,
     GIVEN,
     branch_ids,
     is_code,
@@ -23,6 +21,7 @@ from multimodal_ser.hub.card_sections import (
     learned,
     render_card,
 )
+from multimodal_ser.metrics.registry import shown_metrics
 
 HUB_LICENSES = frozenset(
     [
@@ -39,13 +38,6 @@ HUB_LICENSES = frozenset(
 """Identifiers that the Hub knows (https://huggingface.co/docs/hub/repositories-licenses); any other is `other` with a `license_name`."""
 
 TASK = "audio-classification"
-METRICS: Mapping[str, tuple[str, dict[str, str]]] = {
-    "ua": ("recall", {"average": "macro"}),
-    "wa": ("accuracy", {}),
-    "macro_f1": ("f1", {"average": "macro"}),
-    "weighted_f1": ("f1", {"average": "weighted"}),
-}
-"""The identifiers that the Hub has for the figures, and what tells them apart."""
 
 
 def save_model_card(
@@ -175,14 +167,15 @@ def _eval_results(entry: Evaluation) -> list[EvalResult]:
             continue
         dataset = next(filter(is_hub_id, entry.datasets), None) or _line(entry.name)
         alike = "" if each.kind == "model" else f", models trained alike on {entry.folds} folds"
-        for name, (metric, options) in METRICS.items():
-            if name in each.figures:
+        for metric in shown_metrics():
+            if metric.hub is not None and metric.name in each.figures:
+                kind, options = metric.hub
                 results.append(
                     EvalResult(
                         task_type=TASK, task_name="speech emotion recognition", dataset_type=dataset,
                         dataset_name=_line(entry.name), dataset_args={"protocol": _line(entry.protocol)} if entry.protocol else None,
-                        metric_type=metric, metric_value=round(each.figures[name], 4),
-                        metric_name=f"{FIGURES[name]}, {GIVEN.get(each.given, each.given)}{alike}", metric_args=dict(options) or None,
+                        metric_type=kind, metric_value=round(each.figures[metric.name], 4),
+                        metric_name=f"{metric.title}, {GIVEN.get(each.given, each.given)}{alike}", metric_args=dict(options) or None,
                     )
                 )  # fmt: skip
     return results

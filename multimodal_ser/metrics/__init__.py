@@ -5,7 +5,6 @@ from multimodal_ser.metrics.classes import (
     confusion_matrix,
     macro_f1,
     per_class_recall,
-    scores,
     unweighted_average_recall,
     weighted_f1,
 )
@@ -17,10 +16,13 @@ from multimodal_ser.metrics.confidence import (
 )
 from multimodal_ser.metrics.dimensions import concordance_correlation
 from multimodal_ser.metrics.intervals import bootstrap_interval
+from multimodal_ser.metrics.registry import METRICS, Metric, scores
 from multimodal_ser.metrics.shells import SHELLS, as_evaluate_metric
 from multimodal_ser.metrics.words import word_error_rate
 
 __all__ = [
+    "METRICS",
+    "Metric",
     "SHELLS",
     "accuracy",
     "area_under_risk_coverage",

@@ -134,33 +134,6 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
     return np.bincount(true * num_classes + guessed, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def scores(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> dict[str, float]:
-    """All scores of a classification.
-
-    Args:
-        references, predictions: (N,) class indices below `num_classes`.
-        num_classes: C.
-
-    Returns:
-        accuracy, ua, macro_f1, weighted_f1, each from 0 to 1.
-
-    Raises:
-        InputError: see `confusion_matrix`.
-
-    Example:
-        >>> from multimodal_ser.metrics import scores
-        >>> scores([0, 0, 1, 1], [0, 0, 1, 1], 3)
-        {'accuracy': 1.0, 'ua': 1.0, 'macro_f1': 1.0, 'weighted_f1': 1.0}
-    """
-    confusion_matrix(references, predictions, num_classes)  # refuses what is no class
-    return {
-        "accuracy": accuracy(references, predictions),
-        "ua": unweighted_average_recall(references, predictions),
-        "macro_f1": macro_f1(references, predictions),
-        "weighted_f1": weighted_f1(references, predictions),
-    }
-
-
 def same_length(true: np.ndarray, guessed: np.ndarray) -> None:
     """Refuse what is not one prediction for each of at least one reference."""
     if true.ndim != 1 or true.shape != guessed.shape:

@@ -7,10 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from multimodal_ser.errors import InputError
-from multimodal_ser.metrics.classes import accuracy, macro_f1, scores, unweighted_average_recall, weighted_f1
-from multimodal_ser.metrics.confidence import area_under_risk_coverage, expected_calibration_error
-from multimodal_ser.metrics.dimensions import concordance_correlation
-from multimodal_ser.metrics.words import word_error_rate
+from multimodal_ser.metrics.registry import METRICS, scores
 
 if TYPE_CHECKING:
     import evaluate
@@ -20,27 +17,29 @@ def _all_scores(references: Any, predictions: Any) -> dict[str, float]:
     return scores(references, predictions, int(max(*predictions, *references)) + 1)
 
 
-SHELLS: Mapping[str, tuple[str, str, Callable[..., Any]]] = MappingProxyType(
-    {
-        "emotion_scores": ("predictions", "int64", _all_scores),
-        "accuracy": ("predictions", "int64", accuracy),
-        "ua": ("predictions", "int64", unweighted_average_recall),
-        "macro_f1": ("predictions", "int64", macro_f1),
-        "weighted_f1": ("predictions", "int64", weighted_f1),
-        "ece": ("probabilities", "float64", expected_calibration_error),
-        "aurc": ("probabilities", "float64", area_under_risk_coverage),
-        "ccc": ("predictions", "float64", concordance_correlation),
-        "wer": ("predictions", "string", word_error_rate),
-    }
-)
-"""By name: what is compared with the references, of which type, and the function. "emotion_scores" gives four figures, the others one."""
+COMPARED = {
+    "predictions": ("predictions", "int64"),
+    "probabilities": ("probabilities", "float64"),
+    "dimensions": ("predictions", "float64"),
+    "words": ("predictions", "string"),
+}
+"""What `evaluate` calls the inputs of a metric, and their type."""
+
+
+def _shells() -> Mapping[str, tuple[str, str, Callable[..., Any]]]:
+    rows = {metric.name: (*COMPARED[metric.inputs], metric.function) for metric in METRICS.values()}
+    return MappingProxyType({"emotion_scores": ("predictions", "int64", _all_scores), **rows})
+
+
+SHELLS = _shells()
+"""By name: what is compared with the references, of which type, and the function. "emotion_scores" gives all that take predictions."""
 
 
 def as_evaluate_metric(name: str = "emotion_scores", **options: Any) -> evaluate.Metric:
     """A metric of Hugging Face's `evaluate`, for `add_batch`, `compute` and `evaluate.combine`; no Hub is asked.
 
     Args:
-        name: a key of `SHELLS`: "emotion_scores" (accuracy, ua, macro_f1, weighted_f1 at once), one of these alone, "ece" and "aurc"
+        name: "emotion_scores" (accuracy, ua, macro_f1, weighted_f1 at once) or a key of `METRICS`: one of these alone, "ece" and "aurc"
             (which take probabilities=(N, C) in place of predictions), "ccc" or "wer".
         options: of `evaluate.Metric`: num_process, process_id, experiment_id, keep_in_memory ...
 
@@ -50,12 +49,13 @@ def as_evaluate_metric(name: str = "emotion_scores", **options: Any) -> evaluate
     Raises:
         InputError: an unknown name.
     """
-    if name not in SHELLS:
-        raise InputError("name", expected=f"one of {', '.join(SHELLS)}", got=repr(name), remedy="choose one of them")
+    shells = _shells()
+    if name not in shells:
+        raise InputError("name", expected=f"one of {', '.join(shells)}", got=repr(name), remedy="choose one of them")
     import datasets
     import evaluate
 
-    given, kind, function = SHELLS[name]
+    given, kind, function = shells[name]
     value = datasets.Value(kind)
     references = datasets.Value("int64") if given == "probabilities" else value
     features = datasets.Features(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from multimodal_ser._files import read_yaml, write_text
 from multimodal_ser.errors import InputError, did_you_mean
 from multimodal_ser.labels import DIMENSIONS
+from multimodal_ser.metrics.registry import LEADING, METRICS, OLD_NAMES
 from multimodal_ser.training.kinds import checked
 
 PARTS = ("audio_front", "audio", "text", "fusion", "head")
@@ -190,7 +191,7 @@ class TrainingArguments:
     early_stopping_patience: int = _option(
         0, "stop after so many epochs without a better metric_for_best_model; 0: never"
     )
-    metric_for_best_model: Literal["auto", "ua", "accuracy", "macro_f1", "weighted_f1", "ccc", "loss"] = _option(
+    metric_for_best_model: str = _option(
         "auto", "which validation figure chooses the best epoch: ua, or ccc for dimensions alone"
     )
     save_best_model: bool = _option(True, "keep the best epoch; else the last")
@@ -210,6 +211,8 @@ class TrainingArguments:
     resume_from_checkpoint: bool = _option(False, "go on where the run in output_dir was stopped")
 
     def __post_init__(self) -> None:
+        if isinstance(self.metric_for_best_model, str):
+            self.metric_for_best_model = OLD_NAMES.get(self.metric_for_best_model, self.metric_for_best_model)
         for name, kind in self.kinds().items():
             setattr(self, name, checked(name, kind, getattr(self, name)))
         for rule in _RULES:
@@ -218,12 +221,24 @@ class TrainingArguments:
     @classmethod
     def kinds(cls) -> dict[str, Any]:
         """The type of each field."""
-        return typing.get_type_hints(cls)
+        logged = sorted((m.name for m in METRICS.values() if m.logged), key=lambda name: name != LEADING)
+        return typing.get_type_hints(cls) | {"metric_for_best_model": Literal["auto", *logged, "loss"]}
 
     @property
     def metric(self) -> str:
         """The validation figure that chooses."""
-        return self.metric_for_best_model if self.metric_for_best_model != "auto" else "ua" if self.emotions else "ccc"
+        automatic = LEADING if self.emotions else "ccc"
+        return automatic if self.metric_for_best_model == "auto" else self.metric_for_best_model
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Whether more of that figure is better."""
+        return self.metric != "loss" and METRICS[self.metric].greater_is_better
+
+    @property
+    def selects_by_dimensions(self) -> bool:
+        """Whether that figure is one of dimensions, not of emotions."""
+        return self.metric != "loss" and METRICS[self.metric].inputs == "dimensions"
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainingArguments:
@@ -392,9 +407,9 @@ def _targets(args: TrainingArguments) -> None:
         remedy = did_you_mean(unknown[0], others, "name each once", key=str.lower)
         raise _contradiction("dimensions", f"some of {', '.join(DIMENSIONS)}", repr(unknown[0]), remedy)
     if args.emotions:
-        if args.metric_for_best_model == "ccc" and not args.dimensions:
-            remedy = "name dimensions, or use ua"
-            raise _contradiction("metric_for_best_model", "a figure of the emotions", "ccc without dimensions", remedy)
+        if args.selects_by_dimensions and not args.dimensions:
+            remedy, got = "name dimensions, or use ua", f"{args.metric} without dimensions"
+            raise _contradiction("metric_for_best_model", "a figure of the emotions", got, remedy)
         return
     if not args.dimensions:
         raise _contradiction(
@@ -406,7 +421,7 @@ def _targets(args: TrainingArguments) -> None:
         raise _contradiction(
             named[0], "emotions that it acts on", "dimensions alone", "leave it out, or learn the emotions too"
         )
-    if args.metric_for_best_model not in ("auto", "ccc", "loss"):
+    if args.metric != "loss" and not args.selects_by_dimensions:
         raise _contradiction(
             "metric_for_best_model", "ccc or loss, for dimensions alone", args.metric_for_best_model, "use ccc"
         )

@@ -15,6 +15,7 @@ from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.corpora.registry import CORPORA
 from multimodal_ser.corpora.targets import row_language
 from multimodal_ser.hub.card_facts import SHIPPED_NAME, CardFacts, DataPart, Evaluation, Measured, source_of
+from multimodal_ser.metrics.registry import metrics_of, shown_metrics
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.parameters import part_of
 from multimodal_ser.training.preparation import Prepared
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 VERSIONS = ("torch", "transformers", "accelerate", "peft")
-FIGURES = {"accuracy": "wa", "ua": "ua", "macro_f1": "macro_f1", "weighted_f1": "weighted_f1"}
-"""What a run calls a figure, and what a report does."""
 
 
 def starting_facts(
@@ -110,14 +109,14 @@ def final_facts(
         seconds: that it took, all told, since it was last begun.
     """
     given = " + ".join(name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if used)
+    shown, of_dimensions = {m.name for m in shown_metrics()}, tuple(f"{m.name}_" for m in metrics_of("dimensions"))
     evaluation = []
     for part, clips in (("validation", prepared.validation), ("test", prepared.test)):
         found = {
-            FIGURES.get(name, name): value
+            name: float(value)
             for name, value in figures[part].items()
-            if name in FIGURES or name.startswith("ccc_")
+            if math.isfinite(value) and (name in shown or name.startswith(of_dimensions))
         }
-        found = {name: float(value) for name, value in found.items() if math.isfinite(value)}
         if not found:
             continue
         all_of_it = data_parts([replace(clip, row=replace(clip.row, corpus=None)) for clip in clips], args.data, part)[

@@ -257,7 +257,7 @@ class Loop:
             self.average.swap()
         try:
             scores = self.evaluate(epoch)
-            figure = scores[args.metric] * (-1 if args.metric == "loss" else 1)
+            figure = scores[args.metric] * (1 if args.greater_is_better else -1)
             figure = -math.inf if math.isnan(figure) else figure  # anything is better
             loss = scores.get("loss", math.inf)
             better = progress.best is None or figure > progress.best

@@ -342,16 +342,10 @@ def _selectable(args: TrainingArguments, validation: Sequence[Clip], protocol: s
             remedy, got = "give more clips or validation_speakers, or set it to 0", f"none ({protocol})"
             raise InputError("early_stopping_patience", expected="validation data to watch", got=got, remedy=remedy)
         return
-    wanted = (
-        "an emotion"
-        if args.metric not in ("ccc", "loss")
-        else ", ".join(args.dimensions)
-        if args.metric == "ccc"
-        else ""
-    )
+    wanted = ", ".join(args.dimensions) if args.selects_by_dimensions else "an emotion"
     emotion = any(is_annotated(clip.row, dimensions=()) for clip in validation)
     dimension = any(is_annotated(clip.row, emotions=False, dimensions=args.dimensions) for clip in validation)
-    if wanted and not (dimension if args.metric == "ccc" else emotion):
+    if args.metric != "loss" and not (dimension if args.selects_by_dimensions else emotion):
         expected, remedy = f"validation rows annotated with {wanted}", "hold out other speakers, or choose by loss"
         raise InputError("metric_for_best_model", expected=f"{expected}, for {args.metric}", got="none", remedy=remedy)
 

@@ -127,9 +127,9 @@ def train(args: TrainingArguments, *, on_epoch: Callable[[dict[str, Any]], None]
         for part in ("validation", "test")
     }
     means = {part: {name: float(np.mean(values)) for name, values in table.items()} for part, table in parts.items()}
-    worst = float("inf") if args.metric == "loss" else float("-inf")
+    worst = float("-inf") if args.greater_is_better else float("inf")
     figures = [result.validation.get(args.metric, worst) for result in results]
-    best = figures.index(min(figures) if args.metric == "loss" else max(figures))
+    best = figures.index(max(figures) if args.greater_is_better else min(figures))
     if run.accelerator.is_main_process:
         spread = {
             part: {name: float(np.std(values, ddof=1)) for name, values in table.items() if len(values) > 1}

@@ -24,6 +24,7 @@ from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.corpora.targets import admissible_row_classes
 from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LabelError
+from multimodal_ser.metrics.registry import METRICS
 from multimodal_ser.training.arguments import TrainingArguments
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "peft", "numpy", "soundfile", "av", "soxr")
@@ -161,23 +162,17 @@ def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
         )
 
 
-FIGURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1", "ccc": "CCC"}
-"""The figures that people look at, and what they are called."""
-
-
 def shown_figures(figures: Mapping[str, Any]) -> str:
-    """Those of `FIGURE_NAMES` that there are, in a line.
+    """The loss and the metrics that there are, in a line.
 
     Example:
         >>> from multimodal_ser.training.run_folder import shown_figures
         >>> shown_figures({"loss": 0.5, "ua": 0.753})
         'loss 0.500, UA 75.3'
     """
-    known = {name: figures[name] for name in FIGURE_NAMES if name in figures}
-    values = {
-        name: f"{value:.3f}" if name in ("loss", "ccc") else f"{100 * value:.1f}" for name, value in known.items()
-    }
-    return ", ".join(f"{FIGURE_NAMES[name]} {value}" for name, value in values.items())
+    loss = [f"loss {figures['loss']:.3f}"] if "loss" in figures else []
+    measured = (metric for metric in METRICS.values() if metric.name in figures)
+    return ", ".join([*loss, *(f"{metric.title} {metric.text(figures[metric.name])}" for metric in measured)])
 
 
 def _given(value: Any) -> str:
@@ -232,12 +227,11 @@ def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
             above.plot(epochs, [line.get(name, float("nan")) for line in log], marker=".", label=label)
     above.set_ylabel("loss")
     above.legend()
-    shown = [(name, label) for name, label in FIGURE_NAMES.items() if name != "loss"]
-    for name, label in shown:
-        if any(name in line for line in log):
-            factor = 1 if name == "ccc" else 100
-            below.plot(epochs, [factor * line.get(name, float("nan")) for line in log], marker=".", label=label)
-    if any(name in line for line in log for name, _ in shown):
+    measured = [metric for metric in METRICS.values() if any(metric.name in line for line in log)]
+    for metric in measured:
+        values = [metric.factor * line.get(metric.name, float("nan")) for line in log]
+        below.plot(epochs, values, marker=".", label=metric.title)
+    if measured:
         below.legend()
     below.set_ylabel("validation")
     below.set_xlabel("epoch")

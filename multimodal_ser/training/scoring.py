@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from multimodal_ser.metrics import concordance_correlation, scores
+from multimodal_ser.metrics.registry import metrics_of
 from multimodal_ser.training.data import ClipData
 
 
@@ -25,7 +25,7 @@ def evaluate(
         on_progress: called with (done, all) batches of this process.
 
     Returns:
-        Figures (loss; accuracy, ua, macro_f1, weighted_f1 where emotions are annotated; ccc, and ccc_NAME of each dimension),
+        Figures (loss; the metrics that are logged: of classes where emotions are annotated, of dimensions ccc, and ccc_NAME of each),
         probabilities (N, C), and (N,) each dimension, in the order of the clips.
     """
     from accelerate.utils import gather_object
@@ -59,21 +59,29 @@ def evaluate(
     if args.emotions:
         references, predictions = compared(data.targets.classes, probabilities)
         if len(references):
-            figures |= scores(references, predictions, probabilities.shape[1])
+            answered = probabilities[data.targets.classes.float().sum(1).numpy() > 0]
+            figures |= {
+                metric.name: metric.of_classes(references, predictions, answered)
+                for metric in metrics_of("predictions", "probabilities")
+                if metric.logged
+            }
     if regressed:
-        figures |= _concordances(regressed, data.targets.dimensions.numpy())
+        figures |= _of_dimensions(regressed, data.targets.dimensions.numpy())
     return figures, probabilities, regressed
 
 
-def _concordances(regressed: dict[str, np.ndarray], annotated: np.ndarray) -> dict[str, float]:
-    """Of each dimension, and their mean; 0 where nothing follows from so few or so equal annotations."""
-    each: dict[str, float] = {}
-    for k, (name, predicted) in enumerate(regressed.items()):
-        known = ~np.isnan(annotated[:, k])
-        if known.sum() > 1:
-            value = concordance_correlation(annotated[known, k], predicted[known])
-            each[f"ccc_{name}"] = value if np.isfinite(value) else 0.0
-    return each | {"ccc": float(np.mean(list(each.values()))) if each else 0.0}
+def _of_dimensions(regressed: dict[str, np.ndarray], annotated: np.ndarray) -> dict[str, float]:
+    """Metrics of each dimension, and their means; 0 where nothing follows from so few or so equal annotations."""
+    found: dict[str, float] = {}
+    for metric in filter(lambda metric: metric.logged, metrics_of("dimensions")):
+        each: dict[str, float] = {}
+        for k, (name, predicted) in enumerate(regressed.items()):
+            known = ~np.isnan(annotated[:, k])
+            if known.sum() > 1:
+                value = float(metric.function(annotated[known, k], predicted[known]))
+                each[f"{metric.name}_{name}"] = value if np.isfinite(value) else 0.0
+        found |= each | {metric.name: float(np.mean(list(each.values()))) if each else 0.0}
+    return found
 
 
 def weight_of(data: ClipData, rows: Sequence[int], class_weights: Sequence[float] | None) -> float:

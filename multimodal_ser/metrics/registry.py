@@ -1,0 +1,171 @@
+"""The table of all metrics, of which training, the report, the model's card and the shells of Hugging Face's `evaluate` take their rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
+from multimodal_ser.metrics.classes import (
+    accuracy,
+    confusion_matrix,
+    macro_f1,
+    unweighted_average_recall,
+    weighted_f1,
+)
+from multimodal_ser.metrics.confidence import area_under_risk_coverage, expected_calibration_error
+from multimodal_ser.metrics.dimensions import concordance_correlation
+from multimodal_ser.metrics.words import word_error_rate
+
+Inputs = Literal["predictions", "probabilities", "dimensions", "words"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: what it is called, how it is calculated, where and how it is shown.
+
+    Args:
+        name: its key in log.jsonl, scores.json, report.json and card_facts.json, and in `metric_for_best_model` and `as_evaluate_metric`.
+        title: what tables, curves and messages call it.
+        function: returns a number for references (N,) and what `inputs` says.
+        inputs: "predictions" (N,) class indices; "probabilities" (N, C); "dimensions" (N,) numbers, measured for each dimension and
+            averaged over them; "words" N texts, which no table of classes shows.
+        percent: a share, shown in percent; else as it is, with three decimals.
+        greater_is_better: which way training selects.
+        interval: how the report gets its 95 % interval; "centred" is for figures from 0 that repeated rows make larger; None: it has none.
+        logged: training measures it after each epoch.
+        shown: tables of the report and of the card have it; else report.json alone (of classes).
+        meaning: what follows "UA is", for readers of the report and of the card; of dimensions the heading of its table.
+        hub: the metric of the Hub that it is, and its options, for the card's metadata; None: the Hub has none.
+
+    Example:
+        >>> from multimodal_ser.metrics import METRICS, Metric
+        >>> error_rate = Metric("error_rate", "errors", lambda true, guessed: (true != guessed).mean(), greater_is_better=False)
+        >>> error_rate.text(0.25), METRICS["ccc"].text(0.5)
+        ('25.0', '0.500')
+    """
+
+    name: str
+    title: str
+    function: Callable[..., float]
+    inputs: Inputs = "predictions"
+    percent: bool = True
+    greater_is_better: bool = True
+    interval: Literal["percentile", "centred"] | None = "percentile"
+    logged: bool = True
+    shown: bool = True
+    meaning: str = ""
+    hub: tuple[str, Mapping[str, str]] | None = None
+
+    @property
+    def factor(self) -> float:
+        """What a figure is multiplied by where it is shown."""
+        return 100.0 if self.percent else 1.0
+
+    @property
+    def digits(self) -> int:
+        """Decimals where it is shown."""
+        return 1 if self.percent else 3
+
+    @property
+    def interval_key(self) -> str:
+        """Where report.json has the interval of a dimension, beside the figure."""
+        return "interval" if self.name == "ccc" else f"{self.name}_interval"
+
+    def text(self, value: float | None) -> str:
+        """A figure as tables show it; a dash where there is none."""
+        return "–" if value is None or math.isnan(value) else f"{self.factor * value:.{self.digits}f}"
+
+    def of_classes(self, references: ArrayLike, predictions: ArrayLike, probabilities: ArrayLike) -> float:
+        """The figure of clips with a class; the function gets those of the two that it asks for."""
+        return float(self.function(references, probabilities if self.inputs == "probabilities" else predictions))
+
+
+METRICS: dict[str, Metric] = {
+    row.name: row
+    for row in (
+        Metric("accuracy", "WA", accuracy, meaning="the share of clips that are right", hub=("accuracy", {})),
+        Metric(
+            "ua", "UA", unweighted_average_recall,
+            meaning="the mean of the classes' recalls", hub=("recall", {"average": "macro"}),
+        ),
+        Metric("macro_f1", "macro F1", macro_f1, hub=("f1", {"average": "macro"})),
+        Metric("weighted_f1", "weighted F1", weighted_f1, hub=("f1", {"average": "weighted"})),
+        Metric(
+            "ece", "ECE", expected_calibration_error, "probabilities", greater_is_better=False, interval="centred",
+            logged=False, meaning="the distance between confidence and accuracy",
+        ),
+        Metric(
+            "aurc", "AURC", area_under_risk_coverage, "probabilities", percent=False, greater_is_better=False,
+            interval=None, logged=False, shown=False,
+        ),
+        Metric(
+            "ccc", "CCC", concordance_correlation, "dimensions", percent=False,
+            meaning="Lin's concordance correlation, -1 to 1",
+        ),
+        Metric("wer", "WER", word_error_rate, "words", greater_is_better=False, interval=None, logged=False),
+    )
+}  # fmt: skip
+"""Metrics by name, in the order of log.jsonl and report.json. `METRICS["f2"] = Metric("f2", ...)` adds one for a script of your own."""
+
+LEADING = "ua"
+"""What models are selected and compared by; tables show it first."""
+
+OLD_NAMES: Mapping[str, str] = {"wa": "accuracy"}
+"""What metrics were called in files and options of earlier commits."""
+
+
+def metrics_of(*inputs: Inputs) -> list[Metric]:
+    """The rows of `METRICS` with these inputs.
+
+    Example:
+        >>> from multimodal_ser.metrics.registry import metrics_of
+        >>> [metric.name for metric in metrics_of("probabilities")]
+        ['ece', 'aurc']
+    """
+    return [metric for metric in METRICS.values() if metric.inputs in inputs]
+
+
+def shown_metrics() -> list[Metric]:
+    """The metrics of classes that tables of the report and of the card show, the leading one first."""
+    rows = [metric for metric in metrics_of("predictions", "probabilities") if metric.shown]
+    return sorted(rows, key=lambda metric: metric.name != LEADING)
+
+
+def scores(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> dict[str, float]:
+    """All scores of a classification.
+
+    Args:
+        references, predictions: (N,) class indices below `num_classes`.
+        num_classes: C.
+
+    Returns:
+        Each metric of predictions: accuracy, ua, macro_f1, weighted_f1, from 0 to 1.
+
+    Raises:
+        InputError: see `confusion_matrix`.
+
+    Example:
+        >>> from multimodal_ser.metrics import scores
+        >>> scores([0, 0, 1, 1], [0, 0, 1, 1], 3)
+        {'accuracy': 1.0, 'ua': 1.0, 'macro_f1': 1.0, 'weighted_f1': 1.0}
+    """
+    confusion_matrix(references, predictions, num_classes)  # refuses what is no class
+    return {metric.name: metric.function(references, predictions) for metric in metrics_of("predictions")}
+
+
+def current_names(content: Any) -> Any:
+    """A report or a table of figures with the metrics' names of today; a class or a speaker of an old name keeps it.
+
+    Example:
+        >>> from multimodal_ser.metrics.registry import current_names
+        >>> current_names({"figures": {"wa": 0.5, "ua": 0.4}, "classes": {"wa": 12, "joy": 7}})
+        {'figures': {'accuracy': 0.5, 'ua': 0.4}, 'classes': {'wa': 12, 'joy': 7}}
+    """
+    if isinstance(content, Mapping):
+        old = OLD_NAMES if LEADING in content else {}
+        return {old.get(name, name): current_names(value) for name, value in content.items()}
+    return [current_names(each) for each in content] if isinstance(content, list) else content
