@@ -30,7 +30,7 @@ class Metric:
     Args:
         name: its key in log.jsonl, scores.json, report.json and card_facts.json, and in `metric_for_best_model` and `as_evaluate_metric`.
         title: what tables, curves and messages call it.
-        function: returns a number for references (N,) and what `inputs` says.
+        function: returns a number for references (N,) and what `inputs` says; arrays, or lists where `evaluate` calls it.
         inputs: "predictions" (N,) class indices; "probabilities" (N, C); "dimensions" (N,) numbers, measured for each dimension and
             averaged over them; "words" N texts, which no table of classes shows.
         percent: a share, shown in percent; else as it is, with three decimals.
@@ -42,8 +42,8 @@ class Metric:
         hub: the metric of the Hub that it is, and its options, for the card's metadata; None: the Hub has none.
 
     Example:
-        >>> from multimodal_ser.metrics import METRICS, Metric
-        >>> error_rate = Metric("error_rate", "errors", lambda true, guessed: (true != guessed).mean(), greater_is_better=False)
+        >>> from multimodal_ser.metrics import METRICS, Metric, accuracy
+        >>> error_rate = Metric("error_rate", "errors", lambda true, guessed: 1 - accuracy(true, guessed), greater_is_better=False)
         >>> error_rate.text(0.25), METRICS["ccc"].text(0.5)
         ('25.0', '0.500')
     """
