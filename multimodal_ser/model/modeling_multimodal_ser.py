@@ -22,7 +22,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,9 +55,6 @@ from .sharing import evaluation_view
 
 try:  # transformers takes every import outside a try for one that copied code cannot do without, also under TYPE_CHECKING
     from multimodal_ser.inference.interface import EmotionInference
-
-    if TYPE_CHECKING:
-        from multimodal_ser.transcription import WhisperTranscriber
 except ImportError:
 
     class EmotionInference:  # type: ignore[no-redef]
@@ -286,10 +283,9 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
     def processor(self, processor: MultimodalEmotionProcessor | None) -> None:
         self._processor = processor
 
-    def _transcriber_of(self, whisper: str | Path) -> WhisperTranscriber:
-        from multimodal_ser.transcription import WhisperTranscriber
-
-        return WhisperTranscriber(None if whisper == "auto" else whisper, device=self.device)
+    @property
+    def _whisper_options(self) -> dict[str, Any]:
+        return {"device": self.device}
 
     def to(self, *args: Any, **kwargs: Any) -> MultimodalEmotionClassifier:
         """Move or cast the model, as `torch.nn.Module.to` does; its transcriber moves along."""
