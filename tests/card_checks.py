@@ -6,7 +6,7 @@ import re
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from multimodal_ser.model.model_card import HUB_LICENSES
+from multimodal_ser.hub.model_card import HUB_LICENSES
 from multimodal_ser.testing import tiny_model
 
 # https://github.com/huggingface/huggingface.js/blob/main/packages/tasks/src/pipelines.ts

@@ -7,7 +7,7 @@ import pytest
 from card_checks import REPORT, loaded, only_what_is_known, section
 
 from multimodal_ser import MultimodalEmotionClassifier
-from multimodal_ser.model.card_facts import (
+from multimodal_ser.hub.card_facts import (
     FACTS_NAME,
     Calibrated,
     CardFacts,
@@ -18,9 +18,9 @@ from multimodal_ser.model.card_facts import (
     facts_of,
     source_of,
 )
-from multimodal_ser.model.card_reports import facts_from_report
+from multimodal_ser.hub.card_reports import facts_from_report
+from multimodal_ser.hub.model_card import save_model_card
 from multimodal_ser.model.fingerprint import weights_digest
-from multimodal_ser.model.model_card import save_model_card
 from multimodal_ser.testing import synthetic_speech, tiny_model
 
 # facts that go with the weights

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.hub import HubError, push
-from multimodal_ser.model.hub_access import clean_token
-from multimodal_ser.model.repository_checks import check_config, check_files
+from multimodal_ser.hub.access import clean_token
+from multimodal_ser.hub.repository_checks import check_config, check_files
 from multimodal_ser.testing import tiny_model
 
 

@@ -100,7 +100,7 @@ def test_what_trainer_saves_is_loaded_again(tmp_path):
 
 
 @pytest.mark.parametrize("audio", ["wav2vec2", "whisper_audio_encoder"])
-def test_copied_code_runs_where_the_package_is_not_installed(tmp_path, audio):
+def test_copied_code_loads_and_saves_in_transformers_way_where_the_package_is_not_installed(tmp_path, audio):
     model = tiny_model(audio)
     code = f"""
 from multimodal_ser import MultimodalEmotionClassifier, MultimodalEmotionConfig, MultimodalEmotionProcessor
@@ -121,8 +121,10 @@ class Absent:
         if name.split(".")[0] == "multimodal_ser":
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
+import os
 import torch
-from safetensors.torch import load_file
+import transformers
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification, AutoProcessor
 model = AutoModelForAudioClassification.from_pretrained({str(tmp_path / "saved")!r}, trust_remote_code=True)
 batch = load_file({str(tmp_path / "expected.safetensors")!r})
@@ -134,11 +136,35 @@ try:
     model.predict(text="hello")
 except ImportError as error:
     print(error)
+model.save_pretrained("again")
+assert not {{"README.md", "card_facts.json"}} & set(os.listdir("again"))
+again = type(model).from_pretrained("again")
+assert again.labels == model.labels and again.processor.sampling_rate == 16000
+weights = load_file("again/model.safetensors")
+save_file({{name: weight for name, weight in weights.items() if name != "classifier.bias"}}, "again/model.safetensors", {{"format": "pt"}})
+try:
+    type(model).from_pretrained("again")
+except ValueError as error:
+    print(error)
+transformers.PreTrainedModel.push_to_hub = lambda self, name, **options: print("transformers pushes", name, options["private"])
+model.push_to_hub("me/mine", private=True)
+model.save_pretrained("theirs", push_to_hub=True, private=False)
 """
     environment = {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "pip install multimodal_ser" in done.stdout
+    predicting, missing, *pushed = done.stdout.splitlines()
+    assert "pip install multimodal_ser" in predicting
+    assert (
+        missing.startswith("again: expected all weights of a MultimodalEmotionClassifier")
+        and "classifier.bias (missing)" in missing
+    )
+    assert pushed == ["transformers pushes me/mine True", "transformers pushes theirs False"]
+    assert {path.name for path in (tmp_path / "saved").glob("*.py")} == {
+        "configuration_multimodal_ser.py", "fingerprint.py", "loading.py", "losses.py", "modeling_branches.py", "modeling_core.py",
+        "modeling_fusion.py", "modeling_multimodal_ser.py", "modeling_whisper_audio_encoder.py", "pipeline.py",
+        "processing_multimodal_ser.py", "sharing.py",
+    }  # fmt: skip
 
 
 def test_backbones_in_half_precision_make_a_model_of_one_type(backbones):

@@ -200,8 +200,8 @@ def test_calibration_in_place_forgets_nothing_and_a_new_one_forgets_old_speakers
 
 
 def test_the_card_keeps_what_it_said_of_training_data(manifest, tmp_path):
-    from multimodal_ser.model.card_facts import CardFacts, DataPart
-    from multimodal_ser.model.model_card import save_model_card
+    from multimodal_ser.hub.card_facts import CardFacts, DataPart
+    from multimodal_ser.hub.model_card import save_model_card
 
     model = tiny_model(labels=LABELS)
     model.save_pretrained(tmp_path / "model")

@@ -223,7 +223,7 @@ def calibrate_manifest(
         InputError: see `calibrate` and `read_manifest`; a folder that cannot be written, a split without rows.
     """
     from multimodal_ser.corpora import read_manifest
-    from multimodal_ser.model.model_card import facts_from_calibration, save_model_card
+    from multimodal_ser.hub import facts_from_calibration, save_model_card
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
     folder = Path(output_dir)

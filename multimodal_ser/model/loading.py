@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,20 @@ from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfi
 
 HEAD = ("classifier.", "regressor.", "norm.")
 """Where the names of the weights begin that `labels=[...]` starts anew, or may do without; the model without heads has none of them."""
+
+HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download", "trust_remote_code")
+"""What `from_pretrained` hands on to every file that belongs to the model: configuration, weights, processor."""
+
+
+def package_hub() -> Any:
+    """`multimodal_ser.hub`, which checks what is loaded, explains refusals and writes cards; None: this file was copied, and the
+    package is not installed. Then transformers loads, saves and pushes in its own way.
+    """
+    try:
+        from multimodal_ser import hub
+    except ImportError:
+        return None
+    return hub
 
 
 def load_whole(
@@ -73,6 +88,20 @@ def load_whole(
             f"{source}: weights that a {kind} has no use for were left out: {', '.join(unknown[:8])}", stacklevel=5
         )
     return model, info
+
+
+def processor_source(model: Any, source: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Where the processor of what was loaded lies: with it; with its base, where it was an adapter."""
+    if getattr(model, "_hf_peft_config_loaded", False):
+        return model.config._name_or_path, {"trust_remote_code": options["trust_remote_code"]}
+    return source, options
+
+
+def fetch_processor(model: Any, source: str) -> None:
+    """Load the processor of a repository with the model: when it is first asked for there may be no connection."""
+    if not Path(source).exists():
+        with contextlib.suppress(OSError):  # a repository may have none, which is told where it is asked for
+            _ = model.processor
 
 
 def checked_labels(labels: Sequence[str]) -> list[str]:

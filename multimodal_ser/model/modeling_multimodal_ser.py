@@ -21,6 +21,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +40,26 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from .adapters import check_adapter
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig, WhisperAudioEncoderConfig
-from .fingerprint import encoder_fingerprint
-from .hub_access import HUB_OPTIONS, PUSH_OPTIONS, fetch_processor, pinned, processor_source, push, telling
-from .loading import HEAD, checked_labels, trained_encoder, with_labels
+from .fingerprint import encoder_fingerprint, weights_digest
+from .loading import (
+    HEAD,
+    HUB_OPTIONS,
+    checked_labels,
+    fetch_processor,
+    package_hub,
+    processor_source,
+    trained_encoder,
+    with_labels,
+)
 from .losses import concordance_loss, emotion_loss
-from .model_card import save_model_card
 from .modeling_core import MultimodalEmotionModel, MultimodalEmotionPreTrainedModel
 from .modeling_whisper_audio_encoder import WhisperAudioEncoder
 from .pipeline import SAMPLING_RATE, TASK, SpeechEmotionRecognitionPipeline
 from .processing_multimodal_ser import MultimodalEmotionProcessor
-from .repository_checks import check_weights
 from .sharing import evaluation_view
 
-try:  # transformers takes every import outside a try for one that copied code cannot do without, also under TYPE_CHECKING
+try:  # transformers takes every import outside a try, be it in a function, for one that copied code cannot do without
     from multimodal_ser.inference.interface import EmotionInference
 except ImportError:
 
@@ -71,6 +77,9 @@ except ImportError:
 
 SHIPPED_CHECKPOINT = Path(__file__).resolve().parents[1] / "pretrained"
 """The checkpoint that is part of the package; `from_pretrained()` with no argument loads it."""
+
+PUSH_OPTIONS = ("commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags")
+"""What `save_pretrained(..., push_to_hub=True)` hands on to `push_to_hub`."""
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -262,6 +271,10 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
         """Tells audio branches apart; a speaker profile fits the branch that made it."""
         return encoder_fingerprint(self.model.audio_branch.encoder)
 
+    def weights_digest(self) -> str | None:
+        """Tells weights apart, by which a card knows its model again: sha256 (hex), see `fingerprint.weights_digest`."""
+        return weights_digest(self)
+
     @property
     def labels(self) -> list[str]:
         """The names of the C classes, in the order of the logits."""
@@ -325,13 +338,13 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
             raise OSError(
                 f"{source}: expected a folder with a checkpoint, or a Hub id, got no such folder; check the path"
             )
-        hub = pinned(
-            source,
-            {"trust_remote_code": False} | {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs},
-            kwargs.get("variant"),
-        )
-        check_adapter(source, hub, labels)
-        kwargs |= hub
+        options = {"trust_remote_code": False} | {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
+        hub, load = package_hub(), cls._load_whole
+        if hub is not None:
+            options = hub.pinned(source, options, kwargs.get("variant"))
+            hub.check_adapter(source, options, labels)
+            load = partial(hub.telling, source, load)
+        kwargs |= options
         wants_info = kwargs.pop("output_loading_info", False)
         if labels is not None:
             config = kwargs.pop("config", None)
@@ -344,9 +357,9 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
                     for name in MultimodalEmotionConfig.__dataclass_fields__
                     if name in kwargs and name != "dtype"
                 }
-                config = AutoConfig.from_pretrained(config or source, **hub, **fields)
+                config = AutoConfig.from_pretrained(config or source, **options, **fields)
             kwargs["config"] = with_labels(copy.deepcopy(config), labels)
-        model, info = telling(source, cls._load_whole, source, *args, new=HEAD if labels is not None else (), **kwargs)
+        model, info = load(source, *args, new=HEAD if labels is not None else (), **kwargs)
         if labels is not None:
             if model.classifier.weight.is_meta:
                 raise ValueError(
@@ -354,8 +367,9 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
                 )
             nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
             nn.init.zeros_(model.classifier.bias)
-        check_weights(source, model)
-        model._processor_source = processor_source(model, source, hub)
+        if hub is not None:
+            hub.check_weights(source, model)
+        model._processor_source = processor_source(model, source, options)
         fetch_processor(model, source)
         model._whisper = whisper
         if device is not None:
@@ -459,8 +473,10 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
         Raises:
             OSError: what the Hub refuses, with the remedy.
         """
+        hub = package_hub()
+        push = super().push_to_hub if hub is None else partial(hub.push_model, self)
         return push(
-            self, repo_id, commit_message=commit_message, commit_description=commit_description, private=private, token=token,
+            repo_id, commit_message=commit_message, commit_description=commit_description, private=private, token=token,
             revision=revision, create_pr=create_pr, max_shard_size=max_shard_size, tags=tags,
         )  # fmt: skip
 
@@ -470,14 +486,15 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
         With `push_to_hub=True` all of it is pushed too, to `repo_id` or a repository of the folder's name; `push_to_hub` has the options.
         """
         push_too = kwargs.pop("push_to_hub", False)
-        hub = {name: kwargs.pop(name) for name in ("repo_id", *PUSH_OPTIONS) if name in kwargs} if push_too else {}
+        options = {name: kwargs.pop(name) for name in ("repo_id", *PUSH_OPTIONS) if name in kwargs} if push_too else {}
         super().save_pretrained(save_directory, **kwargs)
         if self._processor is not None or self._processor_source is not None:
             self.processor.save_pretrained(save_directory)
         if kwargs.get("is_main_process", True):
-            save_model_card(self, save_directory)
+            if (hub := package_hub()) is not None:
+                hub.save_model_card(self, save_directory)
             if push_too:
-                self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
+                self.push_to_hub(options.pop("repo_id", Path(save_directory).name), **options)
 
 
 AutoModel.register(WhisperAudioEncoderConfig, WhisperAudioEncoder, exist_ok=True)

@@ -14,7 +14,7 @@ import torch
 from multimodal_ser.corpora.clips import Clip
 from multimodal_ser.corpora.registry import CORPORA
 from multimodal_ser.corpora.targets import row_language
-from multimodal_ser.model.card_facts import SHIPPED_NAME, CardFacts, DataPart, Evaluation, Measured, source_of
+from multimodal_ser.hub.card_facts import SHIPPED_NAME, CardFacts, DataPart, Evaluation, Measured, source_of
 from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.training.parameters import part_of
 from multimodal_ser.training.preparation import Prepared

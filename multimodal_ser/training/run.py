@@ -450,7 +450,7 @@ class _Run:
         began: float,
     ) -> TrainingResult:
         """Measure the best model, as it will be loaded: without caches, in whose half precision it would be a little another."""
-        from multimodal_ser.model.model_card import save_model_card
+        from multimodal_ser.hub.model_card import save_model_card
         from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
         args, accelerator, folder = self.args, self.accelerator, self.folder

@@ -1,16 +1,3 @@
-# Copyright 2026 The multimodal_ser authors.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
 """Adapters of peft, stored without their base: what can be said of one before the base is there."""
 
 from __future__ import annotations
@@ -33,7 +20,7 @@ def adapter_base(folder: Path) -> str | None:
 
     Example:
         >>> from pathlib import Path
-        >>> from multimodal_ser.model.adapters import adapter_base
+        >>> from multimodal_ser.hub.adapters import adapter_base
         >>> adapter_base(Path("no/such/folder"))
     """
     if (folder / "config.json").exists() or not (folder / CONFIG).exists():

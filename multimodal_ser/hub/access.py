@@ -20,16 +20,9 @@ from huggingface_hub.errors import (
 )
 from transformers.utils import cached_file
 
-from .card_facts import FACTS_NAME, CardFacts
-from .fingerprint import weights_digest
-from .model_card import save_model_card
-from .repository_checks import check_files
-
-HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download", "trust_remote_code")
-"""What `from_pretrained` hands on to every file that belongs to the model: configuration, weights, processor."""
-
-PUSH_OPTIONS = ("commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags")
-"""What `save_pretrained(..., push_to_hub=True)` hands on to `push_to_hub`."""
+from multimodal_ser.hub.card_facts import FACTS_NAME, CardFacts
+from multimodal_ser.hub.model_card import save_model_card
+from multimodal_ser.hub.repository_checks import check_files
 
 LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or give a token of an account that may"
 
@@ -39,7 +32,7 @@ def explain(error: BaseException) -> tuple[str, str] | None:
 
     Example:
         >>> from huggingface_hub.errors import LocalEntryNotFoundError
-        >>> from multimodal_ser.model.hub_access import explain
+        >>> from multimodal_ser.hub.access import explain
         >>> explain(LocalEntryNotFoundError("not there"))[0]
         'no copy in the cache, and no way to the Hub'
         >>> explain(ValueError("something else"))
@@ -109,7 +102,7 @@ def clean_token(token: bool | str | None) -> bool | str | None:
         OSError: what cannot be a token, without quoting it.
 
     Example:
-        >>> from multimodal_ser.model.hub_access import clean_token
+        >>> from multimodal_ser.hub.access import clean_token
         >>> clean_token("hf_abc\\n"), clean_token(None), clean_token(False)
         ('hf_abc', None, False)
     """
@@ -193,23 +186,7 @@ def _is_of_transport(error: BaseException) -> bool:
     }
 
 
-def processor_source(model: Any, source: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Where the processor of what was loaded lies: with it; with its base, where it was an adapter."""
-    if getattr(model, "_hf_peft_config_loaded", False):
-        return model.config._name_or_path, {"trust_remote_code": options["trust_remote_code"]}
-    return source, options
-
-
-def fetch_processor(model: Any, source: str) -> None:
-    """Load the processor of a repository with the model: when it is first asked for there may be no connection."""
-    import contextlib
-
-    if not Path(source).exists():
-        with contextlib.suppress(OSError):  # a repository may have none, which is told where it is asked for
-            _ = model.processor
-
-
-def push(
+def push_model(
     model: Any,
     repo_id: str,
     *,
@@ -294,7 +271,7 @@ def _measured_there(api: HfApi, repo_id: str, revision: str | None, model: Any) 
 
     with tempfile.TemporaryDirectory() as temporary, contextlib.suppress(RemoteEntryNotFoundError, ValueError):
         there = CardFacts.load(api.hf_hub_download(repo_id, FACTS_NAME, revision=revision, local_dir=temporary))
-        if there is not None and there.evaluation and there.weights == weights_digest(model):
+        if there is not None and there.evaluation and there.weights == model.weights_digest():
             return CardFacts(evaluation=there.evaluation)
     return None
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .fingerprint import weights_digest
-
 if typing.TYPE_CHECKING:
     from os import PathLike
 
@@ -50,7 +48,7 @@ class DataPart:
         dataset: a Hub id or a corpus's well-known name; None: it has none.
 
     Example:
-        >>> from multimodal_ser.model.card_facts import DataPart
+        >>> from multimodal_ser.hub.card_facts import DataPart
         >>> DataPart("RAVDESS", rows=960, hours=0.99, speakers=16, languages=["en"], licence="CC BY-NC-SA 4.0", dataset="ravdess").part
         'training'
     """
@@ -81,7 +79,7 @@ class Measured:
         groups: by gender, language or corpus: UA and rows of each.
 
     Example:
-        >>> from multimodal_ser.model.card_facts import Measured
+        >>> from multimodal_ser.hub.card_facts import Measured
         >>> Measured("audio", figures={"ua": 0.743}, intervals={"ua": [0.713, 0.773]}).kind
         'model'
     """
@@ -117,7 +115,7 @@ class Evaluation:
         model: what the report calls the model.
 
     Example:
-        >>> from multimodal_ser.model.card_facts import Evaluation, Measured
+        >>> from multimodal_ser.hub.card_facts import Evaluation, Measured
         >>> Evaluation("RAVDESS", systems=[Measured("audio", figures={"ua": 0.743})]).source
         'report'
     """
@@ -154,7 +152,7 @@ class Calibrated:
         covered_unseen, covered_unseen_interval: share of their rows whose label set held the truth.
 
     Example:
-        >>> from multimodal_ser.model.card_facts import Calibrated
+        >>> from multimodal_ser.hub.card_facts import Calibrated
         >>> Calibrated(temperature=0.93, rows=240, speakers=4, ece_before=0.069, ece_after=0.064).rows
         240
     """
@@ -181,7 +179,7 @@ class Source:
         told: what the card that a person wrote for it says of its training data, Markdown.
 
     Example:
-        >>> from multimodal_ser.model.card_facts import Source
+        >>> from multimodal_ser.hub.card_facts import Source
         >>> Source("me/my-emotions", hub=True).facts is None
         True
     """
@@ -207,10 +205,10 @@ class CardFacts:
         calibration: by modality case, "both", "audio" or "text".
         started_from: the checkpoint that training, or whatever changed the weights, started from.
         temperature: of the configuration that these facts were written for, by modality case.
-        weights: sha256 of the weights that these facts are about, see `weights_digest`.
+        weights: sha256 of the weights that these facts are about, the model's `weights_digest()`.
 
     Example:
-        >>> from multimodal_ser.model.card_facts import CardFacts, DataPart
+        >>> from multimodal_ser.hub.card_facts import CardFacts, DataPart
         >>> facts = CardFacts(training_data=[DataPart("my calls", rows=20)]) | CardFacts(procedure={"epochs": 15})
         >>> CardFacts.from_dict(facts.to_dict()) == facts
         True
@@ -240,6 +238,30 @@ class CardFacts:
     def says_something(self) -> bool:
         """Whether anything is known but which weights they are."""
         return self != CardFacts(temperature=self.temperature, weights=self.weights)
+
+    @property
+    def learned(self) -> list[DataPart]:
+        """What it was trained or chosen on, and what the weights before it were."""
+        own = [part for part in self.training_data if part.part in ("training", "validation")]
+        before = self.started_from.facts if self.started_from is not None else None
+        return own + ([] if before is None else before.learned)
+
+    @property
+    def tells_data(self) -> bool:
+        """Whether anything is known of what it learned from, or of what the weights before it did."""
+        source = self.started_from
+        return bool(self.training_data) or (
+            source is not None and bool(source.told or (source.facts is not None and source.facts.tells_data))
+        )
+
+    @property
+    def groups(self) -> list[tuple[Measured, str, str, dict[str, float]]]:
+        """What was measured of groups of people: the system, the kind of group, its name, its figures."""
+        return [
+            (each, name, value, figures)
+            for entry in self.evaluation for each in entry.systems if each.kind != "baseline"
+            for name, groups in each.groups.items() for value, figures in groups.items() if "rows" in figures
+        ]  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types; what is not known is left out."""
@@ -295,7 +317,7 @@ def facts_of(model: Any) -> CardFacts | None:
     if source is None:
         return None
     known = source.facts
-    if known is None or known.weights is None or known.weights != weights_digest(model):
+    if known is None or known.weights is None or known.weights != model.weights_digest():
         told = source.hub or source.name == SHIPPED_NAME or source.told or (known is not None and known.says_something)
         return CardFacts(started_from=source) if told else None  # that it is of some folder helps nobody
     if (

@@ -70,9 +70,9 @@ def push(model: str | Path, repo_id: str, *, report: str | Path | None = None, *
         HubError: what the Hub refuses, or a folder that holds no checkpoint of ours.
         InputError: a report that is none.
     """
-    from multimodal_ser.model.card_facts import CARD_MARK
-    from multimodal_ser.model.card_reports import facts_from_report
-    from multimodal_ser.model.hub_access import push as push_model
+    from multimodal_ser.hub.access import push_model
+    from multimodal_ser.hub.card_facts import CARD_MARK
+    from multimodal_ser.hub.card_reports import facts_from_report
 
     folder = Path(model)
     if not folder.is_dir():
@@ -123,7 +123,7 @@ def pull(
         ...     print(error)
         --output-dir: expected a new or an empty folder, got ., which holds files; name another
     """
-    from multimodal_ser.model.hub_access import clean_token
+    from multimodal_ser.hub.access import clean_token
 
     folder = Path(output_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -210,10 +210,10 @@ def check_names(repo_id: str, names: Sequence[str]) -> None:
     Example:
         >>> from multimodal_ser.hub import check_names
         >>> check_names("me/model", ["config.json", "a..b/weights.safetensors"])
-        >>> check_names("me/model", ["../evil"])
+        >>> check_names("me/x", ["../evil"])
         Traceback (most recent call last):
         ...
-        multimodal_ser.hub.HubError: me/model: expected names of files inside the repository, got '../evil'; do not use this repository
+        multimodal_ser.hub.transfer.HubError: me/x: expected names of files inside the repository, got '../evil'; do not use this repository
     """
     for name in names:
         path, windows = PurePosixPath(name), PureWindowsPath(name)
@@ -245,7 +245,7 @@ def _fetch(repo_id: str, name: str, commit: str, token: bool | str | None, targe
 
 def _check(folder: Path, name: str) -> None:
     """Load what was fetched; of an adapter the base may be anywhere: where it is not at hand, the adapter's own files are looked at."""
-    from multimodal_ser.model.adapters import adapter_base, is_at_hand
+    from multimodal_ser.hub.adapters import adapter_base, is_at_hand
 
     try:
         base = adapter_base(folder)
@@ -259,11 +259,13 @@ def _check(folder: Path, name: str) -> None:
 
 def _loaded(folder: Path, name: str) -> Any:
     """The classifier of a folder; nothing of it is run, and no other repository is asked."""
-    from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
-    from multimodal_ser.model.repository_checks import check_weights
+    import multimodal_ser
+    from multimodal_ser.hub.repository_checks import check_weights
 
     try:
-        classifier = MultimodalEmotionClassifier.from_pretrained(folder, whisper=None, local_files_only=True)
+        classifier = multimodal_ser.MultimodalEmotionClassifier.from_pretrained(
+            folder, whisper=None, local_files_only=True
+        )
         _ = classifier.processor
         check_weights(name, classifier)
     except Exception as error:  # transformers, safetensors, huggingface_hub: each has its own
@@ -278,7 +280,7 @@ def _loaded(folder: Path, name: str) -> Any:
 
 def _telling(repo_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
     """What `function` returns; what the Hub refuses as a `HubError`."""
-    from multimodal_ser.model.hub_access import explain
+    from multimodal_ser.hub.access import explain
 
     try:
         return function(*args, **kwargs)

@@ -68,7 +68,7 @@ def check_config(source: str, config: dict[str, Any]) -> None:
         OSError: with the setting.
 
     Example:
-        >>> from multimodal_ser.model.repository_checks import check_config
+        >>> from multimodal_ser.hub.repository_checks import check_config
         >>> check_config("me/model", {"model_type": "multimodal_ser", "fusion_layers": 2})
         >>> check_config("me/model", {"model_type": "bert"})
         Traceback (most recent call last):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .card_facts import Calibrated, CardFacts, Evaluation, Measured, without_nothing
+from multimodal_ser.hub.card_facts import Calibrated, CardFacts, Evaluation, Measured, without_nothing
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -86,7 +86,7 @@ def unnamed(line: str) -> str:
     """A line of a report without what it names: speakers, sentences and recordings stand behind a colon.
 
     Example:
-        >>> from multimodal_ser.model.card_reports import unnamed
+        >>> from multimodal_ser.hub.card_reports import unnamed
         >>> unnamed("fold 1: 2 voices in train and test (3 of 9 rows of test): Ann, Bo (and likewise in 4 other folds)")
         'fold 1: 2 voices in train and test (3 of 9 rows of test) (and likewise in 4 other folds)'
     """
