@@ -36,7 +36,7 @@ MOVED = {
     "model.adapters": "hub.adapters",
     "model.card_facts": "hub.card_facts",
     "model.card_reports": "hub.card_reports",
-    "model.card_sections": "hub.card_sections",
+    "model.card_sections": "hub.model_card",
     "model.hub_access": "hub.access",
     "model.model_card": "hub.model_card",
     "model.repository_checks": "hub.repository_checks",

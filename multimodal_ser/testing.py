@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig
+    from multimodal_ser.model.encoder_families import EncoderFamily
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
 
@@ -39,25 +40,21 @@ WORDS = [
     "hello",
     "world",
 ]
-AUDIO_FAMILIES = (
-    "wav2vec2",
-    "wav2vec2-group",
-    "hubert",
-    "wavlm",
-    "whisper_audio_encoder",
-    "data2vec-audio",
-    "wav2vec2-bert",
-)
-TEXT_FAMILIES = ("bert", "roberta", "distilbert", "xlm-roberta", "deberta-v2", "t5", "gpt2", "qwen2")
-DECODER_FAMILIES = ("gpt2", "qwen2")
-"""Text families whose tokenizers add nothing around a text and know no padding."""
 
-_ENCODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-_CONVOLUTIONS = {
-    "conv_dim": [16, 16, 16], "conv_kernel": [10, 8, 4], "conv_stride": [5, 8, 8], "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4, "mask_time_length": 2, "layerdrop": 0.0,
-}  # fmt: skip
-_TEXT = {**_ENCODER, "vocab_size": len(WORDS) + 5, "max_position_embeddings": 64}
+
+def __getattr__(name: str) -> Any:
+    """AUDIO_FAMILIES, TEXT_FAMILIES: the names of the tiny encoders in the table of families, whose module imports torch."""
+    if name not in ("AUDIO_FAMILIES", "TEXT_FAMILIES"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return tuple(_tiny_encoders("audio" if name == "AUDIO_FAMILIES" else "text"))
+
+
+def _tiny_encoders(branch: str) -> dict[str, tuple[str, EncoderFamily]]:
+    """For each name of a tiny encoder its model type and its family."""
+    from multimodal_ser.model.encoder_families import SPEECH_FAMILIES, TEXT_FAMILIES
+
+    table = SPEECH_FAMILIES if branch == "audio" else TEXT_FAMILIES
+    return {name: (model_type, family) for model_type, family in table.items() for name in family.tiny}
 
 
 def tiny_config(
@@ -81,45 +78,11 @@ def tiny_config(
     """
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig
 
-    layer_norm = audio == "wav2vec2"
-    audio_config: dict[str, Any] = {"model_type": audio.removesuffix("-group"), **_ENCODER}
-    if audio == "whisper_audio_encoder":
-        audio_config = {
-            "model_type": audio, "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64,
-            "num_mel_bins": 80,
-        }  # fmt: skip
-    elif audio == "wav2vec2-bert":
-        audio_config |= {
-            "mask_time_length": 2,
-            "layerdrop": 0.0,
-            "left_max_position_embeddings": 8,
-            "right_max_position_embeddings": 4,
-        }
-    elif audio == "data2vec-audio":
-        audio_config |= {**_CONVOLUTIONS, "num_conv_pos_embeddings": 5, "conv_pos_kernel_size": 19}
-    else:
-        audio_config |= {
-            **_CONVOLUTIONS, "feat_extract_norm": "layer" if layer_norm else "group", "do_stable_layer_norm": layer_norm,
-            "conv_bias": layer_norm,
-        }  # fmt: skip
-    text_config = {"model_type": text, **_TEXT, "pad_token_id": 0}
-    if text == "distilbert":
-        text_config |= {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}
-        text_config = {k: v for k, v in text_config.items() if k not in _ENCODER}
-    elif text in ("roberta", "xlm-roberta"):
-        text_config |= {"pad_token_id": 1, "max_position_embeddings": 66}
-    elif text == "deberta-v2":
-        text_config |= {
-            "relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
-            "norm_rel_ebd": "layer_norm", "share_att_key": True, "max_relative_positions": -1, "type_vocab_size": 0,
-        }  # fmt: skip
-    elif text == "t5":
-        text_config = {
-            "model_type": text, "vocab_size": _TEXT["vocab_size"], "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2,
-        }  # fmt: skip
-    elif text in DECODER_FAMILIES:
-        text_config |= {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": None, "num_attention_heads": 4}
-        text_config |= {} if text == "gpt2" else {"num_key_value_heads": 2}
+    configs: dict[str, Any] = {}
+    for branch, name in (("audio", audio), ("text", text)):
+        model_type, family = _tiny_encoders(branch)[name]
+        configs[branch] = {"model_type": model_type, **family.tiny[name]}
+    configs["text"]["vocab_size"] = len(WORDS) + 5
     fields = {
         "fusion_hidden_size": 32,
         "fusion_intermediate_size": 64,
@@ -127,19 +90,14 @@ def tiny_config(
         "pooling_heads": 2,
     } | fields
     return MultimodalEmotionConfig(
-        audio_config=audio_config, text_config=text_config, id2label=dict(enumerate(labels)), **fields
+        audio_config=configs["audio"], text_config=configs["text"], id2label=dict(enumerate(labels)), **fields
     )
 
 
 def tiny_processor(audio: str = "wav2vec2", text: str = "bert") -> MultimodalEmotionProcessor:
     """Processor for `tiny_config(audio, text)`: a word-level tokenizer of `WORDS`, and the family's feature extractor."""
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import (
-        PreTrainedTokenizerFast,
-        SeamlessM4TFeatureExtractor,
-        Wav2Vec2FeatureExtractor,
-        WhisperFeatureExtractor,
-    )
 
     from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
 
@@ -147,7 +105,7 @@ def tiny_processor(audio: str = "wav2vec2", text: str = "bert") -> MultimodalEmo
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate([*special, *WORDS])}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     names = {"unk_token": "[UNK]", "eos_token": "[SEP]"}
-    if text not in DECODER_FAMILIES:
+    if not _tiny_encoders("text")[text][1].is_decoder:
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
         )
@@ -158,12 +116,10 @@ def tiny_processor(audio: str = "wav2vec2", text: str = "bert") -> MultimodalEmo
             "sep_token": "[SEP]",
             "mask_token": "[MASK]",
         }
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
-    extractor: Any = Wav2Vec2FeatureExtractor(return_attention_mask=True, do_normalize=True)
-    if audio == "whisper_audio_encoder":
-        extractor = WhisperFeatureExtractor(feature_size=80)
-    elif audio == "wav2vec2-bert":
-        extractor = SeamlessM4TFeatureExtractor()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+    kind = _tiny_encoders("audio")[audio][1].feature_extractor
+    takes_samples = kind == "Wav2Vec2FeatureExtractor"
+    extractor: Any = getattr(transformers, kind)(**{"return_attention_mask": True} if takes_samples else {})
     return MultimodalEmotionProcessor(extractor, fast)
 
 

@@ -43,7 +43,8 @@ from transformers import (
 )  # fmt: skip
 
 from multimodal_ser import MultimodalEmotionClassifier, MultimodalEmotionConfig
-from multimodal_ser.model.modeling_branches import BATCHED_FAMILIES, BATCHED_TEXT_FAMILIES
+from multimodal_ser.model.encoder_families import SPEECH_FAMILIES
+from multimodal_ser.model.encoder_families import TEXT_FAMILIES as BATCHED_TEXT_FAMILIES
 from multimodal_ser.model.processing_multimodal_ser import MultimodalEmotionProcessor
 from multimodal_ser.testing import WORDS, synthetic_speech, tiny_config, tiny_model, tiny_processor
 
@@ -641,4 +642,4 @@ def test_the_table_holds_every_batched_family():
         "unispeech",
         "unispeech-sat",
     }  # those: test_loading
-    assert {family.replace("whisper_audio_encoder", "whisper") for family in BATCHED_FAMILIES} == covered
+    assert {family.replace("whisper_audio_encoder", "whisper") for family in SPEECH_FAMILIES} == covered

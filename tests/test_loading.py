@@ -161,7 +161,7 @@ model.save_pretrained("theirs", push_to_hub=True, private=False)
     )
     assert pushed == ["transformers pushes me/mine True", "transformers pushes theirs False"]
     assert {path.name for path in (tmp_path / "saved").glob("*.py")} == {
-        "configuration_multimodal_ser.py", "fingerprint.py", "loading.py", "losses.py", "modeling_branches.py", "modeling_core.py",
+        "configuration_multimodal_ser.py", "encoder_families.py", "fingerprint.py", "loading.py", "losses.py", "modeling_branches.py", "modeling_core.py",
         "modeling_fusion.py", "modeling_multimodal_ser.py", "modeling_whisper_audio_encoder.py", "pipeline.py",
         "processing_multimodal_ser.py", "sharing.py",
     }  # fmt: skip

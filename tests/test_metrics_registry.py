@@ -111,11 +111,11 @@ def test_rows_have_the_name_that_they_are_found_by_and_are_explained_in_the_docu
 
 
 def old(content):
-    """As earlier commits wrote it."""
+    """As version 0.1.0 wrote it."""
     return json.loads(json.dumps(content).replace('"accuracy"', '"wa"'))
 
 
-def test_files_of_earlier_commits_are_read():
+def test_files_of_earlier_versions_are_read():
     assert facts_from_report(old(REPORT)) == facts_from_report(REPORT)
     facts = facts_from_report(REPORT)
     assert CardFacts.from_dict(old(facts.to_dict())) == facts and "accuracy" in facts.evaluation[0].systems[0].figures
@@ -123,7 +123,7 @@ def test_files_of_earlier_commits_are_read():
     assert TrainingArguments(data=["clips"], metric_for_best_model="wa").metric == "accuracy"
 
 
-def test_a_report_of_an_earlier_commit_is_shown_as_it_was(tmp_path):
+def test_a_report_of_an_earlier_version_is_shown_as_it_was(tmp_path):
     manifest = manifest_of(tmp_path)
     options = {"data": [str(manifest)], "output_dir": str(tmp_path / "report"), "device": "cpu", "resamples": 5}
     tiny_model(labels=("anger", "happiness", "sadness")).save_pretrained(tmp_path / "tiny")

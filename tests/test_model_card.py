@@ -140,7 +140,7 @@ def test_branches_from_the_hub_are_the_base_models_and_folders_are_not(tmp_path,
 
 def test_names_bring_no_markdown_along(tmp_path):
     """Names come from tables, folders and files of others: no picture, link, code, HTML, heading or cell of theirs is one of the card's."""
-    name = "![x](http://evil.example/p.png) [go](javascript:alert(1)) `a` **b** <img>|\n# Head ``` \\| \\"
+    name = "![x](http://evil.example/p.png) [go](javascript:alert(1)) `a` **b** <img>|\n# Head ``` {{ 7 * 6 }} {% x %} \\| \\"
     model = tiny_model(
         labels=(name, "b"),
         dimensions=[name],
@@ -159,6 +159,7 @@ def test_names_bring_no_markdown_along(tmp_path):
     model.save_pretrained(tmp_path)
     card = loaded(tmp_path)
     plain = re.sub(r"```python.*?```|https://huggingface.co", "", card.text, flags=re.DOTALL)
+    assert card.text.count("{{ 7 \\* 6 }} {% x %}") > 20 and "42" not in card.text
     assert "evil" in plain and not re.search(
         r"\]\(|<|(?<!\\)`(?!multimodal|wav2vec2|bert)|^# Head", re.sub(r"`[\w-]+[\w -]*`", "", plain), re.MULTILINE
     )

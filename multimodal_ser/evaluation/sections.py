@@ -54,7 +54,7 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
     """All sections that this report has something for.
 
     Args:
-        report: as `report.build_report` gives it, or as an earlier commit has written it.
+        report: as `report.build_report` gives it, or as an earlier version has written it.
     """
     report = current_names(report)
     found = [_summary(report), _warnings(report), _comparisons(report), _modalities(report), _recognition(report)]

@@ -73,6 +73,8 @@ def export_onnx(
         Traceback (most recent call last):
         multimodal_ser.errors.InputError: export: expected a model in float32 on the CPU, got bfloat16 on cpu; load it with ...
     """
+    from multimodal_ser.model.sharing import evaluation_view
+
     forms = _checked(model, modalities)
     if absent := [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]:
         got, remedy = f"{', '.join(absent)} not installed", 'pip install "multimodal_ser[onnx]"'
@@ -84,23 +86,21 @@ def export_onnx(
         {GRAPHS[form] for form in forms} | ({with_int8(GRAPHS[form]) for form in forms} if int8 else set()),
     )
     output_dir.mkdir(parents=True, exist_ok=True)
-    with _evaluation(model):
-        _write_settings(model, output_dir)
-        _check_features(model, output_dir)
-        for form in forms:
-            with tempfile.TemporaryDirectory(dir=output_dir) as temporary:
-                written = Path(temporary) / GRAPHS[form]
-                _write_graph(model, form, written)
-                _check(model, form, _OnnxOutputs(written), written.name)
-                if int8:
-                    written = quantise(written)
-                    _difference(
-                        model, form, _OnnxOutputs(written)
-                    )  # it runs; how far off it may be, recordings alone can tell
-                for file in Path(temporary).glob(
-                    f"{written.name}*"
-                ):  # weights of more than 1.5 GB lie beside their graph
-                    put(file, output_dir / file.name)
+    model = evaluation_view(model)
+    _write_settings(model, output_dir)
+    _check_features(model, output_dir)
+    for form in forms:
+        with tempfile.TemporaryDirectory(dir=output_dir) as temporary:
+            written = Path(temporary) / GRAPHS[form]
+            _write_graph(model, form, written)
+            _check(model, form, _OnnxOutputs(written), written.name)
+            if int8:
+                written = quantise(written)
+                _difference(
+                    model, form, _OnnxOutputs(written)
+                )  # it runs; how far off it may be, recordings alone can tell
+            for file in Path(temporary).glob(f"{written.name}*"):  # weights of more than 1.5 GB lie beside their graph
+                put(file, output_dir / file.name)
     _write_readme(model, output_dir)
     return output_dir
 
@@ -127,21 +127,23 @@ def export_torch(
     """
     import torch
 
+    from multimodal_ser.model.sharing import evaluation_view
+
     forms = _checked(model, modalities)
     output_dir = Path(output_dir)
     _check_folder(model, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    with _evaluation(model):
-        model.config.save_pretrained(output_dir)
-        model.processor.save_pretrained(output_dir)
-        for form in forms:
-            target = output_dir / Path(GRAPHS[form]).with_suffix(".pt2")
-            with _quiet(), tempfile.TemporaryDirectory(dir=output_dir) as temporary:
-                written = Path(temporary) / target.name
-                program, _, outputs = _program(model, form, long_texts=False)
-                torch.export.save(program, written)
-                _check(model, form, _TorchOutputs(written, outputs), target.name, long_texts=False)
-                put(written, target)
+    model = evaluation_view(model)
+    model.config.save_pretrained(output_dir)
+    model.processor.save_pretrained(output_dir)
+    for form in forms:
+        target = output_dir / Path(GRAPHS[form]).with_suffix(".pt2")
+        with _quiet(), tempfile.TemporaryDirectory(dir=output_dir) as temporary:
+            written = Path(temporary) / target.name
+            program, _, outputs = _program(model, form, long_texts=False)
+            torch.export.save(program, written)
+            _check(model, form, _TorchOutputs(written, outputs), target.name, long_texts=False)
+            put(written, target)
     return output_dir
 
 
@@ -180,16 +182,6 @@ def _check_folder(model: Any, folder: Path, written: Collection[str] = ()) -> No
     if strangers := [path.name for path in others if _weights_of(path) != _weights_hash(model)]:
         got, remedy = f"{', '.join(strangers)} of another model in {folder}", "delete them, or name another folder"
         raise InputError("--output-dir", expected="graphs of this model alone", got=got, remedy=remedy)
-
-
-@contextlib.contextmanager
-def _evaluation(model: Any) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 @contextlib.contextmanager

@@ -455,12 +455,13 @@ class OnnxEmotionClassifier(EmotionInference):
             raise InputError(str(folder), expected="graphs of one model", got=got, remedy=remedy)
         return cls(graphs, labels, config, Features.from_pretrained(folder), whisper)
 
-    def _transcriber_of(self, whisper: str | Path) -> Any:
-        from multimodal_ser.transcription import WhisperTranscriber
+    @property
+    def _whisper_options(self) -> dict[str, Any]:
+        return {"backend": "faster-whisper"}
 
-        if importlib.util.find_spec("faster_whisper") is None:
-            return _NoWhisper()
-        return WhisperTranscriber(None if whisper == "auto" else whisper, backend="faster-whisper")
+    def _transcriber_of(self, whisper: str | Path) -> Any:
+        installed = importlib.util.find_spec("faster_whisper") is not None
+        return super()._transcriber_of(whisper) if installed else _NoWhisper()
 
     @property
     def encoder_fingerprint(self) -> str:

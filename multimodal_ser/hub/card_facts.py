@@ -245,6 +245,30 @@ class CardFacts:
         """Whether anything is known but which weights they are."""
         return self != CardFacts(temperature=self.temperature, weights=self.weights)
 
+    @property
+    def learned(self) -> list[DataPart]:
+        """What it was trained or chosen on, and what the weights before it were."""
+        own = [part for part in self.training_data if part.part in ("training", "validation")]
+        before = self.started_from.facts if self.started_from is not None else None
+        return own + ([] if before is None else before.learned)
+
+    @property
+    def tells_data(self) -> bool:
+        """Whether anything is known of what it learned from, or of what the weights before it did."""
+        source = self.started_from
+        return bool(self.training_data) or (
+            source is not None and bool(source.told or (source.facts is not None and source.facts.tells_data))
+        )
+
+    @property
+    def groups(self) -> list[tuple[Measured, str, str, dict[str, float]]]:
+        """What was measured of groups of people: the system, the kind of group, its name, its figures."""
+        return [
+            (each, name, value, figures)
+            for entry in self.evaluation for each in entry.systems if each.kind != "baseline"
+            for name, groups in each.groups.items() for value, figures in groups.items() if "rows" in figures
+        ]  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types; what is not known is left out."""
         plain: dict[str, Any] = without_nothing(dataclasses.asdict(self))

@@ -1,27 +1,34 @@
 """The model card that `save_pretrained` writes: its metadata, as https://github.com/huggingface/hub-docs/blob/main/modelcard.md has it, and
-its sections (`card_sections`), from what is known of the model (`card_facts`).
+its text (model_card_template.md), from what is known of the model (`card_facts`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from multimodal_ser.hub.card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, facts_of
-from multimodal_ser.hub.card_sections import (
-    CASE_NAMES,
-    GIVEN,
-    branch_ids,
-    is_code,
-    is_hub_id,
-    learned,
-    render_card,
-)
-from multimodal_ser.metrics.registry import shown_metrics
+from multimodal_ser.hub.card_facts import CARD_MARK, FACTS_NAME, TRAINER_MARK, CardFacts, Evaluation, Measured, facts_of
+from multimodal_ser.metrics.registry import Metric, metrics_of, shown_metrics
+
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
+
+CASE_NAMES = {"both": "recording and words", "audio": "recording alone", "text": "words alone"}
+"""The modality cases, in the order in which a configuration has their temperatures, and how the card calls them."""
+
+GIVEN = {
+    "audio": "recording alone",
+    "text": "words alone",
+    "audio + text": "recording and words",
+    "recognised text": "recognised words alone",
+    "audio + recognised text": "recording and recognised words",
+    "any": "nothing",
+}
 
 HUB_LICENSES = frozenset(
     [
@@ -119,6 +126,27 @@ def write_model_card(
     return True
 
 
+def render_card(
+    config: Any, num_parameters: int, facts: CardFacts | None = None, *, model_id: str | None = None
+) -> str:
+    """The card below the metadata block, Markdown; arguments as `write_model_card` takes them."""
+    known = facts or CardFacts()
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "plain": _plain, "given": _given, "count": _count, "percent": _percent, "hours": _hours, "span": _span, "figure": _figure,
+        "figures": _figures, "dimensions": _dimensions, "in_order": _in_order, "hub_name": _hub_name,
+    }  # fmt: skip
+    environment.tests["hub_id"] = is_hub_id
+    text = environment.get_template(TEMPLATE.name).render(
+        config=config, num_parameters=num_parameters, facts=known, model_id=model_id, mark=CARD_MARK, cases=CASE_NAMES,
+        labels=[config.id2label[index] for index in range(config.num_labels)], branches=branch_ids(config),
+        shown_metrics=shown_metrics(), dimension_metrics=metrics_of("dimensions"),
+    )  # fmt: skip
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
 def card_metadata(
     config: Any,
     facts: CardFacts | None = None,
@@ -139,9 +167,9 @@ def card_metadata(
     listed = inherited in HUB_LICENSES
     results = [each for entry in facts.evaluation if entry.source == "report" for each in _eval_results(entry)]
     languages = dict.fromkeys(
-        [*(config.text_languages or []), *(code for part in learned(facts) for code in part.languages if is_code(code))]
+        [*(config.text_languages or []), *(code for part in facts.learned for code in part.languages if is_code(code))]
     )
-    sets = dict.fromkeys(part.dataset for part in learned(facts) if part.dataset and is_hub_id(part.dataset))
+    sets = dict.fromkeys(part.dataset for part in facts.learned if part.dataset and is_hub_id(part.dataset))
     source = facts.started_from
     bases = [source.name] if source is not None and source.hub and is_hub_id(source.name) else branch_ids(config)
     return ModelCardData(
@@ -191,3 +219,82 @@ def _license_id(name: str | None) -> str | None:
     return (
         known if known in HUB_LICENSES else "-".join(re.findall(r"[a-z0-9.]+", known.replace("+", " plus ")))
     ) or None
+
+
+def _given(name: str) -> str:
+    return GIVEN.get(name, _plain(name))
+
+
+def _in_order(entry: Evaluation) -> list[Measured]:
+    """Models before baselines, each by what it was given."""
+    places = list(GIVEN)
+    return sorted(
+        entry.systems,
+        key=lambda each: (each.kind == "baseline", places.index(each.given) if each.given in places else 9),
+    )
+
+
+def _figures(entry: Evaluation) -> list[Metric]:
+    """The metrics that any system has a figure of."""
+    return [metric for metric in shown_metrics() if any(metric.name in each.figures for each in entry.systems)]
+
+
+def _dimensions(entry: Evaluation, metric: Metric) -> list[tuple[Measured, str]]:
+    return [(each, name) for each in _in_order(entry) for name in each.figures if name.startswith(f"{metric.name}_")]
+
+
+def is_code(language: str) -> bool:
+    """Whether it looks like a language code of two or three letters (ISO 639)."""
+    return 2 <= len(language) <= 3 and language.isascii() and language.isalpha() and language.islower()
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether it has the form of a repository's name on the Hub: "user/model" or "model"."""
+    parts = name.split("/")
+    plain = all(part[:1].isalnum() and part.translate({ord(sign): None for sign in "-_."}).isalnum() for part in parts)
+    return len(parts) <= 2 and plain and name.isascii()
+
+
+def _hub_name(branch: Any) -> str | None:
+    """The Hub id that a branch was loaded from; a folder's path is none."""
+    name = str(getattr(branch, "_name_or_path", "") or "")
+    return name if "/" in name and is_hub_id(name) and not Path(name).exists() else None
+
+
+def branch_ids(config: Any) -> list[str]:
+    """The Hub ids that the branches were loaded from, as far as they are known."""
+    found = (_hub_name(config.audio_config), _hub_name(config.text_config))
+    return list(dict.fromkeys(name for name in found if name is not None))
+
+
+def _figure(measured: Measured, name: str, metric: Metric) -> str:
+    if name not in measured.figures:
+        return "unknown"
+    ends = _span(measured.intervals.get(name, []), metric.factor, metric.digits)
+    return f"{metric.text(measured.figures[name])}{ends}"
+
+
+def _span(ends: Sequence[float], factor: float = 100, digits: int = 1) -> str:
+    return f" [{factor * ends[0]:.{digits}f} to {factor * ends[1]:.{digits}f}]" if len(ends) == 2 else ""
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.1f}"
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "unknown"
+    if hours < 1 / 60:
+        return f"{3600 * hours:.1f} s"
+    return f"{hours:.2f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+def _count(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _plain(value: Any) -> str:
+    """One line that neither ends a table's cell nor begins anything: no HTML, link, picture, code or emphasis."""
+    line = re.sub(r"[\\`*|]", r"\\\g<0>", " ".join(str(value).split()))
+    return line.replace("<", "&lt;").replace("](", "]\\(")

@@ -70,7 +70,6 @@ class EmotionInference:
         ('audio', 'text')
     """
 
-    device: Any
     _whisper: Any = "auto"
     _transcriber: Any = None
 
@@ -90,11 +89,16 @@ class EmotionInference:
     def transcriber(self, whisper: Any) -> None:
         self._whisper, self._transcriber = whisper, None
 
+    @property
+    def _whisper_options(self) -> dict[str, Any]:
+        """How a Whisper is loaded that is only named."""
+        return {}
+
     def _transcriber_of(self, whisper: str | Path) -> Any:
-        """The transcriber of a name, "auto" or a path, where the model is."""
+        """The transcriber of a name, "auto" or a path."""
         from multimodal_ser.transcription import WhisperTranscriber
 
-        return WhisperTranscriber(None if whisper == "auto" else whisper, device=self.device)
+        return WhisperTranscriber(None if whisper == "auto" else whisper, **self._whisper_options)
 
     @with_options()
     def predict(self, audio: Any = None, text: Any = None, *, context: Any = None, **options: Any) -> Any:

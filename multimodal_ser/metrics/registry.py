@@ -115,7 +115,7 @@ LEADING = "ua"
 """What models are selected and compared by; tables show it first."""
 
 OLD_NAMES: Mapping[str, str] = {"wa": "accuracy"}
-"""What metrics were called in files and options of earlier commits."""
+"""What metrics were called in files of version 0.1.0."""
 
 
 def metrics_of(*inputs: Inputs) -> list[Metric]:

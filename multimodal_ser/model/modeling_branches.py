@@ -26,87 +26,11 @@ from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .encoder_families import SPEECH_ENCODERS, TEXT_ENCODERS, LengthAwareFeatureEncoder, family_of
 from .modeling_whisper_audio_encoder import WhisperAudioEncoder
 
 if TYPE_CHECKING:
     from .configuration_multimodal_ser import MultimodalEmotionConfig
-
-
-class LengthAwareFeatureEncoder(nn.Module):
-    """The convolutional front of wav2vec2-base and its kin, with a group norm that sees a row's own length.
-
-    Their first convolution is followed by a group norm over *time*: padding would change its mean and variance, and with
-    them every frame (https://github.com/huggingface/transformers/issues/21534). Here both are taken over the row's own
-    frames. The modules are those of the encoder that is replaced, so that checkpoints fit as they are.
-
-    `forward` takes a pair, waveforms (B, S) and lengths (B,): transformers' models hand their `input_values` on to this
-    module untouched, which makes that the way in.
-    """
-
-    def __init__(self, feature_extractor: nn.Module):
-        super().__init__()
-        self.conv_layers: Any = feature_extractor.conv_layers
-
-    def _freeze_parameters(self) -> None:
-        self.requires_grad_(False)
-
-    def forward(self, inputs: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """((B, S), (B,)) -> (B, channels, T)."""
-        input_values, lengths = inputs
-        hidden_states = input_values[:, None]
-        if self.training and any(p.requires_grad for p in self.parameters()):
-            hidden_states = (
-                hidden_states.detach().requires_grad_()
-            )  # gradient checkpointing needs an input that asks for a gradient
-        first = self.conv_layers[0]
-        hidden_states = first.conv(hidden_states)
-        dtype, hidden_states = (
-            hidden_states.dtype,
-            hidden_states.float(),
-        )  # sums over thousands of frames overflow in half precision
-        frames = (lengths - first.conv.kernel_size[0]) // first.conv.stride[0] + 1
-        mask = (torch.arange(hidden_states.shape[-1], device=lengths.device) < frames[:, None])[:, None].to(
-            hidden_states.dtype
-        )
-        count = frames.clamp_min(1)[:, None, None].to(hidden_states.dtype)
-        mean = (hidden_states * mask).sum(-1, keepdim=True) / count
-        centred = (hidden_states - mean) * mask
-        scale = torch.rsqrt(centred.square().sum(-1, keepdim=True) / count + first.layer_norm.eps)
-        hidden_states = centred * scale * first.layer_norm.weight[:, None] + first.layer_norm.bias[:, None]
-        hidden_states = first.activation(hidden_states.to(dtype))
-        for layer in self.conv_layers[1:]:
-            hidden_states = layer(hidden_states)
-        return hidden_states
-
-
-class LengthAwarePositions(nn.Module):
-    """The positional convolutions of data2vec-audio, five above each other, between which padding stays zero.
-
-    The encoder gives them zeros for padded frames, but each convolution makes something of those, which the next would see. The
-    modules are those of the encoder that is replaced, so that checkpoints fit as they are.
-    """
-
-    def __init__(self, pos_conv_embed: nn.Module):
-        super().__init__()
-        self.layers: Any = pos_conv_embed.layers
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, T, Da), padded frames all zero -> (B, T, Da)."""
-        hidden_states = hidden_states.transpose(1, 2)
-        true = (
-            hidden_states.ne(0).any(1, keepdim=True).to(hidden_states.dtype)
-        )  # a true frame is never zero in every feature
-        for layer in self.layers:
-            hidden_states = layer(hidden_states) * true
-        return hidden_states.transpose(1, 2)
-
-
-# What may be a branch, for those who asked for something else.
-SPEECH_ENCODERS = (
-    "wav2vec2 (XLS-R, MMS), HuBERT, WavLM, data2vec-audio, UniSpeech, SEW, wav2vec2-bert, "
-    "or a Whisper with its decoder left out"
-)
-TEXT_ENCODERS = "BERT, RoBERTa, XLM-R, DeBERTa, ELECTRA, T5's encoder, GPT-2, Qwen, Llama, ..."
 
 
 def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
@@ -153,24 +77,6 @@ def adopt_loading_rules(branch: nn.Module, encoder: PreTrainedModel) -> None:
     rules._keep_in_fp32_modules_strict = encoder._keep_in_fp32_modules_strict
 
 
-BATCHED_FAMILIES = frozenset(
-    [
-        "wav2vec2",
-        "hubert",
-        "wavlm",
-        "unispeech",
-        "unispeech-sat",
-        "data2vec-audio",
-        "wav2vec2-bert",
-        "whisper_audio_encoder",
-    ]
-)
-"""Speech encoders whose padded rows are known, by test, to give what they give alone; rows of any other run one by one."""
-
-TIME_FIRST_FAMILIES = frozenset(["wav2vec2-bert"])
-"""Speech encoders that take features (B, F, M), one row a frame; Whisper's spectrogram is (B, M, F)."""
-
-
 class AudioBranch(nn.Module):
     """Speech encoder -> learned weighted sum of all its hidden states -> projection to the fusion's width.
 
@@ -190,7 +96,8 @@ class AudioBranch(nn.Module):
             audio_config.add_adapter = False  # the layer sum takes the layers' own states, 50 a second
         self.encoder = build_encoder(AutoModel, audio_config)
         adopt_loading_rules(self, self.encoder)
-        self.time_first = audio_config.model_type in TIME_FIRST_FAMILIES
+        family = family_of(audio_config)
+        self.time_first = family.time_first
         takes_features = self.time_first or isinstance(self.encoder, WhisperAudioEncoder)
         expected = "input_features" if takes_features else "input_values"
         # An audio spectrogram transformer calls its features input_values too; it has no frames for lengths to be counted in.
@@ -203,16 +110,8 @@ class AudioBranch(nn.Module):
                 f"({type(self.encoder).__name__}, which takes {self.encoder.main_input_name}); choose {SPEECH_ENCODERS}"
             )
         # A batch norm (some HuBERT) makes something of padding's zeros.
-        self.batched = audio_config.model_type in BATCHED_FAMILIES and not getattr(
-            audio_config, "conv_pos_batch_norm", False
-        )
-        front = getattr(self.encoder, "feature_extractor", None)
-        # CODEPATH: "group": wav2vec2-base, hubert-base, wavlm-base; "layer": their large siblings, and the shipped checkpoint.
-        if front is not None and getattr(audio_config, "feat_extract_norm", None) == "group":
-            self.encoder.feature_extractor = LengthAwareFeatureEncoder(front)
-        # CODEPATH: data2vec-audio alone has more than one positional convolution.
-        if audio_config.model_type == "data2vec-audio":
-            self.encoder.encoder.pos_conv_embed = LengthAwarePositions(self.encoder.encoder.pos_conv_embed)
+        self.batched = family.batched and not getattr(audio_config, "conv_pos_batch_norm", False)
+        family.adapt(self.encoder)
         width = config.fusion_hidden_size
         num_states, encoder_width = audio_config.num_hidden_layers + 1, audio_config.hidden_size
         self.layer_weights = nn.Parameter(torch.zeros(num_states))
@@ -360,7 +259,7 @@ def _spans(frame_mask: torch.Tensor, count: int) -> torch.Tensor:
 def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
     """Samples (or frames of features) that give so many hidden states: the receptive field of the front."""
     # CODEPATH: wav2vec2-BERT takes features, one frame of them a hidden state or two.
-    if config.model_type in TIME_FIRST_FAMILIES:
+    if family_of(config).time_first:
         return frames
     # CODEPATH: SEW takes the mean of so many frames before its layers.
     frames = max(frames, getattr(config, "squeeze_factor", 1))
@@ -395,7 +294,7 @@ class TextBranch(nn.Module):
                 f"text_config: expected an encoder of token ids with an attention mask, or a decoder language model, got "
                 f"{text_config.model_type!r} ({type(self.encoder).__name__}); choose {TEXT_ENCODERS}"
             )
-        self.batched = text_config.model_type in BATCHED_TEXT_FAMILIES
+        self.batched = family_of(text_config).batched
         self.causal = any(getattr(module, "is_causal", False) for module in self.encoder.modules())
         self.layer_weights = nn.Parameter(torch.zeros(text_config.num_hidden_layers + 1))
         self.projection = nn.Linear(text_config.hidden_size, config.fusion_hidden_size)
@@ -458,15 +357,6 @@ class TextBranch(nn.Module):
         """Hidden states (B, L, Dt), summed over layers -> (B, L, D)."""
         return self.dropout(self.projection(hidden_states.to(self.layer_weights.dtype)))
 
-
-BATCHED_TEXT_FAMILIES = frozenset(
-    [
-        "bert", "roberta", "xlm-roberta", "distilbert", "camembert", "deberta", "deberta-v2", "albert", "electra", "mpnet", "modernbert",
-        "ernie", "data2vec-text", "rembert", "roformer", "xlm-roberta-xl", "nomic_bert", "eurobert", "t5", "mt5", "umt5", "gpt2",
-        "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "smollm3", "olmo2", "granite",
-    ]
-)  # fmt: skip
-"""Text encoders whose padded rows are known, by test, to give what they give alone; rows of any other run one by one."""
 
 LONGEST_WINDOW = 8192
 """Tokens that go through an encoder at once, even where it holds more: what attention costs grows with their square."""

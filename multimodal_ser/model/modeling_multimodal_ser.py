@@ -296,6 +296,10 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
     def processor(self, processor: MultimodalEmotionProcessor | None) -> None:
         self._processor = processor
 
+    @property
+    def _whisper_options(self) -> dict[str, Any]:
+        return {"device": self.device}
+
     def to(self, *args: Any, **kwargs: Any) -> MultimodalEmotionClassifier:
         """Move or cast the model, as `torch.nn.Module.to` does; its transcriber moves along."""
         super().to(*args, **kwargs)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from multimodal_ser.errors import InputError
+from multimodal_ser.model.encoder_families import family_of
 from multimodal_ser.training.arguments import TrainingArguments
 
 AUDIO, TEXT = "model.audio_branch.encoder.", "model.text_branch.encoder."
@@ -19,28 +20,6 @@ HEAD = ("classifier.", "regressor.", "norm.")
 FRONT = re.compile(r"^(feature_extractor|conv\d)\.")
 LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
 ABOVE = re.compile(r"^(layer_norm|final_norm|ln_f|norm|(encoder\.)?final_layer_norm)\.")
-
-ATTENTION_PROJECTIONS = frozenset(
-    [
-        "q_proj",
-        "v_proj",
-        "query",
-        "value",
-        "q_lin",
-        "v_lin",
-        "query_proj",
-        "value_proj",
-        "linear_q",
-        "linear_v",
-        "c_attn",
-        "q",
-        "v",
-    ]
-)
-"""What the encoders of transformers call the projections to queries and values, which the LoRA paper adapts (https://arxiv.org/abs/2106.09685)."""
-
-WAVLM_PROJECTIONS = frozenset(["intermediate_dense", "output_dense"])
-"""WavLM's attention reads the weights of its projections and never calls them: what lies beside them would learn nothing."""
 
 
 def part_of(name: str) -> str:
@@ -192,16 +171,15 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
     for branch, prefix in branches.items():
         if args.lora_branches not in ("both", branch):
             continue
-        # CODEPATH: WavLM, by its type; its attention is torch's.
         encoder: Any = model.get_submodule(prefix.removesuffix("."))
-        projections = WAVLM_PROJECTIONS if encoder.config.model_type == "wavlm" else ATTENTION_PROJECTIONS
+        projections = family_of(encoder.config).projections
         names = [
             name for name, module in model.named_modules()
             if name.startswith(prefix) and name.rsplit(".", 1)[-1] in projections and isinstance(module, (nn.Linear, Conv1D))
         ]  # fmt: skip
         if not names:
             raise InputError(
-                "lora_rank", expected=f"a {branch} encoder with projections called {', '.join(sorted(ATTENTION_PROJECTIONS))}",
+                "lora_rank", expected=f"a {branch} encoder with projections called {', '.join(sorted(projections))}",
                 got="none of them", remedy=f"fine-tune the {branch} branch itself: leave it out of freeze",
             )  # fmt: skip
         adapted += names
