@@ -11,9 +11,11 @@ import soundfile as sf
 import torch
 
 from multimodal_ser.corpora import ManifestRow
+from multimodal_ser.corpora.targets import class_of
 from multimodal_ser.errors import InputError
 from multimodal_ser.evaluation import baseline_features, baselines
-from multimodal_ser.evaluation.baseline_features import (
+from multimodal_ser.evaluation.baselines import BASELINES, make_baseline
+from multimodal_ser.evaluation.baselines.features import (
     COLUMNS,
     FeatureReader,
     descriptors,
@@ -21,9 +23,8 @@ from multimodal_ser.evaluation.baseline_features import (
     spoken,
     statistics,
 )
-from multimodal_ser.evaluation.baseline_lexicon import STEMS, emotion_counts
-from multimodal_ser.evaluation.baseline_networks import Recipe, SequenceClassifier, WordTokenizer
-from multimodal_ser.evaluation.baselines import BASELINES, class_of, make_baseline
+from multimodal_ser.evaluation.baselines.lexicon import STEMS, emotion_counts
+from multimodal_ser.evaluation.baselines.networks import Recipe, SequenceClassifier, WordTokenizer
 from multimodal_ser.labels import EMOTIONS
 from multimodal_ser.metrics import unweighted_average_recall
 from multimodal_ser.testing import synthetic_speech

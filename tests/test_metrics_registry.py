@@ -11,8 +11,8 @@ from training_runs import arguments, log, table
 
 from multimodal_ser import MultimodalEmotionClassifier
 from multimodal_ser.evaluation import EvaluationArguments, evaluate
-from multimodal_ser.evaluation.html import render_html
 from multimodal_ser.evaluation.report import render_markdown
+from multimodal_ser.evaluation.report.html import render_html
 from multimodal_ser.hub import card_facts
 from multimodal_ser.hub.card_facts import CardFacts, Measured
 from multimodal_ser.hub.card_reports import facts_from_report

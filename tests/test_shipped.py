@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from multimodal_ser import EMOTIONS, MultimodalEmotionClassifier
+from multimodal_ser.inference.engine import NO_WHISPER
 from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
 from multimodal_ser.testing import synthetic_speech
+from multimodal_ser.transcription import WhisperNotFoundError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,6 +51,36 @@ def test_stored_in_half_precision_and_loaded_in_single(classifier):
     assert {weight.dtype for weight in load_file(SHIPPED_CHECKPOINT / "model.safetensors").values()} == {torch.float16}
     assert {p.dtype for p in classifier.parameters()} == {torch.float32}
     assert MultimodalEmotionClassifier.from_pretrained(whisper=None, dtype="auto").dtype == torch.float32
+
+
+def no_weights(*args, **options):
+    raise WhisperNotFoundError("whisper", expected="weights", got="none", remedy="fetch them")
+
+
+@pytest.mark.filterwarnings("ignore:.*Going on with audio alone")
+def test_eight_threads_give_bit_for_bit_what_one_gives(classifier):
+    """With real Whisper weights where the extra `offline` is installed, and one whose weights are missing."""
+    clip = sorted((ROOT / "examples" / "audio").glob("*.flac"))[0]
+    jobs = [
+        {"audio": clip, **options}
+        for options in (
+            {"modalities": "audio"}, {"modalities": "audio", "label_set": "ekman"}, {"text": "I can't believe it, we won!"},
+            {"text": "Guten Tag", "language": "de"}, {"text": "so sad", "modalities": "text", "label_set": "nine"}, {}, {"language": "de"},
+        )
+    ] * 2  # fmt: skip
+
+    def ask(job):
+        return classifier.predict(**job)
+
+    missing = SimpleNamespace(transcribe=no_weights)
+    for whisper in ("auto", missing, None):
+        classifier.transcriber = whisper
+        expected = [ask(job) for job in jobs]
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(ask, jobs)) == expected
+        unheard = [answer.notes == (NO_WHISPER,) for answer in (expected[5], expected[6])]
+        assert unheard == [whisper is missing] * 2 or whisper == "auto"
+    classifier.transcriber = None
 
 
 def test_company_changes_nothing(classifier):

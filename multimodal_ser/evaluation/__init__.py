@@ -8,8 +8,8 @@ from multimodal_ser._lazy import lazy_names
 
 if TYPE_CHECKING:
     from multimodal_ser.evaluation.arguments import EvaluationArguments
-    from multimodal_ser.evaluation.baselines import BASELINES, make_baseline
-    from multimodal_ser.evaluation.plots import (
+    from multimodal_ser.evaluation.baselines.registry import BASELINES, make_baseline
+    from multimodal_ser.evaluation.report.plots import (
         plot_confusion_matrix,
         plot_reliability,
         plot_risk_coverage,
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     )
     from multimodal_ser.evaluation.run import evaluate
 
+_PLOTS = ["plot_confusion_matrix", "plot_reliability", "plot_risk_coverage", "plot_robustness", "plot_systems"]
 _HOMES = {
-    "EvaluationArguments": "arguments", "evaluate": "run", "make_baseline": "baselines", "BASELINES": "baselines",
-    "plot_confusion_matrix": "plots", "plot_reliability": "plots", "plot_risk_coverage": "plots", "plot_robustness": "plots",
-    "plot_systems": "plots",
-}  # fmt: skip
+    "EvaluationArguments": "arguments",
+    "evaluate": "run",
+    "make_baseline": "baselines",
+    "BASELINES": "baselines",
+    **dict.fromkeys(_PLOTS, "report.plots"),
+}
 
 __all__ = list(_HOMES)
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -324,7 +324,7 @@ def ask_baseline(
     Raises:
         InputError: an unknown baseline, a package that it needs is not installed, or nothing to learn from.
     """
-    from multimodal_ser.evaluation.baselines import make_baseline
+    from multimodal_ser.evaluation.baselines.registry import make_baseline
 
     began = time.monotonic()
     baseline = make_baseline(question.system, labels, seed=question.seed or 0, cache_dir=cache_dir)

@@ -35,7 +35,7 @@ from multimodal_ser.evaluation.outputs import (
     folder_of,
     suits,
 )
-from multimodal_ser.evaluation.report import build_report, in_short, write_report
+from multimodal_ser.evaluation.report.build import build_report, in_short, write_report
 from multimodal_ser.labels.merging import Merging
 
 SHOWN = 5
@@ -148,7 +148,7 @@ class _Evaluation:
 
     def _check_training(self, trains: bool) -> None:
         """Wrong training options are told before a recording is read; so is what the rows cannot be measured with."""
-        from multimodal_ser.evaluation.baselines import make_baseline
+        from multimodal_ser.evaluation.baselines.registry import make_baseline
 
         if trains:
             self._training_arguments("manifest.csv", "run", 0)
@@ -415,7 +415,7 @@ class _Evaluation:
         )  # corpora may give the same id to other rows
 
     def _baseline(self, part: Part, name: str) -> None:
-        from multimodal_ser.evaluation.baselines import BASELINES
+        from multimodal_ser.evaluation.baselines.registry import BASELINES
 
         modality = BASELINES[name].modality
         needed = (

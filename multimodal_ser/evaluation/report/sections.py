@@ -37,7 +37,7 @@ class Section:
         pictures: what `plots` draws: a kind and the part of the report that it is drawn from.
 
     Example:
-        >>> from multimodal_ser.evaluation.sections import Section
+        >>> from multimodal_ser.evaluation.report.sections import Section
         >>> Section("leaks", "Leaks", items=["none"]).items
         ['none']
     """

@@ -67,7 +67,7 @@ def descriptors(waveform: np.ndarray) -> np.ndarray:
         (1 + S // 160, 65) float32, columns as in `COLUMNS`.
 
     Example:
-        >>> from multimodal_ser.evaluation.baseline_features import COLUMNS, descriptors
+        >>> from multimodal_ser.evaluation.baselines.features import COLUMNS, descriptors
         >>> buzz = sum(np.sin(2 * np.pi * 110 * k * np.arange(16000) / 16000) / k for k in range(1, 20)) / 4
         >>> frames = descriptors(buzz)
         >>> frames.shape, round(float(np.nanmedian(frames[:, COLUMNS.index("pitch")])))  # two octaves above 27.5 Hz
@@ -109,7 +109,7 @@ def statistics(frames: np.ndarray) -> np.ndarray:
         length and the duration, in s, without silence at the ends.
 
     Example:
-        >>> from multimodal_ser.evaluation.baseline_features import descriptors, statistics
+        >>> from multimodal_ser.evaluation.baselines.features import descriptors, statistics
         >>> from multimodal_ser.testing import synthetic_speech
         >>> statistics(descriptors(synthetic_speech(1.0))).shape
         (331,)
@@ -179,7 +179,7 @@ class FeatureReader:
         >>> import soundfile
         >>> from pathlib import Path
         >>> from multimodal_ser.corpora import ManifestRow
-        >>> from multimodal_ser.evaluation.baseline_features import FeatureReader
+        >>> from multimodal_ser.evaluation.baselines.features import FeatureReader
         >>> folder = Path(tempfile.mkdtemp())
         >>> soundfile.write(folder / "a.wav", np.ones(16000, np.float32) / 2, 16000)
         >>> reader = FeatureReader("length", lambda waveform: np.array(len(waveform)), cache_dir=folder / "cache")

@@ -82,7 +82,7 @@ def emotion_counts(text: str) -> dict[str, float]:
         By emotion, those that occur only.
 
     Example:
-        >>> from multimodal_ser.evaluation.baseline_lexicon import emotion_counts
+        >>> from multimodal_ser.evaluation.baselines.lexicon import emotion_counts
         >>> emotion_counts("I'm so happy, I love it!"), emotion_counts("I am not happy."), emotion_counts("The door is open.")
         ({'happiness': 3.0}, {'sadness': 1.0}, {})
     """

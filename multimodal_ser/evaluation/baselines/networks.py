@@ -52,7 +52,7 @@ class WordTokenizer:
         most: tokens that are known, the most frequent ones; others are unknown.
 
     Example:
-        >>> from multimodal_ser.evaluation.baseline_networks import WordTokenizer
+        >>> from multimodal_ser.evaluation.baselines.networks import WordTokenizer
         >>> tokenizer = WordTokenizer(["I'm happy!", "我很高兴"])
         >>> tokenizer.tokens("I'm 高兴!")
         ['i', "'", 'm', '高', '兴', '!']
@@ -98,7 +98,7 @@ class SequenceClassifier:
 
     Example:
         >>> import numpy as np
-        >>> from multimodal_ser.evaluation.baseline_networks import Recipe, SequenceClassifier
+        >>> from multimodal_ser.evaluation.baselines.networks import Recipe, SequenceClassifier
         >>> generator = np.random.default_rng(0)
         >>> clips = [generator.normal(4 * (i % 2), 1, (5 + i, 3)).astype(np.float32) for i in range(20)]
         >>> network = SequenceClassifier(Recipe(hidden=8, epochs=20, batch_size=4), num_classes=2).fit(clips, np.arange(20) % 2)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from multimodal_ser._files import write_json, write_text
 from multimodal_ser.evaluation.data import EvaluatedRows, Part
-from multimodal_ser.evaluation.html import render_html
 from multimodal_ser.evaluation.outputs import AUDIO, BOTH, CASES, HEARD_BOTH, HEARD_TEXT, TEXT, Answers
-from multimodal_ser.evaluation.sections import sections
+from multimodal_ser.evaluation.report.html import render_html
+from multimodal_ser.evaluation.report.sections import sections
 from multimodal_ser.evaluation.statistics import (
     Pooled,
     difference,
@@ -370,7 +370,7 @@ def escaped(text: Any) -> str:
     """As Markdown that shows the text as it is: names of speakers, files and emotions may hold anything.
 
     Example:
-        >>> from multimodal_ser.evaluation.report import escaped
+        >>> from multimodal_ser.evaluation.report.build import escaped
         >>> print(escaped("<b>Ann</b> [a](b) | x"))
         &lt;b>Ann&lt;/b> \\[a](b) \\| x
     """

@@ -16,9 +16,9 @@ from multimodal_ser.calibration.temperature import fit_temperature
 from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.corpora.targets import class_of, emotion_name
 from multimodal_ser.errors import InputError, did_you_mean
-from multimodal_ser.evaluation.baseline_features import FeatureReader, descriptors, egemaps, sequence, statistics
-from multimodal_ser.evaluation.baseline_lexicon import emotion_counts
-from multimodal_ser.evaluation.baseline_networks import SPEECH, WORDS, SequenceClassifier, WordTokenizer
+from multimodal_ser.evaluation.baselines.features import FeatureReader, descriptors, egemaps, sequence, statistics
+from multimodal_ser.evaluation.baselines.lexicon import emotion_counts
+from multimodal_ser.evaluation.baselines.networks import SPEECH, WORDS, SequenceClassifier, WordTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def make_baseline(
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
-        >>> from multimodal_ser.evaluation.baselines import make_baseline
+        >>> from multimodal_ser.evaluation.baselines.registry import make_baseline
         >>> rows = [ManifestRow(text="I am so happy!", emotion="joy"), ManifestRow(text="I hate this.", emotion="anger")]
         >>> baseline = make_baseline("lexicon", ["anger", "joy", "neutral"]).fit(rows)
         >>> baseline.predict_proba([ManifestRow(text="What a wonderful day"), ManifestRow(text="The door is open")]).argmax(1).tolist()
@@ -80,7 +80,7 @@ class Baseline(ABC):
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
-        >>> from multimodal_ser.evaluation.baselines import make_baseline
+        >>> from multimodal_ser.evaluation.baselines.registry import make_baseline
         >>> rows = [ManifestRow(text=f"{i}", emotion="joy" if i else "anger") for i in range(4)]
         >>> make_baseline("majority", ["anger", "joy"]).fit(rows).predict_proba(rows[:2]).tolist()
         [[0.25, 0.75], [0.25, 0.75]]
@@ -187,7 +187,7 @@ class Majority(Baseline):
     """The share that each class has in training, whatever is said: what answers without listening are worth.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["majority"].title
         'most frequent class'
     """
@@ -254,7 +254,7 @@ class MfccLogisticRegression(_Scikit, _Audio):
     """Statistics of MFCC, pitch, energy and formants, and a logistic regression with balanced classes.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["mfcc-logreg"].modality, BASELINES["mfcc-logreg"].needs
         ('audio', ('evaluate',))
     """
@@ -275,7 +275,7 @@ class MfccSupportVectors(_Scikit, _Audio):
     scaling of each class would change it.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["mfcc-svm"].title
         'statistics of MFCC, F0, energy and formants, SVM'
     """
@@ -325,7 +325,7 @@ class EgemapsSupportVectors(MfccSupportVectors):
     openSMILE's licence forbids commercial use: it is an extra of its own.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["egemaps-svm"].needs
         ('evaluate', 'opensmile')
     """
@@ -349,7 +349,7 @@ class MfccLSTM(_Audio):
     """MFCC and their differences every 20 ms, and a bidirectional LSTM whose states are averaged over the clip.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["mfcc-lstm"].needs
         ()
     """
@@ -383,7 +383,7 @@ class TfidfLogisticRegression(_Scikit, _Text):
     Characters serve scripts without spaces, and endings.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["tfidf-logreg"].modality
         'text'
     """
@@ -413,7 +413,7 @@ class TextLSTM(_Text):
     """Words, or characters where a script sets no spaces between words, and a bidirectional LSTM.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["text-lstm"].title
         'words, or characters of scripts without spaces, LSTM'
     """
@@ -439,7 +439,7 @@ class Lexicon(_Text):
     shares of training.
 
     Example:
-        >>> from multimodal_ser.evaluation.baselines import BASELINES
+        >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
         >>> BASELINES["lexicon"].title
         'small English emotion lexicon of our own'
     """
