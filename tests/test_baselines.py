@@ -13,8 +13,9 @@ import torch
 from multimodal_ser.corpora import ManifestRow
 from multimodal_ser.corpora.targets import class_of
 from multimodal_ser.errors import InputError
-from multimodal_ser.evaluation import baseline_features, baselines
 from multimodal_ser.evaluation.baselines import BASELINES, make_baseline
+from multimodal_ser.evaluation.baselines import features as baseline_features
+from multimodal_ser.evaluation.baselines import registry as baselines
 from multimodal_ser.evaluation.baselines.features import (
     COLUMNS,
     FeatureReader,
