@@ -42,6 +42,7 @@ measure: $(VENV)/.tests
 bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/onnx_labels.py
+	$(BIN)/python benchmarks/memory.py --output benchmarks/results/memory.json
 
 build: $(VENV)/.tests
 	$(BIN)/python -m build
