@@ -31,7 +31,7 @@ def register_auto_classes() -> None:
         >>> AutoConfig.for_model("multimodal_ser").model_type
         'multimodal_ser'
     """
-    importlib.import_module("multimodal_ser.model.modeling_multimodal_ser")
+    importlib.import_module(REGISTERED_BEHIND["transformers.pipelines"])
 
 
 class AutoClassesFinder(MetaPathFinder):

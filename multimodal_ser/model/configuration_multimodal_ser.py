@@ -14,7 +14,6 @@
 """The two configurations: of the whole model, and of the Whisper encoder that may be its audio branch."""
 
 import dataclasses
-import importlib
 from difflib import get_close_matches
 from typing import Any, Literal, cast
 
@@ -183,9 +182,12 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         self._take_names(kwargs.get("num_labels"))
         super().__post_init__(**kwargs)
         self.label2id = {name: index for index, name in self.id2label.items()}  # what the logits mean is said once
-        if __name__ == "multimodal_ser.model.configuration_multimodal_ser":  # not of copied code
-            # An Auto class that has just made this configuration looks for its model next.
-            importlib.import_module("multimodal_ser.model.modeling_multimodal_ser")
+        if __name__ == "multimodal_ser.model.configuration_multimodal_ser":  # copied code has another name
+            try:  # an Auto class that has just made this configuration looks for its model next
+                import multimodal_ser
+            except ImportError:
+                return
+            multimodal_ser.register_auto_classes()
 
     def _take_names(self, num_labels: int | None) -> None:
         """The names of the classes, from either map; transformers would call them LABEL_0, LABEL_1, ... where their number is another."""
