@@ -55,7 +55,7 @@ def cache_audio(
     for data in parts:
         data.audio_cache = cache
         versions = args.augmentation_variants if data.training else 0
-        draws = list(dict.fromkeys(data.heard(draw) for draw in range(max(1, versions))))
+        draws = list(dict.fromkeys(data.recording_version(draw) for draw in range(max(1, versions))))
         items = [(row, draw) for row, clip in enumerate(data.clips) if clip.row.path is not None for draw in draws]
         missing = [data.durations[row] for row, draw in items if data.audio_key(row, draw) not in cache]
         require_space(folder, estimated_bytes(int(FRAMES_A_SECOND * sum(missing)), layers, width, args.cache_dtype))
