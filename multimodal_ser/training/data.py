@@ -100,7 +100,8 @@ class ClipData:
     def recording_version(self, draw: int) -> int:
         """Return the version of the recording that belongs to version `draw` of a clip.
 
-        It is 0, the unchanged recording, if an embedding cache holds one version only or no augmentation changes waveforms.
+        It is 0, the unchanged recording, if an embedding cache holds one version only or no augmentation changes
+        waveforms.
         """
         variants = self.args.augmentation_variants
         changes_waveform = self.augmenter is not None and self.augmenter.has_waveform
@@ -109,7 +110,9 @@ class ClipData:
         return draw if self.audio_cache is None else 0
 
     def waveform(self, index: int, draw: int) -> np.ndarray:
-        """Return the row's part of the recording, (S,) at 16 kHz, at most `max_duration` long, augmented for version `draw`."""
+        """Return the row's part of the recording, (S,) at 16 kHz, at most `max_duration` long, augmented for version
+        `draw`.
+        """
         clip = self.clips[index]
         waveform = self._reader.part(clip.row)
         most = round(self.args.max_duration * SAMPLING_RATE)

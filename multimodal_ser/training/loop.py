@@ -227,7 +227,8 @@ class Loop:
                 self.average.update(progress.step)
             pending.append(loss_of_step)
             bar.update()
-            # The checkpoint of an epoch's last step is written after the evaluation, which resuming would skip otherwise.
+            # The checkpoint of an epoch's last step is written after the evaluation, which resuming would skip
+            # otherwise.
             save_now = args.save_steps and progress.step % args.save_steps == 0 and done < len(steps)
             if progress.step % args.logging_steps == 0 or save_now:
                 self._log_losses(pending, epoch, bar)
@@ -292,7 +293,9 @@ class Loop:
             self.average.swap()
 
     def _mixup(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Draw the partner of each row and its share, for mixup (https://arxiv.org/abs/1710.09412); empty if mixup is off."""
+        """Draw the partner of each row and its share, for mixup (https://arxiv.org/abs/1710.09412); empty if mixup is
+        off.
+        """
         if not self.args.mixup_alpha or "labels" not in batch:
             return {}
         rows = len(batch["labels"])
