@@ -1,5 +1,4 @@
-"""`prepare_data`: the rows of a run, read from manifests and folders, checked, and divided for training and validation.
-"""
+"""`prepare_data`: the rows of a run, read from manifests and folders, checked, and divided for training and validation."""
 
 from __future__ import annotations
 
@@ -171,7 +170,7 @@ def _without_fixed_sentences(rows: list[ManifestRow], source: str, report: Calla
     for corpus, (spoken, sentences) in fixed.items():
         report(
             f"{source}{f' ({corpus})' if corpus else ''}: {counted(spoken, 'recording')} of {counted(sentences, 'sentence')}: "
-            "the words report nothing of the emotion, so the recordings alone are learned from (modalities both: the words too)"
+            "the words tell nothing of the emotion, so the recordings alone are learned from (modalities both: the words too)"
         )
     return [replace(row, text=None) if row.corpus in fixed and row.path is not None else row for row in rows]
 
