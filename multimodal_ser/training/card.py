@@ -177,7 +177,8 @@ def data_parts(clips: Sequence[Clip], sources: Sequence[str], part: str) -> list
         parts.append(
             DataPart(
                 name=registered.title if registered else corpus or source_names, part=part, rows=len(members), recordings=len(recordings),
-                texts=sum(bool(clip.row.text) for clip in members), hours=sum(clip.duration for clip in recordings) / 3600 if recordings else None,
+                texts=sum(bool(clip.row.text) for clip in members),
+                hours=sum(clip.duration for clip in recordings) / 3600 if recordings else None,
                 speakers=len(speakers) or None,
                 languages=sorted({row_language(clip.row.language) or clip.row.language for clip in members if clip.row.language}),
                 licence=registered.licence if registered else None, dataset=registered.name if registered else None,
