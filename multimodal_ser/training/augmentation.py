@@ -443,7 +443,8 @@ def _fitted(signal: torch.Tensor, size: int) -> torch.Tensor:
 
 @dataclass
 class _Effects:
-    """The augmentations of waveforms, (S,) -> (S',), with the options and random numbers of one of them for one clip.
+    """The augmentations of waveforms, (S,) -> (S',), with the options and random numbers of one of
+    them for one clip.
     """
 
     functional: Any  # torchaudio's

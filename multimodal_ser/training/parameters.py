@@ -23,7 +23,8 @@ ABOVE = re.compile(r"^(layer_norm|final_norm|ln_f|norm|(encoder\.)?final_layer_n
 
 
 def part_of(name: str) -> str:
-    """Return the part that a weight of `MultimodalEmotionClassifier` belongs to: "audio", "text", "fusion" or "head".
+    """Return the part that a weight of `MultimodalEmotionClassifier` belongs to: "audio", "text",
+    "fusion" or "head".
     """
     if name.startswith(AUDIO):
         return "audio"

@@ -1,4 +1,5 @@
-"""`prepare_data`: the rows of a run, read from manifests and folders, checked, and divided for training and validation.
+"""`prepare_data`: the rows of a run, read from manifests and folders, checked, and divided for
+training and validation.
 """
 
 from __future__ import annotations

@@ -353,7 +353,8 @@ class _Run:
         return Augmenter(args.augmentation, seed=seed, noise_dir=args.noise_dir, room_dir=args.room_dir)
 
     def _class_weights(self, prepared: Prepared) -> list[float] | None:
-        """Return weights that are inverse to the frequency of each class, with mean 1 over the clips; None: no weights.
+        """Return weights that are inverse to the frequency of each class, with mean 1 over the
+        clips; None: no weights.
         """
         if self.args.class_weights == "none":
             return None
