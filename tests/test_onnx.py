@@ -277,7 +277,7 @@ def test_features_are_those_of_the_processor(audio, tmp_path):
         np.testing.assert_allclose(got[name], value.numpy(), atol=5e-5 if name == "input_features" else 1e-5)
     if audio == "whisper_audio_encoder":
         heard = processor.feature_extractor._np_extract_fbank_features(trimmed(SPEECH[2], 40.0)[None], "cpu")[0]
-        np.testing.assert_allclose(Features.from_pretrained(tmp_path).heard(SPEECH[2]), heard, atol=1e-5)
+        np.testing.assert_allclose(Features.from_pretrained(tmp_path).audio_features(SPEECH[2]), heard, atol=1e-5)
     np.testing.assert_array_equal(onnx_module._trimmed(waveforms[0], 40.0), trimmed(waveforms[0], 40.0))
     features = Features.from_pretrained(tmp_path)
     assert "input_ids" not in features(waveforms, [None] * 5)
