@@ -241,7 +241,7 @@ def test_the_command_line_runs_exports(shipped, folder, tmp_path, capsys):
         ([*command, "--dtype", "bfloat16"], "float32 or int8 of an export to ONNX, got bfloat16"),
         ([*command, "--device", "cuda"], "cpu of an export to ONNX, got cuda"),
         ([*command[:2], "--dtype", "int8", "--text", "hello"], "multimodal-ser export onnx --int8"),
-        (["info", "--model", str(folder)], "only predict runs those"),
+        (["info", "--model", str(folder)], "only predict runs exports"),
     ):
         assert main(wrong) == 2
         assert told in capsys.readouterr().err

@@ -417,14 +417,14 @@ class OnnxEmotionClassifier(EmotionInference):
 
         Args:
             folder: the folder.
-            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, None for none; "auto": what
-                faster-whisper finds.
-            int8: whether the graphs with 8-bit weights are selected; None: where there are no others.
-            providers: onnxruntime's execution providers, the best first.
-            threads: that a call may use; None: OMP_NUM_THREADS where it is set, else as onnxruntime chooses.
+            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, or None for none; "auto": a
+                model of faster-whisper that is installed.
+            int8: whether graphs with 8-bit weights are loaded; None: only if there are no others.
+            providers: execution providers of onnxruntime, the preferred one first.
+            threads: number of threads of a call; None: OMP_NUM_THREADS if it is set, else the default of onnxruntime.
 
         Raises:
-            InputError: the folder holds no such graphs, or one that does not load.
+            InputError: the folder holds no such graphs, or one cannot be loaded.
         """
         folder = Path(folder)
         names = {False: GRAPHS, True: {form: with_int8(name) for form, name in GRAPHS.items()}}
