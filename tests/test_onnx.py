@@ -21,7 +21,7 @@ from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_model, ti
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason='pip install "multimodal_ser[onnx]"')
 from multimodal_ser.export import onnx_export as exports  # noqa: E402 - it needs them
-from multimodal_ser.export.onnx_export import export_onnx, export_torch, quantise  # noqa: E402
+from multimodal_ser.export.onnx_export import export_onnx, export_torch, quantize  # noqa: E402
 
 RATE = {"sampling_rate": 16_000}
 SPEECH = [synthetic_speech(seconds, seed=seed) for seed, seconds in enumerate((0.03, 1.0, 2.6, 0.7))]
@@ -72,7 +72,7 @@ def shipped():
 def folder(shipped, tmp_path_factory):
     """The shipped checkpoint: its graph that takes all, in fp32 and in int8."""
     folder = export_onnx(shipped, tmp_path_factory.mktemp("shipped"), modalities=["both"])
-    quantise(folder / "model.onnx")
+    quantize(folder / "model.onnx")
     return folder
 
 
@@ -174,7 +174,7 @@ def test_rows_that_cannot_share_a_batch_run_alone(tmp_path, monkeypatch):
     assert not exported.graphs["audio"].batched and (tmp_path / "model_audio.onnx.data").exists()
     assert exported.graphs["audio"].shapes["input_values"][0] == 1
     agree(model.predict(SPEECH[1:], modalities="audio", **RATE), exported.predict(SPEECH[1:], **RATE))
-    assert quantise(tmp_path / "model_audio.onnx").exists()
+    assert quantize(tmp_path / "model_audio.onnx").exists()
     int8 = OnnxEmotionClassifier.from_pretrained(tmp_path, int8=True)
     agree(model.predict(SPEECH[1:], modalities="audio", **RATE), int8.predict(SPEECH[1:], **RATE), 0.1)
     model.model.audio_branch.batched = True  # one that can be exported quickly, and is another model by its weights

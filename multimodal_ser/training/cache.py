@@ -67,8 +67,8 @@ TAG = (
     "# A folder of embeddings that multimodal_ser can compute again; backups may leave it out: https://bford.info/cachedir/\n"
 )
 
-ABOUT = """Embeddings of recordings and texts: what an encoder of multimodal_ser made of each, kept so that training need not run it again.
-They are personal data, as the recordings are. Delete this folder to forget them; a later training run makes it anew.
+ABOUT = """Embeddings of recordings and texts: the output of an encoder of multimodal_ser for each of them, stored for training.
+They are personal data, as the recordings are. Delete this folder to remove them; a later training run computes them again.
 
 Encoder (fingerprint): {branch}
 Precision: {dtype}
