@@ -24,6 +24,7 @@ from multimodal_ser._version import __version__
 from multimodal_ser.errors import InputError
 from multimodal_ser.export.onnx_runtime import FORMS, GRAPHS, MEL_FILTERS, MIN_TOKENS, Features, OnnxGraph, with_int8
 from multimodal_ser.export.quantization import SCOPES, quantize
+from multimodal_ser.export.quantization import quantise as quantise  # the old name, for importers of this module
 
 if TYPE_CHECKING:
     import torch

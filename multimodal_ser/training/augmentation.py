@@ -510,13 +510,13 @@ class _Effects:
         if not signal.square().sum() > 0:
             return signal
         noise = (
-            self.coloured(len(signal))
+            self.colored(len(signal))
             if self.folder is None
             else self.excerpt(self.folder.draw(self.generator), len(signal))
         )
         return self.functional.add_noise(signal[None], torch.from_numpy(noise)[None], snr=torch.tensor([snr]))[0]
 
-    def coloured(self, size: int) -> np.ndarray:
+    def colored(self, size: int) -> np.ndarray:
         """Return noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) per octave, from 20 Hz."""
         slope = {"white": 0.0, "pink": 0.5, "brown": 1.0}[self.generator.choice(self.options["colours"])]
         frequencies = np.linspace(
