@@ -1,4 +1,4 @@
-"""What `multimodal-ser info` and `multimodal-ser doctor` tell: what a model is, and whether this installation is sound."""
+"""Facts about a model for `multimodal-ser info`, and checks of the installation for `multimodal-ser doctor`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ SHIPPED_LICENSE = (
 
 
 def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str, Any]:
-    """What a model is: size, classes, branches, gates, calibration, licences.
+    """Describe a model: size, classes, branches, gates, calibration and licences.
 
     Args:
         classifier: the model.
-        source: where it was loaded from.
+        source: folder, Hub id or description of its source.
 
     Returns:
-        Plain types, ready for JSON.
+        Facts by name, ready for JSON: "model", "labels", "dimensions", "parameters_in_millions" (of "audio branch",
+        "text branch" and "whole"), "audio_encoder", "text_encoder", "text_languages", "audio_layer_weights" and
+        "text_layer_weights" (shares), "fusion_gates" (from -1 to 1), "temperature", "conformal",
+        "transcripts_of_training", "code_license", "weights_license".
     """
     config, model = classifier.config, classifier.model
     fusion_layers: Any = model.fusion_layers
@@ -68,7 +71,13 @@ def model_info(classifier: MultimodalEmotionClassifier, source: str) -> dict[str
 
 @dataclass(frozen=True)
 class Check:
-    """One line of `doctor`: what was looked at, what was found, and, where it is broken, the remedy."""
+    """Result of a check.
+
+    Args:
+        name: name of what was checked.
+        found: version, devices or error.
+        remedy: what to do about an error; None: the check passed.
+    """
 
     name: str
     found: str
@@ -76,7 +85,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing has to be done."""
+        """Whether the check passed."""
         return self.remedy is None
 
 
@@ -90,13 +99,18 @@ REINSTALL_TORCH = 'pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12", bot
 
 
 def explain_import_error(distribution: str, error: BaseException) -> str:
-    """The remedy for a package that does not import.
+    """Return the remedy for a package that cannot be imported.
 
-    A torchaudio built for another CUDA than torch, or for CUDA beside a torch without it, fails to import, and takes
-    transformers, evaluate and peft down with it: what they then say does not name it.
+    A torchaudio for another CUDA version than that of torch cannot be imported. Then transformers, evaluate and peft
+    fail too, with messages that do not name it.
     """
-    said = f"{type(error).__name__}: {error}".lower()
-    if "different cuda versions" in said or "libc10_cuda" in said or "libtorch" in said or "libcudart" in said:
+    message = f"{type(error).__name__}: {error}".lower()
+    if (
+        "different cuda versions" in message
+        or "libc10_cuda" in message
+        or "libtorch" in message
+        or "libcudart" in message
+    ):
         return f"torch and torchaudio were built for different CUDA versions: {REINSTALL_TORCH}"
     if (
         isinstance(error, ModuleNotFoundError)
@@ -111,7 +125,7 @@ def explain_import_error(distribution: str, error: BaseException) -> str:
 
 def _check_package(module: str, distribution: str) -> Check:
     try:
-        found = version(distribution)
+        installed = version(distribution)
     except PackageNotFoundError:
         return Check(distribution, "not installed", f"pip install {distribution}")
     try:
@@ -119,9 +133,9 @@ def _check_package(module: str, distribution: str) -> Check:
     except Exception as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return Check(
-            distribution, f"{found}, does not import ({line[:120]})", explain_import_error(distribution, error)
+            distribution, f"{installed}, does not import ({line[:120]})", explain_import_error(distribution, error)
         )
-    return Check(distribution, found)
+    return Check(distribution, installed)
 
 
 def _check_devices() -> Check:
@@ -169,11 +183,11 @@ def _check_whisper() -> Check:
 
 
 def diagnose() -> list[Check]:
-    """Look at everything that the library needs; nothing is downloaded."""
+    """Check everything that the library needs; nothing is downloaded."""
     checks = [
         Check("python", platform.python_version()),
         *(_check_package(module, distribution) for module, distribution in PACKAGES),
     ]
-    if all(check.ok for check in checks):  # what follows needs them
+    if all(check.ok for check in checks):  # the next checks need these packages
         checks += [_check_devices(), _check_shipped(), _check_whisper()]
     return checks

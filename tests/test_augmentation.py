@@ -14,7 +14,7 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech
 from multimodal_ser.training import augmentation
 from multimodal_ser.training.augmentation import AUGMENTATIONS, LIMITS, WAVEFORM, Augmenter, write_listening_examples
-from multimodal_ser.training.transcript_augmentation import misrecognised
+from multimodal_ser.training.transcript_augmentation import misrecognized
 
 RATE = 16_000
 
@@ -426,38 +426,38 @@ def test_each_mistake_does_its_own_and_no_more():
     words = text.split()
     for seed in range(30):
         generator = np.random.default_rng(seed)
-        assert misrecognised(text, generator, dropped=0, swapped=0, misheard=0) == text
-        dropped = misrecognised(text, generator, dropped=0.3, swapped=0, misheard=0).split()
+        assert misrecognized(text, generator, dropped=0, swapped=0, misheard=0) == text
+        dropped = misrecognized(text, generator, dropped=0.3, swapped=0, misheard=0).split()
         assert len(dropped) <= len(words) and all(word in words for word in dropped)
-        swapped = misrecognised(text, generator, dropped=0, swapped=0.4, misheard=0)
+        swapped = misrecognized(text, generator, dropped=0, swapped=0.4, misheard=0)
         plain = [w.strip(".,").lower() for w in words]
         assert sorted(w.strip(".,").lower() for w in swapped.split()) == sorted(plain)
         assert swapped.endswith(".") and swapped.count(",") == 1
         moved = [a != b for a, b in zip(plain, (w.strip(".,").lower() for w in swapped.split()), strict=True)]
         assert sum(moved) % 2 == 0
-        misheard = misrecognised(text, generator, dropped=0, swapped=0, misheard=0.5).split()
+        misheard = misrecognized(text, generator, dropped=0, swapped=0, misheard=0.5).split()
         assert len(misheard) == len(words)
         assert misheard != words
 
 
 def test_shares_are_the_shares_of_words():
     text = " ".join(f"word{n}" for n in range(4000))
-    kept = misrecognised(text, np.random.default_rng(0), dropped=0.2, swapped=0, misheard=0).split()
+    kept = misrecognized(text, np.random.default_rng(0), dropped=0.2, swapped=0, misheard=0).split()
     assert 0.77 < len(kept) / 4000 < 0.83
     few = " ".join(["table", "river", "candle", "mountain"] * 500)
-    heard_as = misrecognised(few, np.random.default_rng(0), dropped=0, swapped=0, misheard=0.1).split()
+    heard_as = misrecognized(few, np.random.default_rng(0), dropped=0, swapped=0, misheard=0.1).split()
     assert 0.07 < np.mean([a != b for a, b in zip(heard_as, few.split(), strict=True)]) < 0.13
 
 
 def test_misheard_words_sound_or_look_alike():
     out = {
-        misrecognised("talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1)
+        misrecognized("talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1)
         for seed in range(200)
     }
     firsts = {line.split()[0] for line in out}
     assert "walking" in firsts and firsts & {"dalking", "talging", "telking", "tarking", "talkimg"}
     assert "Walking" in {
-        misrecognised("Talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1).split()[0]
+        misrecognized("Talking walking", np.random.default_rng(seed), dropped=0, swapped=0, misheard=1).split()[0]
         for seed in range(50)
     }
 
@@ -558,7 +558,7 @@ def test_decoded_noises_are_kept_within_the_limit_without_changing_what_is_heard
     def outs():
         augmenter = Augmenter({"noise": {"probability": 1}}, noise_dir=folder)
         heard = [augmenter.waveform(speech, draw=draw, clip="a") for draw in range(12)]
-        return np.stack(heard), len(augmenter._folders["noise"]._kept)
+        return np.stack(heard), len(augmenter._folders["noise"]._decoded)
 
     kept, files = outs()
     monkeypatch.setattr(augmentation, "MEMORY", 3 * RATE * 4)

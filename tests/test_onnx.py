@@ -21,7 +21,7 @@ from multimodal_ser.testing import synthetic_speech, tiny_config, tiny_model, ti
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason='pip install "multimodal_ser[onnx]"')
 from multimodal_ser.export import onnx_export as exports  # noqa: E402 - it needs them
-from multimodal_ser.export.onnx_export import export_onnx, export_torch, quantise  # noqa: E402
+from multimodal_ser.export.onnx_export import export_onnx, export_torch, quantize  # noqa: E402
 
 RATE = {"sampling_rate": 16_000}
 SPEECH = [synthetic_speech(seconds, seed=seed) for seed, seconds in enumerate((0.03, 1.0, 2.6, 0.7))]
@@ -72,7 +72,7 @@ def shipped():
 def folder(shipped, tmp_path_factory):
     """The shipped checkpoint: its graph that takes all, in fp32 and in int8."""
     folder = export_onnx(shipped, tmp_path_factory.mktemp("shipped"), modalities=["both"])
-    quantise(folder / "model.onnx")
+    quantize(folder / "model.onnx")
     return folder
 
 
@@ -174,7 +174,7 @@ def test_rows_that_cannot_share_a_batch_run_alone(tmp_path, monkeypatch):
     assert not exported.graphs["audio"].batched and (tmp_path / "model_audio.onnx.data").exists()
     assert exported.graphs["audio"].shapes["input_values"][0] == 1
     agree(model.predict(SPEECH[1:], modalities="audio", **RATE), exported.predict(SPEECH[1:], **RATE))
-    assert quantise(tmp_path / "model_audio.onnx").exists()
+    assert quantize(tmp_path / "model_audio.onnx").exists()
     int8 = OnnxEmotionClassifier.from_pretrained(tmp_path, int8=True)
     agree(model.predict(SPEECH[1:], modalities="audio", **RATE), int8.predict(SPEECH[1:], **RATE), 0.1)
     model.model.audio_branch.batched = True  # one that can be exported quickly, and is another model by its weights
@@ -241,7 +241,7 @@ def test_the_command_line_runs_exports(shipped, folder, tmp_path, capsys):
         ([*command, "--dtype", "bfloat16"], "float32 or int8 of an export to ONNX, got bfloat16"),
         ([*command, "--device", "cuda"], "cpu of an export to ONNX, got cuda"),
         ([*command[:2], "--dtype", "int8", "--text", "hello"], "multimodal-ser export onnx --int8"),
-        (["info", "--model", str(folder)], "only predict runs those"),
+        (["info", "--model", str(folder)], "only predict runs exports"),
     ):
         assert main(wrong) == 2
         assert told in capsys.readouterr().err
@@ -277,7 +277,7 @@ def test_features_are_those_of_the_processor(audio, tmp_path):
         np.testing.assert_allclose(got[name], value.numpy(), atol=5e-5 if name == "input_features" else 1e-5)
     if audio == "whisper_audio_encoder":
         heard = processor.feature_extractor._np_extract_fbank_features(trimmed(SPEECH[2], 40.0)[None], "cpu")[0]
-        np.testing.assert_allclose(Features.from_pretrained(tmp_path).heard(SPEECH[2]), heard, atol=1e-5)
+        np.testing.assert_allclose(Features.from_pretrained(tmp_path).audio_features(SPEECH[2]), heard, atol=1e-5)
     np.testing.assert_array_equal(onnx_module._trimmed(waveforms[0], 40.0), trimmed(waveforms[0], 40.0))
     features = Features.from_pretrained(tmp_path)
     assert "input_ids" not in features(waveforms, [None] * 5)

@@ -154,7 +154,7 @@ def test_help_describes_every_option(capsys, monkeypatch):
         name = "DATA" if field.name == "data" else f"--{field.name.replace('_', '-')}"
         assert name in told, name
         assert field.metadata["help"].split()[0] in told
-    assert "none|balanced" in told and "(default: 0.15)" in told and "what is trained:" in told
+    assert "none|balanced" in told and "(default: 0.15)" in told and "trained parts, losses and augmentation:" in told
 
 
 def test_a_contradiction_of_the_command_line_touches_no_file(tmp_path, capsys):

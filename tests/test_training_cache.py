@@ -133,7 +133,7 @@ def test_words_are_disturbed_although_recordings_are_kept(tmp_path, manifest):
     data.audio_cache = EmbeddingCache(tmp_path, branch="x")
     read = [[data.words(row, epoch)[1] for row in range(len(data))] for epoch in (0, 1)]
     assert read[0] != read[1] and read[0] != [clip.row.text for clip in ready.train]
-    assert data.heard(data.draw(0, 5)) == 0  # the recording is the one that is kept
+    assert data.recording_version(data.draw(0, 5)) == 0  # the recording is the one that is kept
 
 
 def test_augmentation_that_has_nothing_to_act_on_is_told(tmp_path, tiny, clips, capsys):

@@ -1,4 +1,4 @@
-"""Calibration: confidence that means what it says, a way to abstain, and prediction sets with a promised coverage."""
+"""Calibration of confidence, thresholds for abstention, and prediction sets with a guaranteed coverage."""
 
 from __future__ import annotations
 

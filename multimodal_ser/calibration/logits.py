@@ -1,4 +1,4 @@
-"""Labelled rows run through a classifier: what calibration is fitted on."""
+"""`collect`: logits of labelled rows without temperature, on which calibration is fitted."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Case = Literal["both", "audio", "text"]
 
 @dataclass
 class Collected:
-    """What one modality case of the rows came to.
+    """Logits of the rows in one modality case.
 
     Args:
-        rows: those that were predicted.
-        windows: of them; None: there are none.
-        texts: their words.
-        left_out: how many rows the case does not apply to, by reason.
-        failed: a line each row that could not be predicted.
+        rows: rows that were predicted.
+        windows: their logits; None if there are no such rows.
+        texts: their texts.
+        left_out: number of rows that the case does not apply to, by reason.
+        failed: one line for each row that could not be predicted.
     """
 
     rows: list[ManifestRow]
@@ -44,7 +44,7 @@ class Collected:
     failed: list[str]
 
 
-def _named(row: ManifestRow) -> str:
+def _name_with_place(row: ManifestRow) -> str:
     return f"{row.name} ({row.place})" if row.place else row.name
 
 
@@ -60,25 +60,26 @@ def collect(
     """Run the rows through the classifier, those of one language together.
 
     Args:
-        classifier: the model; its temperatures are taken off again.
-        labelled: rows, and what their annotations admit.
-        case: what it is given.
-        words: keeps what Whisper heard for the next case.
+        classifier: the model; its temperatures are removed from the logits.
+        labelled: rows with their admissible classes.
+        case: modalities that the model gets.
+        words: transcripts by index of the row; new ones are added for the next case.
         batch_size: windows that run together.
-        bar: called once a row.
-        contexts: the turns before each row, oldest first; None: none.
+        bar: called once for each row.
+        contexts: previous turns of each row, oldest first; None: no context.
     """
-    left_out, failed = Counter[str](), []
+    left_out = Counter[str]()
+    failed: list[str] = []
     groups: dict[str | None, list[int]] = {}
-    reads = classifier.config.text_languages
-    hearing = cache(lambda: _hears(classifier))
+    text_languages = classifier.config.text_languages
+    has_whisper = cache(lambda: _has_whisper(classifier))
     for at, (row, _) in enumerate(labelled):
         language = None if case == "audio" else row_language(row.language)
         if case != "text" and row.path is None:
             reason = "no recording"
-        elif case != "audio" and not row.text and (row.path is None or not hearing()):
+        elif case != "audio" and not row.text and (row.path is None or not has_whisper()):
             reason = "no words, and no Whisper that hears them"
-        elif reads and language and language not in reads:
+        elif text_languages and language and language not in text_languages:
             reason = f"the text branch does not read {language!r}"
         else:
             groups.setdefault(language, []).append(at)
@@ -89,30 +90,36 @@ def collect(
     weights: dict[int, np.ndarray] = {}
     texts: dict[int, str] = {}
     for language, members in groups.items():
-        before = [() if contexts is None else contexts[at] for at in members]
-        short: dict[int, InputError] = {}
+        turns_of = [() if contexts is None else contexts[at] for at in members]
+        too_short: dict[int, InputError] = {}
         items = _items(
-            [(labelled[at][0], words.get(at), turns) for at, turns in zip(members, before, strict=True)], case, short
+            [(labelled[at][0], words.get(at), turns) for at, turns in zip(members, turns_of, strict=True)],
+            case,
+            too_short,
         )
         options = PredictOptions(modalities=case, language=language, batch_size=batch_size, on_error="skip")
         engine = Engine(classifier, options)
         for place, (at, outputs) in enumerate(zip(members, by_item(engine.run(items)), strict=True)):
             bar()
             row = labelled[at][0]
-            if place in short:
-                failed.append(str(short[place]))
+            if place in too_short:
+                failed.append(str(too_short[place]))
                 continue
             prediction = of_item(outputs, engine)
             if isinstance(prediction, InputError):
-                failed.append(str(prediction.named(_named(row))))
+                failed.append(str(prediction.named(_name_with_place(row))))
                 continue
-            judged = [window for window in outputs.windows if window.logits is not None]
-            values = np.stack([_without_temperature(window, classifier.config.temperature) for window in judged])
-            shares = np.array([window.weight for window in judged])
+            predicted = [window for window in outputs.windows if window.logits is not None]
+            values = np.stack([_without_temperature(window, classifier.config.temperature) for window in predicted])
+            shares = np.array([window.weight for window in predicted])
             if not np.isfinite(values).all():
                 remedy = "load the model with dtype float32"
                 failed.append(
-                    str(InputError(_named(row), expected="finite logits", got="NaN or infinity", remedy=remedy))
+                    str(
+                        InputError(
+                            _name_with_place(row), expected="finite logits", got="NaN or infinity", remedy=remedy
+                        )
+                    )
                 )
                 continue
             logits[at], weights[at] = values, shares
@@ -131,14 +138,14 @@ def collect(
 
 
 def _without_temperature(window: WindowOutput, temperature: dict[str, float]) -> np.ndarray:
-    """The logits (C,) of a window before they were divided by the temperature of its modality case."""
+    """Return the logits (C,) of a window before the division by the temperature of its modality case."""
     assert window.logits is not None
     case = "both" if len(window.modalities) == 2 else window.modalities[0]
     return window.logits * temperature[case]
 
 
-def _hears(classifier: Any) -> bool:
-    """Whether there is a Whisper, and it has weights; a transcriber of another kind needs no `load`."""
+def _has_whisper(classifier: Any) -> bool:
+    """Return whether there is a Whisper with weights, or a transcriber of another kind, which needs no `load`."""
     from multimodal_ser.transcription import WhisperNotFoundError
 
     try:
@@ -149,38 +156,40 @@ def _hears(classifier: Any) -> bool:
 
 
 def contexts_of(labelled: Labelled, among: Sequence[ManifestRow], turns: int) -> list[tuple[str, ...]] | None:
-    """The texts of the turns before each row, as training and `evaluate` look them up; None: none are read.
+    """Return the texts of the previous turns of each row, as in training and `evaluate`; None if `turns` is 0.
 
     Args:
         labelled: the rows.
-        among: those that the turns are looked for among, annotated or not.
-        turns: how many.
+        among: all rows that may be previous turns, annotated or not.
+        turns: number of turns.
     """
     if not turns:
         return None
-    words = [replace(row, path=None, start=None, end=None) for row, _ in labelled]  # no recording is decoded for it
+    words = [
+        replace(row, path=None, start=None, end=None) for row, _ in labelled
+    ]  # without recordings, none is decoded
     clips, _ = examine(words, context_turns=turns, among=among)
     return [clip.context for clip in clips]
 
 
 def _items(
-    rows: list[tuple[ManifestRow, str | None, tuple[str, ...]]], case: Case, short: dict[int, InputError]
+    rows: list[tuple[ManifestRow, str | None, tuple[str, ...]]], case: Case, too_short: dict[int, InputError]
 ) -> Iterator[dict[str, Any]]:
-    """Rows as `predict_iter` takes them: the part that is meant of each recording, the words that are given or were heard before.
+    """Yield rows as inputs of `predict_iter`: the part of each recording, and the text of the row or its transcript.
 
-    A part that is shorter than 25 ms, such as one that starts after the end, is told in `short`, by its place among the rows.
+    The error of a part that is shorter than 25 ms is added to `too_short`, by the index of the row.
     """
     reader = RecordingReader()
-    for place, (row, heard, context) in enumerate(rows):
-        text = None if case == "audio" else row.text or heard
+    for place, (row, transcript, context) in enumerate(rows):
+        text = None if case == "audio" else row.text or transcript
         audio: Any = None if row.path is None or (case == "text" and text) else str(row.path)
         if audio is not None and row.path is not None and (row.start is not None or row.end is not None):
             try:
                 recording = reader.recording(row.path)
                 error = part_error(row, len(recording) / SAMPLING_RATE)
                 if error is not None:
-                    short[place] = error
+                    too_short[place] = error
                 audio = {"array": recording[part_samples(row)], "sampling_rate": SAMPLING_RATE}
             except InputError:
-                pass  # it fails again where errors are kept
+                pass  # prediction raises the error again, and it is stored there
         yield {"audio": audio, "text": text, "context": list(context) or None if text else None}

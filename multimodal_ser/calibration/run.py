@@ -1,6 +1,6 @@
-"""Calibration: confidence that means what it says, a way to abstain, and label sets that hold the right label as often as is asked for.
+"""`calibrate`: temperatures, thresholds for abstention, and prediction sets with a guaranteed coverage.
 
-All of it is fitted on recordings that the model was neither trained on nor selected by, and stored in the model's configuration.
+They are fitted on recordings that were used neither for training nor for selection, and stored in the configuration.
 """
 
 from __future__ import annotations
@@ -44,23 +44,29 @@ if TYPE_CHECKING:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
 FEW_ROWS = 100
-"""With fewer the report says that they are few."""
+"""Number of rows below which the report says that they are few."""
 
 LEAST_ROWS = 30
-"""With fewer a case is left as it was: a temperature of so few is noise, and leaves the model of eight classes worse off more often than
-not, unless it was off by more than a third (simulated; see docs/calibration.md)."""
+"""Number of rows below which a case is not changed.
+
+A temperature from fewer rows is noise: it makes a model of eight classes worse more often than not, unless its
+temperature was wrong by more than a third (simulated; see docs/calibration.md).
+"""
 
 FEW_TEXTS = 30
-"""With fewer different texts (acted corpora repeat a few sentences) the temperature of text alone is left as it is, unless asked for."""
+"""Number of different texts below which the temperature of text alone is not changed, unless `modalities` names it.
+
+Acted corpora repeat a few sentences.
+"""
 
 FOLLOWS = {
     "train": "there it is right more often than anywhere else, and what is fitted on them promises too much; calibrate on others",
     "validation": "there it is right a little more often than elsewhere",
 }
-"""What it means that rows are of speakers whom the model was trained or selected on."""
+"""Consequence of rows of speakers that were used in training or selection, by the part of the data."""
 
 FOLDS = 10
-"""Into at most so many groups speakers are divided, to measure on each what was fitted on the others."""
+"""Largest number of groups of speakers for cross-validation."""
 
 
 def calibrate(
@@ -77,37 +83,42 @@ def calibrate(
     batch_size: int = 8,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Fit a temperature and a conformal threshold for each modality case, and put them into the classifier's configuration.
+    """Fit a temperature and a conformal threshold for each modality case, and store them in the classifier's
+    configuration.
 
-    The rows run through the classifier as `predict` runs them (words that are not given are heard by its Whisper), with no temperature.
-    Of a recording of several windows the temperature is fitted to the mean of their probabilities, which is what is predicted.
-    Configuration and weights are as before where an error is raised. `save_pretrained` writes the result.
+    The rows run through the classifier as in `predict`, without a temperature; its Whisper transcribes recordings
+    without a text. For a recording of several windows the temperature is fitted to the mean of their probabilities,
+    which `predict` returns. An error leaves the configuration unchanged. `save_pretrained` writes the result.
 
     Args:
-        classifier: of trained heads.
-        rows: labelled ones, of speakers that the classifier was neither trained on nor selected by.
-        modalities: which of "both", "audio" and "text". None: all that it was trained on and the rows have; text alone only where they
-            have at least 30 different texts.
-        label_set: what is made right: the probabilities of its merged labels. None: those of the model's own.
-        coverage: share of label sets that are to hold the right label.
+        classifier: a model with trained heads.
+        rows: labelled rows of speakers that were used neither for training nor for selection.
+        modalities: cases among "both", "audio" and "text". None: all that the model was trained on and the rows have;
+            text alone only with at least 30 different texts.
+        label_set: label set whose merged labels are calibrated; None: the model's own labels.
+        coverage: share of prediction sets that should contain the right label.
         method: "lac" or "aps", see `conformal_threshold`.
-        by_speaker: promise the coverage to new speakers; see `conformal_threshold`.
-        error: the report says which confidence keeps the share of errors at this; None: it does not.
-        context_turns: how many turns of a dialogue are read before each. None: as many as when the model was trained, where its folder
-            tells that.
+        by_speaker: guarantee the coverage for new speakers; see `conformal_threshold`.
+        error: share of errors for which the report gives a threshold of confidence; None: no threshold.
+        context_turns: number of previous turns of a dialogue that are read; None: as in training, if the model's folder
+            has its options.
         batch_size: windows that run through the model together.
-        progress: show a progress bar on stderr.
+        progress: whether a progress bar is shown on stderr.
 
     Returns:
-        A report, ready for JSON: `label_set`, `rows` (labelled ones), `left_out` (counts, by reason), `failed` (a line each row whose label
-        is in the way), `notes` (which rows the model was trained on), `origin` (what is known of its training, and who is in these rows),
-        and `cases`; of each case `rows`, `speakers`, `left_out`, `failed`, `notes`, and where there were 30 rows:
-        `calibrated` (whether the configuration was changed), `temperature`, `nll` (nats), `ece` (10 bins), each `before` and `after`;
-        `accuracy`; `conformal` (`threshold`, `covered`, `mean_labels` on these rows); `abstain_below`; and `unseen_speakers`: the same
-        measured on each group of speakers with what was fitted on the others, with 95 % intervals over speakers. None: unknown.
+        A report, ready for JSON:
+
+        - `label_set`; `rows`: number of labelled rows; `left_out`: counts by reason; `failed`: one line for each row
+          whose label cannot be used; `notes`: rows that the model was trained on; `origin`: what is known of its
+          training, and the speakers of these rows;
+        - `cases`: of each case `rows`, `speakers`, `left_out`, `failed`, `notes`, and with at least 30 rows
+          `calibrated` (whether the configuration was changed), `temperature`, `nll` (nats) and `ece` (a share, 10
+          bins), each with `before` and `after`, `accuracy` (a share), `conformal` (`threshold`, `covered` and
+          `mean_labels` on these rows), `abstain_below`, and `unseen_speakers`: the same figures on each group of
+          speakers after a fit on the others, with 95 % intervals over speakers; None if there are too few speakers.
 
     Raises:
-        InputError: an option that is wrong, no row that can be used, or fewer than 30 in each case.
+        InputError: an option is wrong, no row can be used, or every case has fewer than 30 rows.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -120,45 +131,47 @@ def calibrate(
         (30, True)
     """
     cases = _cases(classifier, modalities)
-    coverage, error = checked_coverage(coverage), None if error is None else checked_error(error)
+    coverage = checked_coverage(coverage)
+    error = None if error is None else checked_error(error)
     checked_method(method)
     merging = Merging.of(classifier.labels, label_set)
     rows = list(rows)
     labelled, left_out, failed = labelled_rows(rows, classifier.labels, merging)
-    known, notes = _known(classifier, labelled)
-    contexts = contexts_of(labelled, rows, known.context_turns if context_turns is None else context_turns)
+    training, notes = _origin(classifier, labelled)
+    contexts = contexts_of(labelled, rows, training.context_turns if context_turns is None else context_turns)
     report: dict[str, Any] = {
         "label_set": label_set or "native", "rows": len(labelled), "left_out": left_out, "failed": failed, "notes": notes, "cases": {},
     }  # fmt: skip
     config = classifier.config
-    temperature, conformal = dict(config.temperature), dict(config.conformal)
+    temperature = dict(config.temperature)
     words: dict[int, str] = {}
     collected = {}
     with ProgressBar("calibrate", shown=progress, total=len(labelled) * len(cases), unit="row") as bar:
         for case in cases:
             collected[case] = collect(classifier, labelled, case, words, batch_size, bar.update, contexts)
-    if not any(found.windows for found in collected.values()):
-        why = [*failed, *(line for found in collected.values() for line in found.failed)]
-        reasons = dict.fromkeys([*left_out, *(reason for found in collected.values() for reason in found.left_out)])
-        got = "none" if not why and not reasons else f"none ({why[0] if why else '; '.join(reasons)})"
+    if not any(result.windows for result in collected.values()):
+        errors = [*failed, *(line for result in collected.values() for line in result.failed)]
+        reasons = dict.fromkeys([*left_out, *(reason for result in collected.values() for reason in result.left_out)])
+        got = "none" if not errors and not reasons else f"none ({errors[0] if errors else '; '.join(reasons)})"
         raise InputError(
             "rows", expected="a labelled row that the model can predict", got=got, remedy="look at the manifest's rows"
         )
-    most = max(len(found.rows) for found in collected.values())
-    fits = _Fit(merging, coverage, method, by_speaker, error)
-    fits.check(collected.values())
+    most = max(len(result.rows) for result in collected.values())
+    fit = _Fit(merging, coverage, method, by_speaker, error)
+    fit.check(collected.values())
     if most < LEAST_ROWS:
         remedy = f"calibrate on more, better on {FEW_ROWS} and more; the model is left as it was"
         raise InputError(
             "rows", expected=f"{LEAST_ROWS} labelled rows, to fit a temperature on", got=str(most), remedy=remedy
         )
-    after, promised = dict(temperature), dict(conformal)
-    for case, found in collected.items():
-        entry = fits.report(found, temperature[case])
+    new_temperature = dict(temperature)
+    new_conformal = dict(config.conformal)
+    for case, result in collected.items():
+        entry = fit.report(result, temperature[case])
         report["cases"][case] = entry
-        if not found.windows or not entry["calibrated"]:
+        if not result.windows or not entry["calibrated"]:
             continue
-        texts = len({text.strip().lower() for text in found.texts})
+        texts = len({text.strip().lower() for text in result.texts})
         if case == "text" and modalities is None and texts < FEW_TEXTS:
             entry["calibrated"] = False
             entry["notes"].append(
@@ -167,29 +180,33 @@ def calibrate(
             continue
         if case == "both" and texts < FEW_TEXTS:
             entry["notes"].append(f"different texts: {texts}; how sure other words make the model was not measured")
-        after[case] = entry["temperature"]["after"]
-        promised[case] = {
+        new_temperature[case] = entry["temperature"]["after"]
+        new_conformal[case] = {
             "coverage": coverage, "threshold": entry["conformal"]["threshold"], "method": method, "label_set": label_set or "native",
         }  # fmt: skip
-    config.temperature, config.conformal = after, promised
-    used = [row.speaker for found in collected.values() for row in found.rows]
+    config.temperature = new_temperature
+    config.conformal = new_conformal
+    used = [row.speaker for result in collected.values() for row in result.rows]
     before = (
         ()
         if all(entry.get("calibrated") for entry in report["cases"].values())
-        else known.speakers.get("calibration", ())
+        else training.speakers.get("calibration", ())
     )
-    speakers = {**known.speakers, "calibration": tuple(sorted({*before, *(name for name in used if name is not None)}))}
-    report["origin"] = replace(known, speakers=speakers).to_dict()
+    speakers = {
+        **training.speakers,
+        "calibration": tuple(sorted({*before, *(name for name in used if name is not None)})),
+    }
+    report["origin"] = replace(training, speakers=speakers).to_dict()
     return report
 
 
-def _known(classifier: Any, labelled: Labelled) -> tuple[Origin, list[str]]:
-    """What is known of the classifier's training, and what follows for these rows; of one that was made in memory nothing."""
+def _origin(classifier: Any, labelled: Labelled) -> tuple[Origin, list[str]]:
+    """Return the origin of the classifier's training data, and notes on its overlap with these rows."""
     source = getattr(classifier, "_processor_source", None)
     if source is None:
         return Origin("a model that was made in memory"), []
-    known = origin(str(source[0]))
-    return known, list(concerned(known, [row for row, _ in labelled], FOLLOWS).notes)
+    training = origin(str(source[0]))
+    return training, list(concerned(training, [row for row, _ in labelled], FOLLOWS).notes)
 
 
 def calibrate_manifest(
@@ -203,24 +220,25 @@ def calibrate_manifest(
     device: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Calibrate a model on a manifest, and write it and the report (calibration.json) into a folder: `multimodal-ser calibrate`.
+    """Calibrate a model on a manifest, and write it and the report (calibration.json) into a folder: `multimodal-ser
+    calibrate`.
 
     Args:
         manifest: table or folder, see `corpora.read_manifest`.
-        output_dir: where the calibrated model is written, ready for `from_pretrained`.
+        output_dir: folder for the calibrated model, ready for `from_pretrained`.
         model: folder or Hub id, or a classifier; None: the checkpoint that ships in the package.
-        columns: which column of the table holds what, where it uses other names.
-        split: which rows: "validation", "train", "test" or "all". None: the validation rows of a table that marks its splits, all of
-            one that does not.
-        whisper: who listens where words are not given; see `from_pretrained`.
-        device: where the model runs.
-        **options: those of `calibrate`.
+        columns: names of the table's columns, if they differ from the usual ones.
+        split: rows to use: "validation", "train", "test" or "all". None: the validation rows if the table has a column
+            of splits, else all.
+        whisper: transcriber of recordings without a text; see `from_pretrained`.
+        device: device of the model.
+        **options: options of `calibrate`.
 
     Returns:
         The report of `calibrate`; `failed` also names the manifest's bad rows, `notes` has those of the manifest.
 
     Raises:
-        InputError: see `calibrate` and `read_manifest`; a folder that cannot be written, a split without rows.
+        InputError: see `calibrate` and `read_manifest`; or the folder cannot be written, or the split has no rows.
     """
     from multimodal_ser.corpora import read_manifest
     from multimodal_ser.hub import facts_from_calibration, save_model_card
@@ -235,9 +253,9 @@ def calibrate_manifest(
             raise InputError(
                 "--output-dir", expected="a folder that can be written", got=got, remedy="name another"
             ) from error
-        options_of_table: dict[str, Any] = {"columns": columns} if columns else {}
-        table = read_manifest(manifest, **options_of_table)
-        rows, taken = _of_split(table.rows, split)
+        table_options: dict[str, Any] = {"columns": columns} if columns else {}
+        table = read_manifest(manifest, **table_options)
+        rows, split_name = _of_split(table.rows, split)
         classifier = model
         if model is None or isinstance(model, str | os.PathLike):
             classifier = MultimodalEmotionClassifier.from_pretrained(
@@ -251,7 +269,7 @@ def calibrate_manifest(
             remedy = "; ".join(table.notes)
             raise InputError("rows", expected=error.expected, got=error.got, remedy=remedy) from error
         report |= {"failed": [*map(str, table.errors), *report["failed"]], "notes": [*table.notes, *report["notes"]]}
-        report = {"manifest": table.source.name, "split": taken, **report}
+        report = {"manifest": table.source.name, "split": split_name, **report}
         classifier.save_pretrained(folder)
         save_model_card(classifier, folder, facts_from_calibration(report))
         write_json(folder / CALIBRATION, report, errors="backslashreplace")
@@ -259,7 +277,7 @@ def calibrate_manifest(
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report of `calibrate`, as lines for people."""
+    """Return the report of `calibrate` as lines of text."""
     lines = []
     for case, entry in report["cases"].items():
         if "temperature" not in entry:
@@ -269,22 +287,23 @@ def describe(report: dict[str, Any]) -> str:
             lines.append(
                 f"{case}: {entry['rows']} rows, temperature {t['before']:.3f} -> {t['after']:.3f}, "
                 f"calibration error {100 * ece['before']:.1f} % -> {100 * ece['after']:.1f} %, "
-                f"label sets for {100 * conformal['coverage']:g} %: {conformal['mean_labels']:.2f} labels"
+                f"prediction sets for {100 * conformal['coverage']:g} %: {conformal['mean_labels']:.2f} labels"
             )
-        unseen, keep = entry.get("unseen_speakers"), entry.get("abstain_below")
+        unseen = entry.get("unseen_speakers")
+        abstain = entry.get("abstain_below")
         if unseen:
             low, high = unseen["covered_interval"]
             lines.append(
                 f"  on speakers left out: calibration error {100 * unseen['ece']:.1f} %, {100 * unseen['covered']:.1f} % covered "
                 f"({100 * low:.1f} to {100 * high:.1f}) by {unseen['mean_labels']:.2f} labels"
             )
-        if keep:
-            kept = (
+        if abstain:
+            threshold = (
                 "never"
-                if keep["threshold"] is None
-                else f"abstain_below={keep['threshold']:.3f} keeps {100 * keep['share']:.0f} %"
+                if abstain["threshold"] is None
+                else f"abstain_below={abstain['threshold']:.3f} keeps {100 * abstain['share']:.0f} %"
             )
-            lines.append(f"  at most {100 * keep['wanted']:g} % wrong: {kept}")
+            lines.append(f"  at most {100 * abstain['wanted']:g} % wrong: {threshold}")
         lines += [f"  {note}" for note in entry["notes"]]
         lines += [f"  {count} left out: {reason}" for reason, count in entry["left_out"].items()]
         lines += [f"  failed: {line}" for line in entry["failed"]]
@@ -295,7 +314,7 @@ def describe(report: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What is fitted and measured for a case."""
+    """Options of a fit, which is applied to each case."""
 
     merging: Merging
     coverage: float
@@ -303,9 +322,9 @@ class _Fit:
     by_speaker: bool
     error: float | None
 
-    def check(self, found: Iterable[Collected]) -> None:
-        """Refuse rows without speakers where the promise is to speakers."""
-        speakers = [row.speaker for each in found for row in each.rows]
+    def check(self, collected: Iterable[Collected]) -> None:
+        """Require speakers of all rows if the coverage is guaranteed for speakers."""
+        speakers = [row.speaker for case in collected for row in case.rows]
         if self.by_speaker and None in speakers:
             got = f"none in {speakers.count(None)} of {len(speakers)} rows"
             raise InputError(
@@ -319,22 +338,22 @@ class _Fit:
         named = speakers if self.by_speaker else None
         return conformal_threshold(probabilities, admitted, self.coverage, method=self.method, speakers=named)
 
-    def report(self, found: Collected, before: float) -> dict[str, Any]:
-        """What is fitted on these rows, whose present temperature is `before`, and what that comes to."""
-        speakers = [row.speaker or "" for row in found.rows]
-        named = {row.speaker for row in found.rows if row.speaker is not None}
+    def report(self, collected: Collected, before: float) -> dict[str, Any]:
+        """Fit the case, whose temperature was `before`, and return its entry of the report."""
+        speakers = [row.speaker or "" for row in collected.rows]
+        named = {row.speaker for row in collected.rows if row.speaker is not None}
         entry: dict[str, Any] = {
-            "rows": len(found.rows),
+            "rows": len(collected.rows),
             "speakers": len(named),
-            "left_out": found.left_out,
-            "failed": found.failed,
+            "left_out": collected.left_out,
+            "failed": collected.failed,
         }
         entry |= {"notes": (notes := []), "calibrated": False}
-        windows = found.windows
+        windows = collected.windows
         if windows is None:
             return entry
-        if len(found.rows) < LEAST_ROWS:
-            count = f"{len(found.rows)} row{'s are' if len(found.rows) > 1 else ' is'}"
+        if len(collected.rows) < LEAST_ROWS:
+            count = f"{len(collected.rows)} row{'s are' if len(collected.rows) > 1 else ' is'}"
             notes.append(
                 f"{count} too few to calibrate on: left as it was; give {LEAST_ROWS}, better {FEW_ROWS} and more"
             )
@@ -354,11 +373,11 @@ class _Fit:
                 "coverage": self.coverage, "method": self.method, "by_speaker": self.by_speaker, "threshold": threshold,
                 "covered": float((inside & admitted).any(1).mean()), "mean_labels": float(inside.sum(1).mean()),
             },
-            "abstain_below": None if self.error is None else self._kept(confidence_threshold(new, admitted, self.error)),
-            "unseen_speakers": self._unseen(found.rows, windows, admitted, before) if len(named) > 1 else None,
+            "abstain_below": None if self.error is None else self._abstain_entry(confidence_threshold(new, admitted, self.error)),
+            "unseen_speakers": self._unseen(collected.rows, windows, admitted, before) if len(named) > 1 else None,
         }  # fmt: skip
-        if len(found.rows) < FEW_ROWS:
-            notes.append(f"{len(found.rows)} rows are few: {FEW_ROWS} and more give figures to rely on")
+        if len(collected.rows) < FEW_ROWS:
+            notes.append(f"{len(collected.rows)} rows are few: {FEW_ROWS} and more give figures to rely on")
         if temperature in TEMPERATURES:
             notes.append(
                 f"the best temperature lies beyond {temperature:g}, where the search ends: are the rows too few, or learned from?"
@@ -372,31 +391,29 @@ class _Fit:
         if absent:
             notes.append(f"no row is of {', '.join(absent)}: how sure the model may be there was not measured")
         unseen = entry["unseen_speakers"]
-        was, became = (
-            (unseen["ece_before"], unseen["ece"]) if unseen else (entry["ece"]["before"], entry["ece"]["after"])
-        )
-        if became > was:
+        old_ece = unseen["ece_before"] if unseen else entry["ece"]["before"]
+        new_ece = unseen["ece"] if unseen else entry["ece"]["after"]
+        if new_ece > old_ece:
             where = "on speakers left out" if unseen else "on these rows"
             notes.append(
-                f"{where} the calibration error is {100 * became:.1f} %, and was {100 * was:.1f} % before: it was as well calibrated as it "
-                "was; keep that model, or calibrate on more speakers"
+                f"{where} the calibration error is {100 * new_ece:.1f} %, and was {100 * old_ece:.1f} % before: "
+                "keep the model without it, or calibrate on more speakers"
             )
         if len(named) < 2:
             notes.append("fewer than two speakers are named: what this is worth on other voices was not measured")
         return entry
 
-    def _kept(self, found: ConfidenceThreshold) -> dict[str, Any]:
-        threshold = found.threshold if math.isfinite(found.threshold) else None
+    def _abstain_entry(self, threshold: ConfidenceThreshold) -> dict[str, Any]:
         return {
             "wanted": self.error,
-            "threshold": threshold,
-            "kept": found.kept,
-            "share": found.share,
-            "error": found.error,
+            "threshold": threshold.threshold if math.isfinite(threshold.threshold) else None,
+            "kept": threshold.kept,
+            "share": threshold.share,
+            "error": threshold.error,
         }
 
     def _unseen(self, rows: list[ManifestRow], windows: Windows, admitted: np.ndarray, before: float) -> dict[str, Any]:
-        """Measured on each group of speakers, fitted on the others."""
+        """Return figures of cross-validation over groups of speakers: each is measured after a fit on the others."""
         from multimodal_ser.metrics import bootstrap_interval
 
         speakers = np.array([row.speaker or "" for row in rows])
@@ -405,18 +422,30 @@ class _Fit:
             rest = np.flatnonzero((speakers != "") & ~np.isin(np.arange(len(rows)), test))
             fitted = windows.only(rest)
             temperature = fitted.fit()
-            known = fitted.probabilities(temperature) @ self.merging.matrix
-            threshold = self.threshold(known, admitted[rest], speakers[rest].tolist())
+            probabilities = fitted.probabilities(temperature) @ self.merging.matrix
+            threshold = self.threshold(probabilities, admitted[rest], speakers[rest].tolist())
             new = windows.only(test).probabilities(temperature) @ self.merging.matrix
             old = windows.only(test).probabilities(before) @ self.merging.matrix
-            keep = np.inf if self.error is None else confidence_threshold(known, admitted[rest], self.error).threshold
-            parts.append((test, old, new, conformal_sets(new, threshold, method=self.method), new.max(1) >= keep))
-        test, old, new, inside, kept = (np.concatenate(each) for each in zip(*parts, strict=True))
-        who, truth = speakers[test], admitted[test]
-        covered, labels = (inside & truth).any(1), inside.sum(1)
+            least_confidence = (
+                np.inf
+                if self.error is None
+                else confidence_threshold(probabilities, admitted[rest], self.error).threshold
+            )
+            parts.append(
+                (test, old, new, conformal_sets(new, threshold, method=self.method), new.max(1) >= least_confidence)
+            )
+        test, old, new, inside, confident = (np.concatenate(each) for each in zip(*parts, strict=True))
+        tested = speakers[test]
+        truth = admitted[test]
+        covered = (inside & truth).any(1)
+        labels = inside.sum(1)
         right = truth[np.arange(len(new)), new.argmax(1)]
-        worst = min(np.unique(who), key=lambda name: covered[who == name].mean())
-        figures: dict[str, Any] = {"speakers": len(np.unique(who)), "rows": len(test), "ece_before": _ece(old, truth)}
+        worst = min(np.unique(tested), key=lambda name: covered[tested == name].mean())
+        figures: dict[str, Any] = {
+            "speakers": len(np.unique(tested)),
+            "rows": len(test),
+            "ece_before": _ece(old, truth),
+        }
         measured: dict[str, Callable[[np.ndarray], float]] = {
             "ece": lambda at: _ece(new[at], truth[at]),
             "covered": lambda at: float(covered[at].mean()),
@@ -424,19 +453,20 @@ class _Fit:
         }
         for name, statistic in measured.items():
             figures[name] = statistic(np.arange(len(test)))
-            ends = bootstrap_interval(
-                statistic, who, resamples=500, centred=name == "ece"
-            )  # repeated rows make it larger
+            # repeated rows make the calibration error larger
+            ends = bootstrap_interval(statistic, tested, resamples=500, centred=name == "ece")
             figures[f"{name}_interval"] = [max(0.0, float(end)) for end in ends]
-        figures["worst_covered"] = {"speaker": str(worst), "covered": float(covered[who == worst].mean())}
+        figures["worst_covered"] = {"speaker": str(worst), "covered": float(covered[tested == worst].mean())}
         if self.error is not None:
-            share, wrong = float(kept.mean()), float((~right[kept]).mean()) if kept.any() else 0.0
-            figures["abstain_below"] = {"wanted": self.error, "kept": int(kept.sum()), "share": share, "error": wrong}
+            figures["abstain_below"] = {
+                "wanted": self.error, "kept": int(confident.sum()), "share": float(confident.mean()),
+                "error": float((~right[confident]).mean()) if confident.any() else 0.0,
+            }  # fmt: skip
         return figures
 
 
 def _groups(speakers: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows of the named speakers in at most ten groups of whole speakers, of about the same size."""
+    """Yield rows of the named speakers in at most ten groups of whole speakers, of about the same size."""
     counts = Counter(name for name in speakers.tolist() if name)
     groups: list[list[str]] = [[] for _ in range(min(FOLDS, len(counts)))]
     for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -446,29 +476,31 @@ def _groups(speakers: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _ece(probabilities: np.ndarray, admitted: np.ndarray) -> float:
-    """Expected calibration error; right is what is admitted."""
+    """Return the expected calibration error; every admissible class is right."""
     from multimodal_ser.metrics import expected_calibration_error
 
-    guessed = probabilities.argmax(1)
-    references = np.where(admitted[np.arange(len(guessed)), guessed], guessed, admitted.argmax(1))
+    predicted = probabilities.argmax(1)
+    references = np.where(admitted[np.arange(len(predicted)), predicted], predicted, admitted.argmax(1))
     return float(expected_calibration_error(references, probabilities, bins=10))
 
 
 def _cases(classifier: Any, modalities: Sequence[str] | None) -> tuple[Case, ...]:
-    known: tuple[Case, ...] = get_args(Case)
+    all_cases: tuple[Case, ...] = get_args(Case)
     if modalities is None:
         trained = classifier.config.trained_modalities
-        return known if trained is None or len(trained) > 1 else tuple(case for case in known if case in trained)
-    given = [modalities] if isinstance(modalities, str) else list(modalities)
-    if not given or set(given) - set(known):
-        raise InputError(
-            "modalities", expected=f"some of {', '.join(known)}", got=repr(modalities), remedy="choose from them"
+        return (
+            all_cases if trained is None or len(trained) > 1 else tuple(case for case in all_cases if case in trained)
         )
-    return tuple(case for case in known if case in given)
+    requested = [modalities] if isinstance(modalities, str) else list(modalities)
+    if not requested or set(requested) - set(all_cases):
+        raise InputError(
+            "modalities", expected=f"some of {', '.join(all_cases)}", got=repr(modalities), remedy="choose from them"
+        )
+    return tuple(case for case in all_cases if case in requested)
 
 
 def _of_split(rows: Sequence[ManifestRow], split: str | None) -> tuple[list[ManifestRow], str]:
-    """The rows of a split, and which that is."""
+    """Return the rows of a split, and its name."""
     from multimodal_ser.corpora.splits import SPLIT_NAMES
 
     names = (*dict.fromkeys(SPLIT_NAMES.values()), "all")
@@ -476,10 +508,10 @@ def _of_split(rows: Sequence[ManifestRow], split: str | None) -> tuple[list[Mani
         raise InputError(
             "split", expected=f"one of {', '.join(names)}", got=repr(split), remedy="leave it out for validation rows"
         )
-    marked = [SPLIT_NAMES.get((row.split or "").strip().lower()) for row in rows]
-    taken = split or ("validation" if any(marked) else "all")
-    chosen = [row for row, mark in zip(rows, marked, strict=True) if taken in ("all", mark)]
-    if not chosen:
-        there = ", ".join(f"{count} {name or 'unmarked'}" for name, count in Counter(marked).items()) or "none"
-        raise InputError("split", expected=f"rows of the {taken} split", got=there, remedy="name another, or all")
-    return chosen, taken
+    splits = [SPLIT_NAMES.get((row.split or "").strip().lower()) for row in rows]
+    name = split or ("validation" if any(splits) else "all")
+    selected = [row for row, row_split in zip(rows, splits, strict=True) if name in ("all", row_split)]
+    if not selected:
+        got = ", ".join(f"{count} {row_split or 'unmarked'}" for row_split, count in Counter(splits).items()) or "none"
+        raise InputError("split", expected=f"rows of the {name} split", got=got, remedy="name another, or all")
+    return selected, name

@@ -1,4 +1,4 @@
-"""Selective prediction: label sets that hold the right label as often as is asked for, and from which confidence on an answer is kept."""
+"""Selective prediction: prediction sets with a guaranteed coverage, and thresholds of confidence for abstention."""
 
 from __future__ import annotations
 
@@ -26,26 +26,30 @@ def conformal_threshold(
     method: Method = "lac",
     speakers: Sequence[str] | None = None,
 ) -> float:
-    """The threshold of split conformal prediction: label sets up to it hold the right label with a probability of at least `coverage`.
+    """Return the threshold of split conformal prediction, for prediction sets with a probability of at least
+    `coverage`.
 
-    That is proven for clips that are exchangeable with these. Those of a speaker who is not among these are not, and fewer may be covered:
-    measure it on speakers left out, as `calibrate` does, or give `speakers`: then the promise is to the clips of a new speaker who is
-    drawn as these were (Lee et al. 2023, https://arxiv.org/abs/2306.06342). It takes 9 speakers for 0.9, and larger sets.
+    The coverage is the probability that a set contains the right label. It is proven for clips that are exchangeable
+    with these. Clips of other speakers are not, and their coverage may be lower: measure it on speakers left out, as
+    `calibrate` does, or pass `speakers`. The coverage then holds for the clips of a new speaker from the same
+    population (Lee et al. 2023, https://arxiv.org/abs/2306.06342); 0.9 needs at least 9 speakers, and the sets are
+    larger.
 
     Args:
         probabilities: (N, C).
-        references: (N,) class indices; or (N, C) bool, admissible classes: a set is right that holds one of them.
-        coverage: 0..1, the share of sets that are to be right.
-        method: "lac": sets as small as can be on average (Sadinle et al. 2019, https://arxiv.org/abs/1609.00451); "aps": larger ones for
-            clips that are hard, smaller ones for clips that are easy (Romano et al. 2020, https://arxiv.org/abs/2006.02544).
-        speakers: (N,) whose each clip is.
+        references: class indices (N,), or admissible classes (N, C), bool; a set is right if it contains one of them.
+        coverage: share of sets that should be right, between 0 and 1.
+        method: "lac": the smallest sets on average (Sadinle et al. 2019, https://arxiv.org/abs/1609.00451); "aps":
+            larger sets for hard clips, smaller ones for easy clips (Romano et al. 2020,
+            https://arxiv.org/abs/2006.02544).
+        speakers: speaker of each of the N clips; None: every clip counts alone.
 
     Returns:
-        0..1, the largest `conformal.nonconformity` in a set, the ceil((N + 1) coverage)-th smallest of the right labels'. 1, which puts
-        all labels in, where there are too few clips (or speakers) to promise so much.
+        The largest `conformal.nonconformity` of a label in a set, from 0 to 1: the ceil((N + 1) coverage)-th smallest
+        among the right labels. It is 1, so that sets contain all labels, if there are too few clips or speakers.
 
     Raises:
-        InputError: see `fit_temperature`; a coverage that is no share.
+        InputError: see `fit_temperature`; or the coverage is not a share.
 
     Example:
         >>> from multimodal_ser.calibration.selective import conformal_threshold
@@ -58,31 +62,29 @@ def conformal_threshold(
         remedy = "give the speaker of each row"
         raise InputError("speakers", expected=f"{len(values)}, one a row", got=str(len(speakers)), remedy=remedy)
     scores = np.where(admitted, nonconformity(values, checked_method(method)), np.inf).min(1)
-    _, of = np.unique(
-        np.arange(len(values)) if speakers is None else np.asarray(speakers, dtype=str), return_inverse=True
-    )
-    sizes = np.bincount(of)
+    groups = np.arange(len(values)) if speakers is None else np.asarray(speakers, dtype=str)
+    _, group_of = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(group_of)
     order = np.argsort(scores, kind="stable")
-    reached = (1 / sizes[of][order]).cumsum() / (
-        len(sizes) + 1
-    )  # the share that is missing is the new clip's, or speaker's
+    # the denominator counts the new clip or speaker too
+    reached = (1 / sizes[group_of][order]).cumsum() / (len(sizes) + 1)
     at = int(np.searchsorted(reached, coverage - 1e-9))
     return float(min(scores[order][at], 1.0)) if at < len(scores) else 1.0
 
 
 def conformal_sets(probabilities: ArrayLike, threshold: float, *, method: Method = "lac") -> np.ndarray:
-    """Which labels are in each set: those up to the threshold, and always the most probable one.
+    """Return prediction sets: the labels up to the threshold, and always the most probable one.
 
     Args:
         probabilities: (N, C).
-        threshold: of `conformal_threshold`, with the same method.
+        threshold: threshold from `conformal_threshold`, with the same method.
         method: "lac" or "aps".
 
     Returns:
-        (N, C) bool, in no row all False.
+        (N, C) bool: whether a label is in the set of a row; every row has at least one.
 
     Raises:
-        InputError: probabilities of another shape, or not finite.
+        InputError: probabilities have another shape, or are not finite.
 
     Example:
         >>> from multimodal_ser.calibration.selective import conformal_sets
@@ -97,13 +99,14 @@ def conformal_sets(probabilities: ArrayLike, threshold: float, *, method: Method
 
 @dataclass(frozen=True)
 class ConfidenceThreshold:
-    """From which confidence on predictions are kept, and what that came to on the clips that it was found on.
+    """A threshold of confidence, with its effect on the clips that it was fitted on.
 
     Args:
-        threshold: for `predict(..., abstain_below=threshold)`; infinite where even the surest are wrong too often.
-        kept: how many of these clips are as sure as that.
+        threshold: for `predict(..., abstain_below=threshold)`; infinite if even the most confident predictions are
+            wrong too often.
+        kept: number of clips with at least this confidence.
         share: kept / all.
-        error: share of the kept that are wrong; 0 where none are.
+        error: share of the kept clips that are wrong; 0 if none is kept.
 
     Example:
         >>> from multimodal_ser.calibration.selective import confidence_threshold
@@ -118,47 +121,50 @@ class ConfidenceThreshold:
 
 
 def confidence_threshold(probabilities: ArrayLike, references: ArrayLike, error: float) -> ConfidenceThreshold:
-    """The lowest confidence at which no more than a wanted share of what is kept is wrong.
+    """Return the lowest confidence above which at most a share `error` of the predictions is wrong.
 
-    It is found by looking at these clips, so that others err a little more often: leave a margin, or measure it on other speakers.
+    It is fitted to these clips, so that others are wrong a little more often: choose a lower `error`, or measure it on
+    other speakers.
 
     Args:
         probabilities: (N, C).
-        references: (N,) class indices; or (N, C) bool, admissible classes.
-        error: 0..1, the share of errors among the kept that is put up with.
+        references: class indices (N,), or admissible classes (N, C), bool.
+        error: largest share of errors among the kept predictions, from 0 to 1.
 
     Raises:
-        InputError: see `fit_temperature`; an error that is no share.
+        InputError: see `fit_temperature`; or `error` is not a share.
     """
     values, admitted = checked("probabilities", probabilities, references)
     error = checked_error(error)
-    confidence, wrong = values.max(1), ~admitted[np.arange(len(values)), values.argmax(1)]
+    confidence = values.max(1)
+    wrong = ~admitted[np.arange(len(values)), values.argmax(1)]
     order = np.argsort(-confidence, kind="stable")
-    sure, risk = confidence[order], wrong[order].cumsum() / np.arange(1, len(values) + 1)
-    last = np.append(sure[1:] < sure[:-1], True)  # of those that are equally sure all are kept, or none
-    good = np.flatnonzero(last & (risk <= error))
-    if not len(good):
+    descending = confidence[order]
+    risk = wrong[order].cumsum() / np.arange(1, len(values) + 1)
+    is_last = np.append(descending[1:] < descending[:-1], True)  # of equal confidences all are kept, or none
+    allowed = np.flatnonzero(is_last & (risk <= error))
+    if not len(allowed):
         return ConfidenceThreshold(math.inf, 0, 0.0, 0.0)
-    at = int(good[-1])
-    return ConfidenceThreshold(float(sure[at]), at + 1, (at + 1) / len(values), float(risk[at]))
+    at = int(allowed[-1])
+    return ConfidenceThreshold(float(descending[at]), at + 1, (at + 1) / len(values), float(risk[at]))
 
 
 def checked_coverage(coverage: Any) -> float:
-    """The share, if it is one."""
+    """Return the share, or raise an error if it is none."""
     if isinstance(coverage, bool) or not isinstance(coverage, Real) or not 0 < float(coverage) < 1:
         raise InputError("coverage", expected="a share between 0 and 1", got=repr(coverage), remedy="0.9 is usual")
     return float(coverage)
 
 
 def checked_error(error: Any) -> float:
-    """The share, if it is one."""
+    """Return the share, or raise an error if it is none."""
     if isinstance(error, bool) or not isinstance(error, Real) or not 0 <= float(error) < 1:
         raise InputError("error", expected="a share from 0, below 1", got=repr(error), remedy="0.1: one in ten")
     return float(error)
 
 
 def checked_method(method: str) -> str:
-    """The name of a way to make label sets, if it is one."""
+    """Return the name of a method for prediction sets, or raise an error if it is none."""
     if method not in get_args(Method):
         raise InputError(
             "method",

@@ -1,4 +1,4 @@
-"""Temperature: the one number that makes a model as sure as it is right."""
+"""`fit_temperature`: a temperature that makes the confidence of a model equal to its accuracy."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import ArrayLike
 from multimodal_ser.errors import InputError
 
 TEMPERATURES = (0.1, 10.0)
-"""Within these a temperature is looked for: where every clip is right, the likeliest is 0, which would promise certainty."""
+"""Limits of the search. If every clip is right, the best temperature is 0, which would give certainty."""
 
 
 def fit_temperature(logits: ArrayLike, references: ArrayLike) -> float:
-    """The temperature T with which softmax(logits / T) makes the references likeliest (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    """Return the temperature T for which softmax(logits / T) gives the references the highest likelihood.
 
-    Dividing by it changes no prediction of a single window, only how sure it is.
+    See Guo et al. 2017, https://arxiv.org/abs/1706.04599. It changes the confidence of a window, not its prediction.
 
     Args:
         logits: (N, C), not yet divided by a temperature.
-        references: (N,) class indices; or (N, C) bool, the classes that each annotation admits, whose probabilities are added up.
+        references: class indices (N,), or admissible classes (N, C), bool, whose probabilities are added.
 
     Returns:
-        T from 0.1 to 10 (`TEMPERATURES`): an end of that range where the best lies outside, as with logits that are always right;
-        1 where T makes no difference.
+        T from 0.1 to 10 (`TEMPERATURES`); a limit of that range if the best T lies beyond it, as for logits that are
+        always right; 1 if T makes no difference.
 
     Raises:
-        InputError: none, not as many of one as of the other, logits that are not finite, an index that is no class.
+        InputError: there are no rows, numbers of rows differ, logits are not finite, or an index is not a class.
 
     Example:
         >>> from multimodal_ser.calibration.temperature import fit_temperature
@@ -41,12 +41,12 @@ def fit_temperature(logits: ArrayLike, references: ArrayLike) -> float:
 
 @dataclass
 class Windows:
-    """N inputs, each of one or more windows, and what their annotations admit.
+    """Logits of N inputs, each of one or more windows, and their admissible classes.
 
     Args:
         logits: (W, C) of each input.
-        weights: (W,) of each: how much a window counts in the mean of probabilities that is predicted.
-        admitted: (N, C) bool, in no row all False.
+        weights: (W,) of each input: weight of each window in the mean of the probabilities.
+        admitted: (N, C) bool, admissible classes; every row has at least one.
 
     Example:
         >>> import numpy as np
@@ -69,36 +69,34 @@ class Windows:
         self.inside = np.repeat(self.admitted, sizes, axis=0)
 
     def only(self, rows: np.ndarray) -> Windows:
-        """Some of them."""
+        """Return the inputs with these indices."""
         return Windows([self.logits[row] for row in rows], [self.weights[row] for row in rows], self.admitted[rows])
 
     def _log(self, temperature: float) -> np.ndarray:
-        """(windows, C): log of each window's share of the probabilities."""
+        """Return the log of each window's share of the probabilities, (windows, C)."""
         scaled = self.joined / temperature
         scaled = scaled - scaled.max(1, keepdims=True)
         return scaled - np.log(np.exp(scaled).sum(1, keepdims=True)) + self.log_shares
 
     def probabilities(self, temperature: float) -> np.ndarray:
-        """(N, C)."""
+        """Return the probabilities of the inputs, (N, C)."""
         values = np.add.reduceat(np.exp(self._log(temperature)), self.starts, axis=0)
         return values / values.sum(1, keepdims=True)
 
     def nll(self, temperature: float) -> float:
-        """Mean of -log of the probability of what is admitted, nats."""
+        """Return the mean negative log-likelihood of the admissible classes, in nats."""
         admitted = np.logaddexp.reduce(np.where(self.inside, self._log(temperature), -np.inf), axis=1)
         return float(-np.logaddexp.reduceat(admitted, self.starts).mean())
 
     def fit(self) -> float:
-        """The best temperature: a grid, for sets of classes and windows may have several minima, then a golden-section search."""
+        """Return the best temperature, with a grid (there may be several minima) and a golden-section search."""
         low, high = np.log(TEMPERATURES)
         grid = np.append(np.linspace(low, high, 61), 0.0)
         grid.sort()
         values = np.array([self.nll(math.exp(at)) for at in grid])
         if np.ptp(values) < 1e-12:
             return 1.0
-        if (
-            values[0] <= values.min() + 1e-12
-        ):  # where all is right there is a plateau, of which any point would look like a minimum
+        if values[0] <= values.min() + 1e-12:  # a plateau, if every input is right
             return TEMPERATURES[0]
         best = int(values.argmin())
         left, right = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
@@ -114,39 +112,40 @@ class Windows:
                 left, a, at_a = a, b, at_b
                 b = left + ratio * (right - left)
                 at_b = self.nll(math.exp(b))
-        found = (left + right) / 2
+        optimum = (left + right) / 2
         ends = {low: TEMPERATURES[0], high: TEMPERATURES[1]}
-        end = min(ends, key=lambda at: abs(at - found))
-        return ends[end] if abs(end - found) < 1e-6 else math.exp(found)
+        end = min(ends, key=lambda at: abs(at - optimum))
+        return ends[end] if abs(end - optimum) < 1e-6 else math.exp(optimum)
 
 
 def matrix(name: str, values: ArrayLike) -> np.ndarray:
-    """(N, C) float64, if they are finite and, where they are called so, probabilities."""
-    given = np.asarray(values, dtype=np.float64)
-    if given.ndim != 2 or not given.size:
-        raise InputError(name, expected="(N, C), at least one row", got=str(given.shape), remedy="give one row an item")
-    if not np.isfinite(given).all():
+    """Return values (N, C) as float64; require finite numbers, and probabilities if `name` is "probabilities"."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or not array.size:
+        raise InputError(name, expected="(N, C), at least one row", got=str(array.shape), remedy="give one row an item")
+    if not np.isfinite(array).all():
         raise InputError(name, expected="finite numbers", got="NaN or infinity", remedy="leave those rows out")
-    if name == "probabilities" and (given.min() < 0 or np.abs(given.sum(1) - 1).max() > 0.02):
+    if name == "probabilities" and (array.min() < 0 or np.abs(array.sum(1) - 1).max() > 0.02):
         remedy = "logits become probabilities by a softmax"
         raise InputError(
             name, expected="rows of probabilities, each with a sum of 1", got="other numbers", remedy=remedy
         )
-    return given
+    return array
 
 
 def checked(name: str, values: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """(N, C) float64 (see `matrix`), and (N, C) bool: which classes the references admit."""
-    given, truth = matrix(name, values), np.asarray(references)
+    """Return values (N, C) as float64 (see `matrix`), and the admissible classes (N, C), bool."""
+    array = matrix(name, values)
+    truth = np.asarray(references)
     remedy = "give class indices (N,), or which classes are admitted (N, C)"
-    if truth.dtype == bool and truth.shape == given.shape and truth.any(1).all():
-        return given, truth
+    if truth.dtype == bool and truth.shape == array.shape and truth.any(1).all():
+        return array, truth
     if (
         truth.dtype.kind not in "iu"
-        or truth.shape != given.shape[:1]
+        or truth.shape != array.shape[:1]
         or truth.min() < 0
-        or truth.max() >= given.shape[1]
+        or truth.max() >= array.shape[1]
     ):
-        expected = f"{len(given)} class indices from 0 to {given.shape[1] - 1}"
+        expected = f"{len(array)} class indices from 0 to {array.shape[1] - 1}"
         raise InputError("references", expected=expected, got=f"{truth.dtype} {truth.shape}", remedy=remedy)
-    return given, np.arange(given.shape[1]) == truth[:, None]
+    return array, np.arange(array.shape[1]) == truth[:, None]

@@ -1,6 +1,6 @@
-"""The command line: one function a command. Results go to stdout (or `--output`), everything else to stderr.
+"""The command line. Each command is a function; results go to stdout (or `--output`), all messages to stderr.
 
-Exit codes: 0 all went well, 1 some input failed (the others were done) or `doctor` found something broken, 2 wrong use.
+Exit codes: 0 success, 1 some inputs failed (the others were processed) or `doctor` found an error, 2 wrong usage.
 """
 
 from multimodal_ser.cli.parser import build_parser as _parser

@@ -1,4 +1,4 @@
-"""`python -m multimodal_ser.cli`."""
+"""Entry point of `python -m multimodal_ser.cli`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The commands that measure: evaluate, whose options are the fields of `EvaluationArguments`, and calibrate."""
+"""The commands `evaluate`, with the fields of `EvaluationArguments` as options, and `calibrate`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import argparse
 from typing import Any
 
 from multimodal_ser._progress import say
-from multimodal_ser.cli.options import Commands, add_command, add_model, check_device, reading
+from multimodal_ser.cli.options import Commands, add_command, add_model, check_device, loading_errors
 from multimodal_ser.cli.output import FORMATS, as_json, destination, write
 from multimodal_ser.cli.training import Mapping, add_fields
 
 GROUPS = {
-    "data": "what is measured", "protocol": "what is trained", "modalities": "what is heard and read", "robustness": "how much is measured",
+    "data": "data", "protocol": "protocol and training", "modalities": "modalities", "robustness": "measurements",
 }  # fmt: skip
-"""Where `evaluate --help` begins a new paragraph, by the option that opens it."""
+"""Titles of the groups in `evaluate --help`, by the first option of each."""
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Measure a model, or train and measure on folds, and write a report (report.json, report.md, report.html); see docs/evaluation.md."""
+    """Evaluate a model, or train and evaluate on folds, and write a report; see docs/evaluation.md."""
     import typing
 
     from multimodal_ser.evaluation import EvaluationArguments
@@ -25,8 +25,8 @@ def evaluate(args: argparse.Namespace) -> int:
     from multimodal_ser.evaluation.report import summary_rows
 
     check_device(getattr(args, "device", None))
-    given = {name: value for name, value in vars(args).items() if name in typing.get_type_hints(EvaluationArguments)}
-    report = measure(EvaluationArguments(**given))
+    options = {name: value for name, value in vars(args).items() if name in typing.get_type_hints(EvaluationArguments)}
+    report = measure(EvaluationArguments(**options))
     rows = summary_rows(report)
     columns = list(rows[0]) if rows else ["system"]
     write(rows, args.format, args.output, columns)
@@ -36,7 +36,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """Fit temperatures and conformal label sets on a manifest of unseen speakers; write the model that has them."""
+    """Fit temperatures and prediction sets on a manifest of unseen speakers, and write the calibrated model."""
     from multimodal_ser.calibration.run import calibrate_manifest, describe
 
     check_device(args.device)
@@ -46,7 +46,7 @@ def calibrate(args: argparse.Namespace) -> int:
         "by_speaker": args.by_speaker,
         "error": args.error,
     }
-    with reading(args.model):
+    with loading_errors(args.model):
         report = calibrate_manifest(
             args.manifest, args.output_dir, model=args.model, columns=args.columns, split=args.split,
             whisper=None if args.whisper == "none" else args.whisper, device=args.device, modalities=args.modalities,
@@ -67,7 +67,7 @@ def _rows(count: int) -> str:
 
 
 def add(commands: Commands) -> None:
-    """Add them to the command line."""
+    """Add these commands to the command line."""
     from multimodal_ser.evaluation.arguments import EvaluationArguments
 
     usage = "multimodal-ser evaluate MANIFEST [MANIFEST ...] [--model ID|PATH] [--output-dir DIR] [--protocol PROTOCOL] [options]"
@@ -78,21 +78,19 @@ def add(commands: Commands) -> None:
     sub.add_argument(
         "manifest",
         metavar="MANIFEST",
-        help="labelled recordings of speakers that the model was neither trained nor selected on",
+        help="labelled recordings of speakers that were used neither for training nor for selection",
     )
     sub.add_argument(
         "-o", "--output-dir", required=True, metavar="DIR", help="folder for the calibrated model and calibration.json"
     )
-    sub.add_argument(
-        "--format", choices=("text", "json"), default="text", help="how the report is written (default: text)"
-    )
-    sub.add_argument("--report", metavar="FILE", help="where the report is written (default: stdout)")
+    sub.add_argument("--format", choices=("text", "json"), default="text", help="format of the report (default: text)")
+    sub.add_argument("--report", metavar="FILE", help="file for the report (default: stdout)")
     add_model(sub)
     sub.add_argument(
         "--modalities",
         nargs="+",
         choices=("both", "audio", "text"),
-        help="which cases (default: all that rows and model have)",
+        help="modality cases to calibrate (default: all that rows and model have)",
     )
     sub.add_argument("--label-set", help="calibrate the merged labels of this set (default: the model's own labels)")
     sub.add_argument(
@@ -100,32 +98,39 @@ def add(commands: Commands) -> None:
         type=float,
         default=0.9,
         metavar="P",
-        help="share of label sets that hold the right one (default: 0.9)",
-    )
-    sub.add_argument("--method", choices=("lac", "aps"), default="aps", help="how label sets are made (default: aps)")
-    sub.add_argument(
-        "--by-speaker", action="store_true", help="promise the coverage to new speakers, not to new clips of these"
+        help="share of prediction sets that should contain the right label (default: 0.9)",
     )
     sub.add_argument(
-        "--error", type=float, metavar="E", help="also tell which confidence keeps the share of errors at this"
+        "--method", choices=("lac", "aps"), default="aps", help="method for prediction sets (default: aps)"
+    )
+    sub.add_argument(
+        "--by-speaker",
+        action="store_true",
+        help="guarantee the coverage for new speakers, not for new clips of these speakers",
+    )
+    sub.add_argument(
+        "--error",
+        type=float,
+        metavar="E",
+        help="also report the confidence above which at most this share of predictions is wrong",
     )
     sub.add_argument(
         "--split",
         choices=("validation", "train", "test", "all"),
-        help="which rows (default: the validation rows, where rows are marked)",
+        help="rows to use (default: the validation rows if the table has splits, else all)",
     )
     sub.add_argument(
         "--columns",
         nargs="+",
         action=Mapping,
         metavar="NAME=VALUE",
-        help="columns of a foreign table: path=wav_name emotion=emo",
+        help="names of columns in a table with other headings: path=wav_name emotion=emo",
     )
     sub.add_argument(
         "--whisper",
         default="auto",
         metavar="NAME|PATH|none",
-        help="who listens where words are not given (default: what is found)",
+        help="Whisper model for recordings without a text (default: one that is installed)",
     )
     sub.add_argument(
         "--batch-size",

@@ -1,4 +1,4 @@
-"""The command that takes a model out of PyTorch: export."""
+"""The command `export`, which writes a model for use without PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from multimodal_ser.errors import InputError
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write a model as ONNX graphs, which onnxruntime runs without PyTorch, or as torch.export programs; see docs/onnx.md."""
+    """Write a model as ONNX graphs, for onnxruntime without PyTorch, or as torch.export programs; see docs/onnx.md."""
     if args.int8 and args.form == "torch":
         raise InputError("--int8", expected="export onnx", got="export torch", remedy="leave it out, or export onnx")
     from multimodal_ser.export.onnx_export import export_onnx, export_torch
@@ -26,7 +26,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def add(commands: Commands) -> None:
-    """Add it to the command line."""
+    """Add this command to the command line."""
     from pathlib import Path
 
     sub = add_command(
@@ -35,12 +35,16 @@ def add(commands: Commands) -> None:
     sub.add_argument(
         "form", choices=("onnx", "torch"), metavar="onnx|torch", help="ONNX graphs, or torch.export programs"
     )
-    sub.add_argument("-o", "--output-dir", required=True, type=Path, metavar="DIR", help="folder for what is written")
+    sub.add_argument(
+        "-o", "--output-dir", required=True, type=Path, metavar="DIR", help="folder for the exported model"
+    )
     add_model(sub)
     sub.add_argument(
         "--modalities",
         nargs="+",
         choices=("both", "audio", "text"),
-        help="which graphs (default: all that the model was trained on)",
+        help="graphs to write (default: all that the model was trained on)",
     )
-    sub.add_argument("--int8", action="store_true", help="of onnx: weights as 8-bit integers; a third of the size")
+    sub.add_argument(
+        "--int8", action="store_true", help="store weights of ONNX graphs as 8-bit integers, in a third of the size"
+    )

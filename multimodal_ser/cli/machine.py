@@ -1,4 +1,4 @@
-"""The commands that tell what is here: info of a model, doctor of the machine."""
+"""The commands `info`, about a model, and `doctor`, about the installation."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from multimodal_ser.cli.output import as_json, destination
 
 
 def info(args: argparse.Namespace) -> int:
-    """What a model is: size, labels, gates, licences; and which Whisper is found where."""
+    """Show a model's size, labels, gates and licences, and the installed Whisper models."""
     from multimodal_ser.doctor import SHIPPED_LICENSE, model_info
     from multimodal_ser.transcription import whisper_candidates
 
-    described = model_info(load_model(args, whisper=None), args.model or "the checkpoint that ships in the package")
-    described["whisper"] = [f"{weights.name} ({weights.format}): {weights.path}" for weights in whisper_candidates()]
+    description = model_info(load_model(args, whisper=None), args.model or "the checkpoint that ships in the package")
+    description["whisper"] = [f"{weights.name} ({weights.format}): {weights.path}" for weights in whisper_candidates()]
     if args.model is None:
-        described["licences"] = SHIPPED_LICENSE
+        description["licences"] = SHIPPED_LICENSE
     with destination(args.output) as file:
         if args.format == "json":
-            print(as_json(described, file, indent=2), file=file)
+            print(as_json(description, file, indent=2), file=file)
         else:
-            width = max(map(len, described))
-            for key, value in described.items():
+            width = max(map(len, description))
+            for key, value in description.items():
                 print(f"{key.replace('_', ' '):<{width}}  {_plain(value)}", file=file)
     return 0
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        between = "; " if any(isinstance(item, dict) for item in value.values()) else ", "
-        return between.join(f"{key.replace('_', ' ')} {_plain(item)}" for key, item in value.items()) or "none"
+        separator = "; " if any(isinstance(item, dict) for item in value.values()) else ", "
+        return separator.join(f"{key.replace('_', ' ')} {_plain(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         return "; ".join(map(_plain, value)) or "none"
     return "unknown" if value is None else str(value)
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Versions and devices; what is broken, and the remedy."""
+    """Check versions and devices, and show a remedy for each error."""
     from multimodal_ser.doctor import diagnose
 
     checks = diagnose()
@@ -59,6 +59,6 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def add(commands: Commands) -> None:
-    """Add them to the command line."""
+    """Add these commands to the command line."""
     add_model(add_command(commands, info, ("text", "json")))
     add_command(commands, doctor, ("text", "json"))

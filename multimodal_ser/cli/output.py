@@ -1,4 +1,4 @@
-"""What the commands say and write: results as a table, JSON, JSONL or CSV to stdout or a file, everything else to stderr."""
+"""Output of the commands: results as a table, JSON, JSONL or CSV, to stdout or a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATS = ("table", "json", "jsonl", "csv")
 
 
 def check_output(name: str | None) -> None:
-    """Tell before any work is done that `--output` cannot be written; the file itself is left as it is."""
+    """Raise an error before any work if `--output` cannot be written; the file itself is not changed."""
     if name is not None:
         path = Path(name).absolute()
         if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
@@ -29,7 +29,7 @@ def check_output(name: str | None) -> None:
 
 
 def unwritable(name: str, reason: str | None) -> InputError:
-    """The error of a file that cannot be written."""
+    """Return the error for a file that cannot be written."""
     return InputError(
         "--output", expected="a file that can be written", got=f"{name} ({reason})", remedy="name another"
     )
@@ -37,14 +37,14 @@ def unwritable(name: str, reason: str | None) -> InputError:
 
 @contextmanager
 def destination(path: str | None, *, whole: bool = True) -> Iterator[TextIO]:
-    """Where results go. File names need not be UTF-8, and stdout need not know every letter: what cannot be encoded is escaped.
+    """Open the destination of the results; characters that it cannot encode are escaped.
 
     Args:
-        path: of the file; None: stdout.
-        whole: the file is there when all is written, an old one until then; False: it grows line by line.
+        path: path of the file; None: stdout.
+        whole: whether an old file is replaced only when all is written; False: the file grows line by line.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     if path is None:
         if hasattr(sys.stdout, "reconfigure"):
@@ -61,9 +61,9 @@ def destination(path: str | None, *, whole: bool = True) -> Iterator[TextIO]:
 
 
 def write(rows: Iterable[dict[str, Any]], form: str, path: str | None, columns: Sequence[str]) -> None:
-    """Write flat or nested rows; jsonl and csv line by line, as the rows come.
+    """Write rows in one of the `FORMATS`; jsonl and csv line by line.
 
-    An old file is emptied or replaced when the first row is there, or all are: wrong use, which shows until then, leaves it as it was.
+    An old file is not changed before the first row exists, so that errors in the arguments leave it unchanged.
     """
     rows = iter(rows)
     rows = chain(list(islice(rows, 1)), rows)
@@ -84,12 +84,12 @@ def write(rows: Iterable[dict[str, Any]], form: str, path: str | None, columns: 
 
 
 def as_json(value: Any, file: TextIO, indent: int | None = None) -> str:
-    """As JSON; in an encoding that lacks letters they are escaped by JSON's own rules."""
+    """Return a value as JSON; letters are escaped if the encoding of the file is not Unicode."""
     return json.dumps(value, ensure_ascii=not (file.encoding or "utf-8").lower().startswith("utf"), indent=indent)
 
 
 def _table(rows: list[dict[str, Any]], columns: Sequence[str], file: TextIO) -> str:
-    """As a table for people, without the columns of single probabilities; errors have a column where there are any."""
+    """Return rows as a text table, without columns of single probabilities; errors have a column if there are any."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -103,13 +103,13 @@ def _table(rows: list[dict[str, Any]], columns: Sequence[str], file: TextIO) -> 
         cells = (_flat(row).get(column, "") for column in shown)
         table.add_row(*(Text(f"{cell:.2f}" if isinstance(cell, float) else str(cell)) for cell in cells))
     console = Console(file=file, width=None if file.isatty() else 140)
-    with console.capture() as drawn:  # a console that writes ends the program where a pipe is closed
+    with console.capture() as capture:  # writing to the console would end the program if a pipe is closed
         console.print(table)
-    return drawn.get()
+    return capture.get()
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A prediction or transcript as one line of a table."""
+    """Return a prediction or transcript as one line of a table."""
     flat = {key: "" if value is None else value for key, value in row.items() if not isinstance(value, dict | list)}
     flat |= {f"p_{label}": round(value, 6) for label, value in row.get("probabilities", {}).items()}
     flat["probabilities"] = " ".join(
@@ -118,9 +118,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     flat["conformal_labels"] = ", ".join(row.get("conformal_labels") or [])
     flat["modalities"] = "+".join(row.get("modalities") or [])
     transcript = row.get("transcript") or {}
-    flat["language"], flat["text"] = (
-        transcript.get("language") or row.get("language") or "",
-        transcript.get("text") or row.get("text") or "",
-    )
+    flat["language"] = transcript.get("language") or row.get("language") or ""
+    flat["text"] = transcript.get("text") or row.get("text") or ""
     flat["notes"] = "; ".join(row.get("notes") or [])
     return flat

@@ -1,4 +1,4 @@
-"""The command line as a whole: every command's options, exit codes, what is said of wrong use."""
+"""`main`: the parser of all commands, exit codes and messages about wrong usage."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from multimodal_ser.errors import InputError, closest
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what a misspelt option may have meant."""
+    """A parser that suggests an option for a misspelt one."""
 
     def error(self, message: str) -> NoReturn:
-        """Tell and leave, with exit code 2."""
+        """Print the message, and exit with code 2."""
         unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         if message.startswith("unrecognized arguments") and unknown:
             commands = [
@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Every command with its options."""
+    """Return the parser with every command and its options."""
     parser = _Parser(prog="multimodal-ser", description="Emotion recognition from speech and its transcript.")
     parser.add_argument("--version", action="version", version=f"multimodal-ser {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line, and return the exit code."""
     args = build_parser().parse_args(argv)
     if not args.verbose:
         _quiet()
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         say(str(error))
         return 2
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what the buffer still holds goes nowhere
+    except BrokenPipeError:  # the reader of the pipe has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discard the rest of the buffer
         return 0
     except KeyboardInterrupt:
         say("stopped")
@@ -69,14 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _quiet() -> None:
-    """Keep the progress bars and reports of the libraries below out of stderr; warnings stay, one line each."""
+    """Suppress progress bars and reports of other libraries on stderr; warnings stay, in one line each."""
     import warnings
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     logging.getLogger("faster_whisper").setLevel(logging.ERROR)
-    # torchao, where it is installed, is told off by torch for how it registers two types: nobody here can change that
+    # torch warns of the way in which torchao registers two types
     logging.getLogger("torch.utils._pytree").addFilter(
         lambda record: "register_constant() on Enum" not in str(record.msg)
     )

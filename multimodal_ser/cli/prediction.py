@@ -1,4 +1,4 @@
-"""The commands that listen: predict and transcribe."""
+"""The commands `predict` and `transcribe`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from multimodal_ser.cli.options import (
     add_model,
     check_device,
     load_model,
-    reading,
+    loading_errors,
 )
 from multimodal_ser.cli.output import FORMATS, write
 from multimodal_ser.errors import InputError
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Emotion probabilities of recordings, texts, or both."""
+    """Predict emotion probabilities of recordings, texts, or both."""
     if args.text is not None and len(args.audio) > 1:
         raise InputError(
             "--text",
-            expected="at most one recording beside it",
+            expected="at most one recording with it",
             got=f"{len(args.audio)} recordings",
-            remedy="call once a recording",
+            remedy="run the command once for each recording",
         )
     if not args.audio and args.text is None:
         raise InputError(
@@ -72,7 +72,7 @@ def predict(args: argparse.Namespace) -> int:
 
 
 def _checkpoint(args: argparse.Namespace) -> Any:
-    """The classifier in PyTorch."""
+    """Load the classifier in PyTorch."""
     from multimodal_ser.transcription import WhisperTranscriber
 
     if args.dtype == "int8":
@@ -89,24 +89,24 @@ def _checkpoint(args: argparse.Namespace) -> Any:
         else WhisperTranscriber(args.whisper, device=args.device, cache_dir=args.cache_dir)
     )
     model = load_model(args, whisper=whisper, device=args.device, **({"dtype": args.dtype} if args.dtype else {}))
-    with reading(args.model):
-        model.processor  # noqa: B018 - it is read when it is first asked for
+    with loading_errors(args.model):
+        model.processor  # noqa: B018 - the first access loads it
     return model
 
 
 def _exported(args: argparse.Namespace) -> Any:
-    """The classifier in onnxruntime, which imports no PyTorch."""
+    """Load the classifier in onnxruntime, without PyTorch."""
     from multimodal_ser.export.onnx_runtime import OnnxEmotionClassifier
 
-    for option, given, known in (("--device", args.device, ("cpu",)), ("--dtype", args.dtype, ("float32", "int8"))):
-        if given is not None and given not in known:
-            remedy = "leave it out, or name the checkpoint that the export was made of"
-            raise InputError(option, expected=f"{' or '.join(known)} of an export to ONNX", got=given, remedy=remedy)
+    for option, value, allowed in (("--device", args.device, ("cpu",)), ("--dtype", args.dtype, ("float32", "int8"))):
+        if value is not None and value not in allowed:
+            remedy = "leave it out, or name the checkpoint of the export"
+            raise InputError(option, expected=f"{' or '.join(allowed)} of an export to ONNX", got=value, remedy=remedy)
     whisper = None if args.whisper == "none" else args.whisper or "auto"
     model = OnnxEmotionClassifier.from_pretrained(
         args.model, whisper=whisper, int8=None if args.dtype is None else args.dtype == "int8"
     )
-    transcriber: Any = model.transcriber  # what is wrong with --whisper is told before a recording is heard
+    transcriber: Any = model.transcriber  # an error of --whisper is raised before a recording is read
     if args.cache_dir is not None and transcriber is not None:
         from multimodal_ser.transcription import TranscriptCache
 
@@ -115,22 +115,23 @@ def _exported(args: argparse.Namespace) -> Any:
 
 
 def transcribe(args: argparse.Namespace) -> int:
-    """The words of recordings."""
+    """Transcribe recordings."""
     from multimodal_ser.audio import AudioError
     from multimodal_ser.transcription import TranscriptCache, WhisperTranscriber
 
     if args.clear_cache:
         if args.cache_dir is None:
-            raise InputError("--clear-cache", expected="--cache-dir beside it", got="none", remedy="say which cache")
+            raise InputError(
+                "--clear-cache", expected="--cache-dir with it", got="none", remedy="name the folder of the cache"
+            )
         say(f"{TranscriptCache(args.cache_dir).clear()} transcripts deleted in {args.cache_dir}")
     elif not args.audio:
         raise InputError("input", expected="recordings", got="none", remedy="multimodal-ser transcribe call.wav")
     if not args.audio:
         return 0
     transcriber = WhisperTranscriber(args.whisper, backend=args.backend, device=args.device, cache_dir=args.cache_dir)
-    transcriber.load().transcribe(
-        [], language=args.language
-    )  # what is wrong with an option is told before a recording is heard
+    # an error of an option is raised before a recording is read
+    transcriber.load().transcribe([], language=args.language)
     failed = 0
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -156,23 +157,23 @@ def transcribe(args: argparse.Namespace) -> int:
 
 
 def add(commands: Commands) -> None:
-    """Add them to the command line."""
+    """Add these commands to the command line."""
     sub = add_command(commands, predict, FORMATS)
     sub.add_argument("audio", nargs="*", metavar="FILE", help="recordings: wav, flac, mp3, ogg, m4a, webm ...")
-    sub.add_argument("--text", help="the words, where they are known; Whisper is then not run")
+    sub.add_argument("--text", help="text of the recording, in place of a transcript by Whisper")
     add_model(sub)
     sub.add_argument(
         "--modalities",
         choices=("auto", "both", "audio", "text"),
         default="auto",
-        help="what the prediction may rest on (default: auto)",
+        help="modalities of the prediction (default: auto)",
     )
     sub.add_argument("--label-set", default="native", help=LABEL_SETS)
     sub.add_argument(
         "--channels",
         choices=("mix", "split"),
         default="mix",
-        help="mix the channels, or one prediction a channel (default: mix)",
+        help="mix the channels, or predict each of them (default: mix)",
     )
     sub.add_argument(
         "--batch-size",
@@ -190,17 +191,17 @@ def add(commands: Commands) -> None:
         "--abstain-below",
         type=float,
         metavar="P",
-        help="say that a prediction is uncertain where its confidence is lower (see `calibrate --error`)",
+        help="mark a prediction as uncertain if its confidence is lower (see `calibrate --error`)",
     )
     sub.add_argument("--progress", action="store_true", help="show a progress bar")
     add_listening(sub)
 
     sub = add_command(commands, transcribe, FORMATS)
     sub.add_argument("audio", nargs="*", metavar="FILE", help="recordings")
-    sub.add_argument("--clear-cache", action="store_true", help="delete the transcripts kept in --cache-dir first")
+    sub.add_argument("--clear-cache", action="store_true", help="delete the transcripts in --cache-dir first")
     sub.add_argument(
         "--backend",
         choices=("faster-whisper", "openai-whisper", "transformers"),
-        help="default: the one that fits the weights found",
+        help="library that runs Whisper (default: one that fits the weights)",
     )
     add_listening(sub)

@@ -1,4 +1,4 @@
-"""The commands that teach: train, whose options are the fields of `TrainingArguments`, and augment."""
+"""The commands `train`, with the fields of `TrainingArguments` as options, and `augment`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def train(args: argparse.Namespace) -> int:
     from multimodal_ser._files import read_yaml
     from multimodal_ser.training import TrainingArguments, train
 
-    given = {name: value for name, value in vars(args).items() if name in TrainingArguments.kinds()}
-    train(TrainingArguments.from_dict((read_yaml(args.config) if args.config else {}) | given))
+    options = {name: value for name, value in vars(args).items() if name in TrainingArguments.kinds()}
+    train(TrainingArguments.from_dict((read_yaml(args.config) if args.config else {}) | options))
     return 0
 
 
 def augment(args: argparse.Namespace) -> int:
-    """Write a recording as each augmentation of training makes it sound, to listen to."""
+    """Write a recording with each augmentation of training, to listen to."""
     from multimodal_ser.training.augmentation import write_listening_examples
 
     paths = write_listening_examples(
@@ -40,29 +40,31 @@ def augment(args: argparse.Namespace) -> int:
 
 
 GROUPS = {
-    "data": "what is learned from",
-    "model": "which model",
-    "freeze": "what is trained",
-    "num_train_epochs": "how",
+    "data": "data",
+    "model": "model",
+    "freeze": "trained parts, losses and augmentation",
+    "num_train_epochs": "optimization and output",
 }
-"""Where `train --help` begins a new paragraph, by the option that opens it."""
+"""Titles of the groups in `train --help`, by the first option of each."""
 
 
 def add_training_options(sub: argparse.ArgumentParser) -> None:
-    """An option a field of `TrainingArguments`; what is not given is not set, so that --config counts."""
+    """Add an option for each field of `TrainingArguments`; options that are left out are not set, so that --config
+    counts.
+    """
     from multimodal_ser.training.arguments import TrainingArguments
 
     add_fields(sub, TrainingArguments, GROUPS, short={"output_dir": "-o"})
 
 
 def add_fields(sub: argparse.ArgumentParser, record: type, groups: dict[str, str], short: dict[str, str]) -> None:
-    """An option a field of a dataclass, described by its metadata's `help`; `data` is what stands without a name.
+    """Add an option for each field of a dataclass, with the `help` of its metadata; `data` is a positional argument.
 
     Args:
-        sub: the command's parser.
+        sub: parser of the command.
         record: the dataclass.
-        groups: where `--help` begins a new paragraph, by the field that opens it.
-        short: one-letter names.
+        groups: titles of the groups in `--help`, by the first field of each.
+        short: one-letter options by the name of the field.
     """
     import dataclasses
     from typing import get_args, get_type_hints
@@ -73,13 +75,13 @@ def add_fields(sub: argparse.ArgumentParser, record: type, groups: dict[str, str
         group = sub.add_argument_group(groups[field.name]) if field.name in groups else group
         default: Any = field.default_factory() if callable(field.default_factory) else field.default
         shown = " ".join(map(str, default)) if isinstance(default, list | dict) else default
-        described = field.metadata["help"].replace("%", "%%")
-        described += (
+        text = field.metadata["help"].replace("%", "%%")
+        text += (
             ""
-            if default in (None, [], {}, "") or "default" in described
+            if default in (None, [], {}, "") or "default" in text
             else f" (default: {str(shown).lower() if default in (True, False) else shown})"
         )
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": described}
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
         names = [*([short[field.name]] if field.name in short else []), f"--{field.name.replace('_', '-')}"]
         if field.name == "data":
             group.add_argument("data", nargs="*", metavar="DATA", **options)
@@ -98,28 +100,28 @@ def add_fields(sub: argparse.ArgumentParser, record: type, groups: dict[str, str
 
 
 def optional(text: str) -> str | None:
-    """As it stands: `TrainingArguments` makes numbers of it where it wants them; `null`, as in YAML, is the default of many."""
+    """Return the text, which `TrainingArguments` converts; `null`, as in YAML, becomes None."""
     return None if text == "null" else text
 
 
 class Mapping(argparse.Action):
-    """`speed noise` -> {"speed": {}, "noise": {}}; `fusion_layers=1 dimensions=[a, b]` -> values as YAML reads them."""
+    """Converts `speed noise` to {"speed": {}, "noise": {}}, and values of `NAME=VALUE` as in YAML."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        """Called by argparse."""
+        """Set the option; argparse calls this method."""
         import yaml
 
         pairs = (value.partition("=") for value in values)
         try:
             setattr(
-                namespace, self.dest, {name: yaml.safe_load(value) if given else {} for name, given, value in pairs}
+                namespace, self.dest, {name: yaml.safe_load(value) if equals else {} for name, equals, value in pairs}
             )
         except yaml.YAMLError as error:
             parser.error(f"{option_string}: expected NAME or NAME=VALUE, got {' '.join(values)} ({first_line(error)})")
 
 
 def add(commands: Commands) -> None:
-    """Add them to the command line."""
+    """Add these commands to the command line."""
     sub = add_command(commands, train, usage="multimodal-ser train DATA [DATA ...] [-o RUN] [--config FILE] [options]")
     sub.add_argument(
         "--config", metavar="FILE", help="YAML file of the options below; those of the command line take precedence"
@@ -129,8 +131,8 @@ def add(commands: Commands) -> None:
     sub = add_command(commands, augment)
     sub.add_argument("audio", metavar="FILE", help="recording")
     sub.add_argument("-o", "--output-dir", required=True, metavar="DIR", help="folder for the wav files")
-    sub.add_argument("--augmentation", nargs="*", metavar="NAME", help="which (default: each)")
-    sub.add_argument("--count", type=int, default=1, metavar="N", help="how many of each (default: 1)")
-    sub.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
-    sub.add_argument("--noise-dir", metavar="DIR", help="noises (default: synthesised)")
-    sub.add_argument("--room-dir", metavar="DIR", help="room impulse responses (default: synthesised)")
+    sub.add_argument("--augmentation", nargs="*", metavar="NAME", help="augmentations (default: each)")
+    sub.add_argument("--count", type=int, default=1, metavar="N", help="number of versions of each (default: 1)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
+    sub.add_argument("--noise-dir", metavar="DIR", help="folder of noises (default: synthesized)")
+    sub.add_argument("--room-dir", metavar="DIR", help="folder of room impulse responses (default: synthesized)")

@@ -1,4 +1,4 @@
-"""Export: the model leaves PyTorch, and runs where there is none."""
+"""Export of models to ONNX and torch.export, and prediction without PyTorch."""
 
 from __future__ import annotations
 

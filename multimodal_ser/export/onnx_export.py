@@ -1,6 +1,6 @@
-"""Export: the model as ONNX graphs that onnxruntime alone runs (see `onnx_runtime`), or as a `torch.export` program.
+"""`export_onnx` and `export_torch`: the model as ONNX graphs (see `onnx_runtime`) or as `torch.export` programs.
 
-Every graph is compared with the model as soon as it is written, over lengths, batches and missing modalities.
+Every graph is compared with the model after it is written, over lengths, batches and missing modalities.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from multimodal_ser._files import put, write_text, writing
 from multimodal_ser._version import __version__
 from multimodal_ser.errors import InputError
 from multimodal_ser.export.onnx_runtime import FORMS, GRAPHS, MEL_FILTERS, MIN_TOKENS, Features, OnnxGraph, with_int8
-from multimodal_ser.export.quantization import SCOPES, quantise
+from multimodal_ser.export.quantization import SCOPES, quantize
+from multimodal_ser.export.quantization import quantise as quantise  # the old name, for importers of this module
 
 if TYPE_CHECKING:
     import torch
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
 TOLERANCE = 1e-4
-"""How far a graph may be off from the model."""
+"""Largest difference between the outputs of a graph and the model."""
 
 LONGEST_TEXT = 2**16
-"""Tokens that an ONNX graph takes: what the text encoder does not hold at once goes through it in windows, inside the graph."""
+"""Largest number of tokens of an ONNX graph; texts longer than the text encoder are divided into
+windows in the graph.
+"""
 
 SENTENCE = "it was not so very happy by the door "
-"""What graphs are traced and compared with; which words they are does not matter."""
+"""Text for tracing and comparing graphs; the words do not matter."""
 
 
 def export_onnx(
@@ -47,24 +50,25 @@ def export_onnx(
     modalities: Sequence[str] | None = None,
     int8: bool = False,
 ) -> Path:
-    """Write ONNX graphs and all that `OnnxEmotionClassifier` needs beside them.
+    """Write ONNX graphs, with all other files that `OnnxEmotionClassifier` needs.
 
-    Batch, audio length and text length are dynamic; temperatures are in the graph. The exporter is PyTorch's own
-    (https://docs.pytorch.org/docs/stable/onnx_export.html), by way of `torch.export`.
+    Batch, audio length and text length are dynamic; temperatures are in the graph. The exporter is that of PyTorch
+    (https://docs.pytorch.org/docs/stable/onnx_export.html), with `torch.export`.
 
     Args:
         model: the classifier, in fp32 on the CPU.
-        output_dir: folder; made where it is not there.
-        modalities: which graphs: "both" (either may be missing in a row, or in all), "audio", "text"; None: all that the model was
-            trained on.
-        int8: weights of the matrix products and the token embeddings as 8-bit integers, see `quantise`.
+        output_dir: folder, which is made if it does not exist.
+        modalities: graphs to write: "both" (either modality may be missing in a row), "audio", "text"; None: all that
+            the model was trained on.
+        int8: store weights of matrix products and embeddings as 8-bit integers, see `quantize`.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: a model that is not fp32 on the CPU, an unknown modality, a tokenizer or feature extractor that does not run
-            without transformers, a graph that is off by more than 1e-4; or onnx, onnxscript or onnxruntime is not installed.
+        InputError: the model is not in fp32 on the CPU, a modality is unknown, the tokenizer or feature extractor needs
+            transformers, a graph differs from the model by more than 1e-4, or onnx, onnxscript or onnxruntime is not
+            installed.
 
     Example:
         >>> from multimodal_ser.export.onnx_export import export_onnx  # export_onnx(classifier, "onnx_model"); see docs/onnx.md
@@ -77,8 +81,10 @@ def export_onnx(
 
     forms = _checked(model, modalities)
     if absent := [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]:
-        got, remedy = f"{', '.join(absent)} not installed", 'pip install "multimodal_ser[onnx]"'
-        raise InputError("export onnx", expected="the packages of the extra onnx", got=got, remedy=remedy)
+        raise InputError(
+            "export onnx", expected="the packages of the extra onnx", got=f"{', '.join(absent)} not installed",
+            remedy='pip install "multimodal_ser[onnx]"',
+        )  # fmt: skip
     output_dir = Path(output_dir)
     _check_folder(
         model,
@@ -95,11 +101,9 @@ def export_onnx(
             _write_graph(model, form, written)
             _check(model, form, _OnnxOutputs(written), written.name)
             if int8:
-                written = quantise(written)
-                _difference(
-                    model, form, _OnnxOutputs(written)
-                )  # it runs; how far off it may be, recordings alone can tell
-            for file in Path(temporary).glob(f"{written.name}*"):  # weights of more than 1.5 GB lie beside their graph
+                written = quantize(written)
+                _difference(model, form, _OnnxOutputs(written))  # it runs; its accuracy depends on real recordings
+            for file in Path(temporary).glob(f"{written.name}*"):  # weights of more than 1.5 GB have files of their own
                 put(file, output_dir / file.name)
     _write_readme(model, output_dir)
     return output_dir
@@ -108,22 +112,22 @@ def export_onnx(
 def export_torch(
     model: MultimodalEmotionClassifier, output_dir: str | os.PathLike, *, modalities: Sequence[str] | None = None
 ) -> Path:
-    """Write `torch.export` programs (`model.pt2`, `model_audio.pt2`, `model_text.pt2`), with the processor beside them.
+    """Write `torch.export` programs (`model.pt2`, `model_audio.pt2`, `model_text.pt2`) and the processor.
 
-    `torch.export.load("model.pt2").module()(**inputs)` runs one in PyTorch without this library and without transformers (inputs are
-    named as the processor names them; see docs/onnx.md), and is what ahead-of-time compilers take. Texts that the text encoder cannot
-    hold at once are not taken.
+    `torch.export.load("model.pt2").module()(**inputs)` runs a program in PyTorch without this library and without
+    transformers; names of inputs are those of the processor (see docs/onnx.md). Ahead-of-time compilers take such
+    programs too. Texts longer than the text encoder are not supported.
 
     Args:
         model: the classifier, in fp32 on the CPU.
-        output_dir: folder; made where it is not there.
-        modalities: as for `export_onnx`.
+        output_dir: folder, which is made if it does not exist.
+        modalities: see `export_onnx`.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: as `export_onnx`.
+        InputError: see `export_onnx`.
     """
     import torch
 
@@ -169,7 +173,7 @@ def _checked(model: Any, modalities: Sequence[str] | None) -> list[str]:
 
 
 def _check_folder(model: Any, folder: Path, written: Collection[str] = ()) -> None:
-    """A checkpoint keeps its card and configuration, and graphs of another model are not left under this one's configuration."""
+    """Require a folder without a checkpoint and without graphs of another model."""
     if any(folder.glob("*.safetensors")):
         remedy = f"name another, such as {folder / 'onnx'}"
         raise InputError(
@@ -179,14 +183,15 @@ def _check_folder(model: Any, folder: Path, written: Collection[str] = ()) -> No
             remedy=remedy,
         )
     others = [path for path in sorted(folder.glob("model*.onnx")) if path.name not in written]
-    if strangers := [path.name for path in others if _weights_of(path) != _weights_hash(model)]:
-        got, remedy = f"{', '.join(strangers)} of another model in {folder}", "delete them, or name another folder"
+    if foreign := [path.name for path in others if _weights_of(path) != _weights_hash(model)]:
+        got = f"{', '.join(foreign)} of another model in {folder}"
+        remedy = "delete them, or name another folder"
         raise InputError("--output-dir", expected="graphs of this model alone", got=got, remedy=remedy)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters tell of every operator they have no need of, on several loggers, and warn of their own deprecations."""
+    """Suppress the logs and warnings of exporters, which name every unused operator and their own deprecations."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -198,15 +203,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> tuple[torch.nn.Module, list[str]]:
-    """A module whose inputs are those of one form, with the names of its outputs."""
+    """Return a module with the inputs of one form, and the names of its outputs."""
     import torch
     from torch import nn
 
     name = model.processor.model_input_names[0]
     core, audio_branch, text_branch = model.model, model.model.audio_branch, model.model.text_branch
-    mixed = (
-        text_branch._layer_sum if text_branch.batched else text_branch._mixed
-    )  # of a family that is not, a batch is one row
+    # branches that are not batched take one row
+    mixed = text_branch._layer_sum if text_branch.batched else text_branch._mixed
     outputs = [
         "logits",
         "embeddings",
@@ -215,7 +219,7 @@ def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> t
     ]
 
     def text_states(input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`TextBranch.encode` without branches on values: its windows are counted from the shape."""
+        """Compute `TextBranch.encode` without conditions on values: the number of windows comes from the shape."""
         limit = text_branch.max_length
         mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], dim=1)
         if not long_texts:
@@ -241,12 +245,12 @@ def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> t
             self.classifier = model
 
         def forward(self, **inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            given: dict[str, Any] = {}
+            states_of: dict[str, Any] = {}
             if form != "text":
                 mask = inputs["audio_attention_mask"]
                 states, frames = core.get_audio_features(inputs[name], mask if audio_branch.batched else None)
                 frames = frames & mask.ne(0).any(1, keepdim=True)
-                given |= {
+                states_of |= {
                     "audio_hidden_states": states,
                     "audio_attention_mask": frames,
                     "speaker_mean": inputs["speaker_mean"],
@@ -255,8 +259,8 @@ def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> t
                 hidden_mean = (states * weights).sum(2) / weights.sum(2).clamp_min(1)
             if form != "audio":
                 mask = inputs["attention_mask"]
-                given |= {"text_hidden_states": text_states(inputs["input_ids"], mask), "attention_mask": mask}
-            output = self.classifier(**given)
+                states_of |= {"text_hidden_states": text_states(inputs["input_ids"], mask), "attention_mask": mask}
+            output = self.classifier(**states_of)
             return tuple(hidden_mean if field == "hidden_mean" else output[field] for field in outputs)
 
     audio_inputs, text_inputs = [name, "audio_attention_mask"], ["input_ids", "attention_mask"]
@@ -267,29 +271,28 @@ def _graph(model: MultimodalEmotionClassifier, form: str, long_texts: bool) -> t
     }[form]
     parameters = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in ("self", *names)]
     signature: Any = Graph.forward
-    signature.__signature__ = inspect.Signature(parameters)  # torch.export names inputs and guards by it
+    signature.__signature__ = inspect.Signature(parameters)  # torch.export takes the names of inputs from it
     return Graph().eval(), outputs
 
 
 def _program(
     model: MultimodalEmotionClassifier, form: str, long_texts: bool
 ) -> tuple[torch.export.ExportedProgram, dict, list[str]]:
-    """The traced graph of one form, the inputs' dynamic shapes, the outputs' names."""
+    """Return the traced graph of one form, the dynamic shapes of its inputs, and the names of its outputs."""
     import torch
     from torch.export import Dim
 
     graph, outputs = _graph(model, form, long_texts)
-    limit, batched, rows = model.model.text_branch.max_length, _batched(model, form), 3 if _batched(model, form) else 1
-    # More tokens than the encoder holds, so that there are several windows: a count of one would be taken for a constant.
+    limit = model.model.text_branch.max_length
+    batched = _batched(model, form)
+    rows = 3 if batched else 1
+    # More tokens than the encoder takes give several windows: a single one would become a constant of the graph.
     words = limit + limit // 2 if long_texts else min(40, limit // 2)
-    odd = (
-        16_411 / model.processor.sampling_rate
-    )  # a length that no stride divides: that it did would be taken for a rule
-    inputs = _inputs(model, form, [odd] * rows, [words] * rows)
-    batch, tokens = (
-        Dim("batch", min=1, max=2**16),
-        Dim("tokens", min=MIN_TOKENS, max=LONGEST_TEXT if long_texts else limit),
-    )
+    # No stride divides this length: the graph would require its divisor of every length.
+    seconds = 16_411 / model.processor.sampling_rate
+    inputs = _inputs(model, form, [seconds] * rows, [words] * rows)
+    batch = Dim("batch", min=1, max=2**16)
+    tokens = Dim("tokens", min=MIN_TOKENS, max=LONGEST_TEXT if long_texts else limit)
     time = Dim("time", min=_shortest(model, 2), max=_longest_audio(model))
     shapes: dict[str, Any] = {}
     for name, value in inputs.items():
@@ -304,30 +307,33 @@ def _program(
             graph, (), inputs, dynamic_shapes=shapes, strict=False, prefer_deferred_runtime_asserts_over_guards=True
         )
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names folders of this machine
+        node.meta.pop("stack_trace", None)  # it contains names of local folders
     return program, shapes, outputs
 
 
 def _batched(model: Any, form: str) -> bool:
-    """Whether the branches of a form take several rows at once."""
+    """Return whether the branches of a form take several rows at once."""
     return (form == "text" or model.model.audio_branch.batched) and (form == "audio" or model.model.text_branch.batched)
 
 
 def _shortest(model: Any, frames: int) -> int:
-    """Samples or spectrogram frames that give so many hidden states; one alone would be taken for a constant of the graph."""
+    """Return the number of samples or spectrogram frames that give so many hidden states.
+
+    A single state would become a constant of the graph.
+    """
     from multimodal_ser.model.modeling_branches import _shortest_input
 
     return _shortest_input(model.config.audio_config, frames)
 
 
 def _longest_audio(model: Any) -> int:
-    return 2 * getattr(model.config.audio_config, "max_source_positions", 2**23)  # Whisper encoders alone have an end
+    return 2 * getattr(model.config.audio_config, "max_source_positions", 2**23)  # only Whisper encoders have a limit
 
 
 def _inputs(
     model: Any, form: str, seconds: Sequence[float | None], tokens: Sequence[int | None]
 ) -> dict[str, torch.Tensor]:
-    """A batch of noise and words as one form takes it, a row for each number of seconds and of tokens; None: missing in that row."""
+    """Return a batch of noise and words for one form, a row for each number of seconds and tokens; None: missing."""
     import torch
 
     generator = np.random.default_rng(len(seconds))
@@ -342,11 +348,11 @@ def _inputs(
             key: torch.zeros(len(audio), *like[key].shape[1:], dtype=like[key].dtype)
             for key in (name, "audio_attention_mask")
         }
-        given = model.processor(audio=audio, sampling_rate=rate) if any(s is not None for s in seconds) else silent
-        short = max(_shortest(model, 2) - given["audio_attention_mask"].shape[1], 0)
-        behind = (0, 0, 0, short) if model.model.audio_branch.time_first else (0, short)
+        values = model.processor(audio=audio, sampling_rate=rate) if any(s is not None for s in seconds) else silent
+        short = max(_shortest(model, 2) - values["audio_attention_mask"].shape[1], 0)
+        padding = (0, 0, 0, short) if model.model.audio_branch.time_first else (0, short)
         inputs = {
-            key: torch.nn.functional.pad(given[key], (0, short) if key == "audio_attention_mask" else behind)
+            key: torch.nn.functional.pad(values[key], (0, short) if key == "audio_attention_mask" else padding)
             for key in silent
         }
     if form != "audio":
@@ -359,14 +365,12 @@ def _inputs(
     if form != "text":
         branch = model.model.audio_branch
         inputs["speaker_mean"] = torch.full((len(seconds), *branch.hidden_mean.shape), float("nan"))
-        inputs["speaker_mean"][1:2] = (
-            branch.hidden_mean + 0.1 * branch.hidden_std
-        )  # the second row is of a known speaker
+        inputs["speaker_mean"][1:2] = branch.hidden_mean + 0.1 * branch.hidden_std  # the second row has a speaker
     return inputs
 
 
 class _OnnxOutputs:
-    """A graph in onnxruntime, called as the model is."""
+    """A graph in onnxruntime, with the interface of the model."""
 
     def __init__(self, path: Path):
         self.graph = OnnxGraph(path)
@@ -376,26 +380,27 @@ class _OnnxOutputs:
 
 
 class _TorchOutputs:
-    """A saved program, loaded again and called as the model is."""
+    """A saved program, loaded again, with the interface of the model."""
 
     def __init__(self, path: Path, outputs: list[str]):
         import torch
 
-        self.module, self.outputs = torch.export.load(path).module(), outputs
+        self.module = torch.export.load(path).module()
+        self.outputs = outputs
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
         return {name: value.detach().numpy() for name, value in zip(self.outputs, self.module(**inputs), strict=True)}
 
 
 def _difference(model: MultimodalEmotionClassifier, form: str, run: Any, long_texts: bool = True) -> float:
-    """How far a graph is off from the model, at most, over lengths, batches and missing modalities.
+    """Return the largest difference between a graph and the model over lengths, batches and missing modalities.
 
-    Logits as they are; embeddings and mean hidden states, which may be large, relative to their largest.
+    Differences of embeddings and mean hidden states, which may be large, are relative to the largest value.
     """
     import torch
 
     limit = model.model.text_branch.max_length
-    # Of a family whose padding is heard, a clip of one frame is padded to two all the same, and its answer is another.
+    # If padding changes the result, a clip of one frame gives another one, since it is padded to two.
     least = max(0.025, _shortest(model, 1 if _batched(model, form) else 2) / model.processor.sampling_rate)
     cases: list[tuple[list[float | None], list[int | None]]] = [
         ([1.1], [7]),
@@ -423,12 +428,11 @@ def _difference(model: MultimodalEmotionClassifier, form: str, run: Any, long_te
                     name = model.processor.model_input_names[0]
                     states, frames = model.model.get_audio_features(inputs[name], inputs["audio_attention_mask"])
                     means = [state[:, frame].mean(1) for state, frame in zip(states, frames, strict=True)]
-                    expected["hidden_mean"] = torch.stack(means).nan_to_num().numpy()  # of no frame at all: 0
+                    expected["hidden_mean"] = torch.stack(means).nan_to_num().numpy()  # without frames: 0
             for name, value in run(inputs).items():
                 scale = 1.0 if name in ("logits", "dimensions") else max(1.0, float(np.abs(expected[name]).max()))
-                worst = float(
-                    np.maximum(worst, np.abs(value - expected[name]).max() / scale)
-                )  # unlike max(), it lets no NaN pass
+                # np.maximum keeps NaN, unlike max()
+                worst = float(np.maximum(worst, np.abs(value - expected[name]).max() / scale))
     return worst
 
 
@@ -447,7 +451,7 @@ def _check(model: MultimodalEmotionClassifier, form: str, run: Any, name: str, l
 def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> None:
     import torch
 
-    def translated() -> Any:
+    def convert() -> Any:
         program, shapes, outputs = _program(model, form, long_texts=True)
         return torch.onnx.export(
             program, dynamo=True, input_names=list(shapes), output_names=outputs, dynamic_shapes=shapes, verbose=False
@@ -455,36 +459,36 @@ def _write_graph(model: MultimodalEmotionClassifier, form: str, path: Path) -> N
 
     with _quiet():
         try:
-            written = translated()
-        except Exception:  # T5's sdpa attention is one that the exporter cannot take apart
+            exported = convert()
+        except Exception:  # the exporter cannot convert T5's sdpa attention
             with _eager(model):
-                written = translated()
-        about = {
+                exported = convert()
+        metadata = {
             "form": form, "version": __version__, "batched": _batched(model, form), "min_length": _shortest(model, 2),
             "max_tokens": LONGEST_TEXT, "text_window": model.model.text_branch.max_length,
             "audio_encoder": model.encoder_fingerprint, "weights": _weights_hash(model),
         }  # fmt: skip
-        for node in written.model.graph.all_nodes():  # names of this machine's folders are among them
+        for node in exported.model.graph.all_nodes():  # metadata of nodes contains names of local folders
             for key in set(node.metadata_props) - {SCOPES}:
                 del node.metadata_props[key]
-        written.model.metadata_props["multimodal_ser"] = json.dumps(about)
-        written.save(path)
+        exported.model.metadata_props["multimodal_ser"] = json.dumps(metadata)
+        exported.save(path)
 
 
 def _weights_of(path: Path) -> str | None:
-    """What `_weights_hash` gave for the model of a graph; None for a graph of somebody else."""
+    """Return the `_weights_hash` of a graph's model; None for a graph from another program."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        about = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
+        metadata = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
     except DecodeError:
         return None
-    return json.loads(about.get("multimodal_ser", "{}")).get("weights")
+    return json.loads(metadata.get("multimodal_ser", "{}")).get("weights")
 
 
 def _weights_hash(model: MultimodalEmotionClassifier) -> str:
-    """Tells the graphs of one model from those of another, or of the same before it was calibrated."""
+    """Return a hash of weights, labels and temperatures, which identifies the model of a graph."""
     from multimodal_ser.model.fingerprint import tensor_digest
 
     calibrated = repr([sorted(model.config.temperature.items()), model.labels])
@@ -493,7 +497,7 @@ def _weights_hash(model: MultimodalEmotionClassifier) -> str:
 
 @contextlib.contextmanager
 def _eager(model: MultimodalEmotionClassifier) -> Iterator[None]:
-    """Both encoders with attention that is written out."""
+    """Switch both encoders to eager attention."""
     encoders: Any = (model.model.audio_branch.encoder, model.model.text_branch.encoder)
     before = [encoder.config._attn_implementation for encoder in encoders]
     try:
@@ -506,9 +510,9 @@ def _eager(model: MultimodalEmotionClassifier) -> Iterator[None]:
 
 
 def _write_settings(model: MultimodalEmotionClassifier, folder: Path) -> None:
-    """The configuration, whole, and the processor's files."""
+    """Write the complete configuration and the files of the processor."""
     settings = model.config.to_dict()
-    settings.pop("_name_or_path", None)  # a folder of this machine
+    settings.pop("_name_or_path", None)  # a local folder
     write_text(folder / "config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
     model.processor.save_pretrained(folder)
     filters = getattr(model.processor.feature_extractor, "mel_filters", None)
@@ -518,8 +522,9 @@ def _write_settings(model: MultimodalEmotionClassifier, folder: Path) -> None:
 
 
 def _check_features(model: MultimodalEmotionClassifier, folder: Path) -> None:
-    """What numpy and tokenizers make of noise and words has to be what the processor makes of it."""
-    features, generator = Features.from_pretrained(folder), np.random.default_rng(0)
+    """Check that `Features` gives the same inputs as the processor, for noise and words."""
+    features = Features.from_pretrained(folder)
+    generator = np.random.default_rng(0)
     audio = [0.1 * generator.normal(size=size).astype(np.float32) for size in (12_345, 4000)]
     text = [SENTENCE * 3, "Ça va? I'd say so -- 42 times, ÜBER alles!"]
     context = [["Hello there."], None]

@@ -1,6 +1,6 @@
-"""The classifier without PyTorch: graphs that `multimodal-ser export onnx` wrote, run by onnxruntime.
+"""`OnnxEmotionClassifier`: prediction with exported ONNX graphs in onnxruntime.
 
-Nothing here imports torch or transformers.
+This module imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.inference.interface import EmotionInference
 
 FORMS = ("both", "audio", "text")
-"""What a graph takes. "both" can do all that the others can; the others are smaller and do nothing in vain."""
+"""Inputs of a graph. A graph for "both" replaces the others, which are smaller and faster."""
 
 GRAPHS = {"both": "model.onnx", "audio": "model_audio.onnx", "text": "model_text.onnx"}
-"""The file of each form; with 8-bit weights `model_int8.onnx`, ..."""
+"""Name of the file of each form; with 8-bit weights it is `model_int8.onnx`, ..."""
 
 AUDIO_INPUTS = ("input_values", "input_features", "audio_attention_mask")
 TEXT_INPUTS = ("input_ids", "attention_mask")
-"""Those with an axis of time, in samples or frames, and in tokens."""
+"""Inputs with an axis of time, in samples or frames (`AUDIO_INPUTS`) and in tokens (`TEXT_INPUTS`)."""
 
 MIN_TOKENS = 3
-"""Shorter texts are padded: lengths of 1 and 2 would be constants of a graph."""
+"""Number of tokens to which shorter texts are padded: lengths of 1 and 2 would be constants of a graph."""
 
 MEL_FILTERS = "mel_filters.npy"
-"""Where the filters (frequencies, M) of an audio branch that takes spectrograms are kept."""
+"""Name of the file with the filters (frequencies, M) of an audio branch of spectrograms."""
 
 
 def with_int8(name: str) -> str:
-    """The file with 8-bit weights beside a graph."""
+    """Return the name of the file with 8-bit weights of a graph."""
     return name.replace(".onnx", "_int8.onnx")
 
 
 def is_export(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds graphs that `OnnxEmotionClassifier` runs."""
-    return any((Path(folder) / given).is_file() for name in GRAPHS.values() for given in (name, with_int8(name)))
+    """Return whether a folder holds graphs for `OnnxEmotionClassifier`."""
+    return any((Path(folder) / file).is_file() for name in GRAPHS.values() for file in (name, with_int8(name)))
 
 
 @dataclass(frozen=True)
 class Features:
-    """What `MultimodalEmotionProcessor` does, in numpy and tokenizers: waveforms and words in, the graphs' inputs out.
+    """Converts waveforms and texts to inputs of graphs, as `MultimodalEmotionProcessor`, with numpy and tokenizers.
 
     Args:
-        extractor: the feature extractor's settings, as transformers saves them.
+        extractor: settings of the feature extractor, as transformers saves them.
         tokenizer: a `tokenizers.Tokenizer`.
-        pad_id: the token that texts are padded with.
-        separator: what stands between turns.
+        pad_id: the padding token.
+        separator: text between two turns.
         trim_silence_db: see `MultimodalEmotionProcessor`.
-        mel_filters: (frequencies, M), for audio branches that take spectrograms.
+        mel_filters: (frequencies, M), for audio branches of spectrograms.
 
     Example:
         >>> import tempfile
@@ -80,15 +80,16 @@ class Features:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> Features:
-        """Read a folder that `MultimodalEmotionProcessor.save_pretrained` wrote, with `mel_filters.npy` where spectrograms are taken.
+        """Load the files of `MultimodalEmotionProcessor.save_pretrained`, and `mel_filters.npy` if there is one.
 
         Raises:
-            InputError: a file is missing, or a feature extractor that is not done here.
+            InputError: a file is missing, or the feature extractor is not supported.
         """
         from tokenizers import Tokenizer
 
         folder = Path(folder)
-        settings, about = _json(folder / "processor_config.json"), _json(folder / "tokenizer_config.json")
+        settings = _json(folder / "processor_config.json")
+        tokens = _json(folder / "tokenizer_config.json")
         extractor = settings["feature_extractor"]
         kind = extractor.get("feature_extractor_type")
         if kind not in ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor", "SeamlessM4TFeatureExtractor"):
@@ -100,10 +101,8 @@ class Features:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        pad, separator = (
-            _token(about.get("pad_token")),
-            _token(about.get("sep_token")) or _token(about.get("eos_token")),
-        )
+        pad = _token(tokens.get("pad_token"))
+        separator = _token(tokens.get("sep_token")) or _token(tokens.get("eos_token"))
         filters = np.load(folder / MEL_FILTERS, allow_pickle=False) if (folder / MEL_FILTERS).is_file() else None
         return cls(
             extractor, tokenizer, tokenizer.token_to_id(pad) or 0, separator, settings.get("trim_silence_db"), filters
@@ -111,7 +110,7 @@ class Features:
 
     @property
     def audio_name(self) -> str:
-        """Of the audio's tensor."""
+        """Name of the audio input."""
         return (
             "input_values"
             if self.extractor["feature_extractor_type"] == "Wav2Vec2FeatureExtractor"
@@ -120,7 +119,7 @@ class Features:
 
     @property
     def time_first(self) -> bool:
-        """Whether a clip's features are (F, M), as those of wav2vec2-BERT are, not (M, F)."""
+        """Whether features of a clip have the shape (F, M), as for wav2vec2-BERT, not (M, F)."""
         return self.extractor["feature_extractor_type"] == "SeamlessM4TFeatureExtractor"
 
     def __call__(
@@ -132,27 +131,29 @@ class Features:
         """Make a padded batch; a missing row becomes a mask of zeros, a modality that no row has is left out.
 
         Args:
-            audio: waveforms (S,) at 16 kHz, float32; None where a row has none.
-            text: texts; None where a row has none.
-            context: the turns before each text, oldest first.
+            audio: waveforms (S,) at 16 kHz, float32; None for a row without one.
+            text: texts; None for a row without one.
+            context: previous turns of each text, oldest first.
 
         Returns:
-            `input_values` (B, S) or `input_features` (B, M, F), `audio_attention_mask` (B, S) or (B, F), `input_ids` and
-            `attention_mask` (B, L), as far as there are any.
+            `input_values` (B, S) or `input_features` (B, M, F), `audio_attention_mask` (B, S) or (B, F), if there is
+            audio; `input_ids` and `attention_mask` (B, L), if there are texts.
         """
         inputs: dict[str, np.ndarray] = {}
-        rows = [None if waveform is None else self.heard(waveform) for waveform in audio or ()]
-        given = [row for row in rows if row is not None]
-        if given:
-            axis = 0 if self.time_first else given[0].ndim - 1
-            longest = max(row.shape[axis] for row in given)
-            values = np.stack([_fitted(np.zeros_like(given[0]) if row is None else row, axis, longest) for row in rows])
+        rows = [None if waveform is None else self.audio_features(waveform) for waveform in audio or ()]
+        present = [row for row in rows if row is not None]
+        if present:
+            axis = 0 if self.time_first else present[0].ndim - 1
+            longest = max(row.shape[axis] for row in present)
+            values = np.stack(
+                [_fitted(np.zeros_like(present[0]) if row is None else row, axis, longest) for row in rows]
+            )
             mask = (
                 np.arange(longest) < np.array([0 if row is None else row.shape[axis] for row in rows])[:, None]
             ).astype(np.int64)
             inputs |= {self.audio_name: values.astype(np.float32), "audio_attention_mask": mask}
         turns = context or [None] * len(text or ())
-        texts = [self._with_context(row, before) for row, before in zip(text or (), turns, strict=True)]
+        texts = [self._with_context(row, previous) for row, previous in zip(text or (), turns, strict=True)]
         if any(texts):
             encoded = [self.tokenizer.encode(row or "").ids for row in texts]
             longest = max(map(len, encoded))
@@ -161,14 +162,16 @@ class Features:
             for index, tokens in enumerate(encoded):
                 ids[index, : len(tokens)] = tokens
                 mask[index, : len(tokens)] = texts[index] is not None
-            inputs |= {"input_ids": ids, "attention_mask": mask} if mask.any() else {}  # signs that no token stands for
+            inputs |= {"input_ids": ids, "attention_mask": mask} if mask.any() else {}  # no text has a token
         if not inputs:
             remedy = "leave empty rows out"
             raise InputError("features", expected="audio or text in at least one row", got="none", remedy=remedy)
         return inputs
 
-    def heard(self, waveform: np.ndarray) -> np.ndarray:
-        """Waveform (S,) -> what the audio branch takes of it: (S,), normalised, a spectrogram (M, F), or filter banks (F, M)."""
+    def audio_features(self, waveform: np.ndarray) -> np.ndarray:
+        """Return the features of a waveform (S,): the normalized waveform (S,), a spectrogram (M, F), or filter banks
+        (F, M).
+        """
         if self.trim_silence_db is not None:
             waveform = _trimmed(waveform, self.trim_silence_db)
         if self.time_first:
@@ -180,7 +183,7 @@ class Features:
         return waveform
 
     def _spectrogram(self, waveform: np.ndarray) -> np.ndarray:
-        """Whisper's log-mel spectrogram (whisper.audio.log_mel_spectrogram), 100 frames a second."""
+        """Return Whisper's log-mel spectrogram (whisper.audio.log_mel_spectrogram), 100 frames per second."""
         assert self.mel_filters is not None
         size, hop = self.extractor.get("n_fft", 400), self.extractor.get("hop_length", 160)
         padded = np.pad(waveform, size // 2, mode="reflect")
@@ -191,39 +194,39 @@ class Features:
         return ((np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0).astype(np.float32)
 
     def _filter_banks(self, waveform: np.ndarray) -> np.ndarray:
-        """Kaldi's logarithmic filter banks as transformers' SeamlessM4TFeatureExtractor takes them: 100 frames a second, each band
-        normalised over the clip, neighbours side by side (F, stride * M).
+        """Return Kaldi's logarithmic filter banks, as transformers' SeamlessM4TFeatureExtractor.
+
+        They have 100 frames per second, each band is normalized over the clip, and neighboring frames are joined to
+        (F, stride * M).
         """
         assert self.mel_filters is not None
-        size, hop, fft, stride = 400, 160, 512, self.extractor.get("stride", 2)
-        waveform = _fitted(
-            waveform, 0, max(len(waveform), size + hop)
-        )  # two frames at least, that they have a deviation
+        size, hop, fft = 400, 160, 512
+        stride = self.extractor.get("stride", 2)
+        waveform = _fitted(waveform, 0, max(len(waveform), size + hop))  # a deviation needs at least two frames
         frames = np.lib.stride_tricks.sliding_window_view(waveform * np.float32(2**15), size)[::hop].astype(np.float64)
         frames = frames - frames.mean(1, keepdims=True)
-        frames -= 0.97 * np.concatenate(
-            [frames[:, :1], frames[:, :-1]], axis=1
-        )  # the first sample of a frame has itself before it
+        # the first sample of a frame is its own predecessor
+        frames -= 0.97 * np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
         power = np.square(np.abs(np.fft.rfft(frames * np.hanning(size) ** 0.85, fft, axis=1)))
         bands = np.log(np.maximum(power @ self.mel_filters, np.finfo(np.float32).eps)).astype(np.float32)
         bands = (bands - bands.mean(0)) / np.sqrt(bands.var(0, ddof=1) + 1e-7)
         return bands[: len(bands) // stride * stride].reshape(-1, stride * bands.shape[1])
 
-    def _with_context(self, text: str | None, before: Any) -> str | None:
+    def _with_context(self, text: str | None, previous: Any) -> str | None:
         if not isinstance(text, str) or not text.strip():
             return None
-        turns = [before] if isinstance(before, str) else before or ()
+        turns = [previous] if isinstance(previous, str) else previous or ()
         return f" {self.separator} ".join([*(turn for turn in turns if turn and turn.strip()), text])
 
 
 def _fitted(values: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """Cut along an axis, or filled up with zeros."""
-    more = [(0, max(length - size, 0) if at == axis else 0) for at, size in enumerate(values.shape)]
-    return np.pad(values, more)[(slice(None),) * axis + (slice(length),)]
+    """Return values cut along an axis, or padded with zeros."""
+    padding = [(0, max(length - size, 0) if at == axis else 0) for at, size in enumerate(values.shape)]
+    return np.pad(values, padding)[(slice(None),) * axis + (slice(length),)]
 
 
 def _trimmed(waveform: np.ndarray, threshold_db: float) -> np.ndarray:
-    """As `processing_multimodal_ser.trimmed`, which lives beside torch: files of the model import only each other."""
+    """Trim silence as `processing_multimodal_ser.trimmed`, which needs torch."""
     frame = SAMPLING_RATE // 50
     power = np.square(waveform[: len(waveform) // frame * frame].reshape(-1, frame)).mean(1)
     if not len(power) or not power.max() > 0:
@@ -235,7 +238,7 @@ def _trimmed(waveform: np.ndarray, threshold_db: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OnnxConfig:
-    """What `predict` asks the configuration of a model; fields as in `MultimodalEmotionConfig`."""
+    """The fields of `MultimodalEmotionConfig` that `predict` uses."""
 
     trained_modalities: list[str] | None = None
     text_languages: list[str] | None = None
@@ -245,39 +248,41 @@ class OnnxConfig:
 
 
 class OnnxGraph:
-    """One graph in onnxruntime, and what its file says of itself.
+    """One graph in onnxruntime, with the metadata of its file.
 
     Args:
-        path: the file.
-        providers: onnxruntime's execution providers, the best first.
-        threads: that one call may use; None: as onnxruntime chooses.
+        path: path of the file.
+        providers: execution providers of onnxruntime, the preferred one first.
+        threads: number of threads of a call; None: the default of onnxruntime.
     """
 
     def __init__(
         self, path: str | os.PathLike, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None
     ):
-        self.path, self.providers, self.threads = os.path.abspath(path), list(providers), threads
+        self.path = os.path.abspath(path)
+        self.providers = list(providers)
+        self.threads = threads
         try:
             self.session = self._session()
-            about = json.loads(self.session.get_modelmeta().custom_metadata_map["multimodal_ser"])
-        except Exception as error:  # onnxruntime has a type of its own for each
+            metadata = json.loads(self.session.get_modelmeta().custom_metadata_map["multimodal_ser"])
+        except Exception as error:  # onnxruntime has many types of exceptions
             got = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:100]}"
             remedy = "export it again with multimodal-ser export onnx"
             raise InputError(str(path), expected="a graph that export_onnx wrote", got=got, remedy=remedy) from error
-        self.shapes = {given.name: given.shape for given in self.session.get_inputs()}
-        # (batch, time), (batch, mels, time) or (batch, time, features): what is no number is free
+        self.shapes = {entry.name: entry.shape for entry in self.session.get_inputs()}
+        # (batch, time), (batch, mels, time) or (batch, time, features): a dynamic size has a name in place of a number
         self.time_axes = {
             name: [isinstance(size, str) for size in shape[1:]].index(True) + 1
             for name, shape in self.shapes.items()
             if name != "speaker_mean"
         }
-        self.outputs = [given.name for given in self.session.get_outputs()]
-        self.batched: bool = about["batched"]
-        self.min_length: int = about["min_length"]
-        self.max_tokens: int = about["max_tokens"]
-        self.text_window: int = about.get("text_window", 512)
-        self.audio_encoder: str = about["audio_encoder"]
-        self.weights: str = about["weights"]
+        self.outputs = [entry.name for entry in self.session.get_outputs()]
+        self.batched: bool = metadata["batched"]
+        self.min_length: int = metadata["min_length"]
+        self.max_tokens: int = metadata["max_tokens"]
+        self.text_window: int = metadata.get("text_window", 512)
+        self.audio_encoder: str = metadata["audio_encoder"]
+        self.weights: str = metadata["weights"]
 
     def _session(self) -> Any:
         import onnxruntime
@@ -288,44 +293,43 @@ class OnnxGraph:
         return onnxruntime.InferenceSession(self.path, options, providers=self.providers)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and copy take: where the graph is, not the session that runs it."""
+        """Return the state for pickle and copy: without the session, with the path of the graph."""
         return {name: value for name, value in self.__dict__.items() if name != "session"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The inverse of `__getstate__`: the graph is loaded anew."""
+        """Restore the state of `__getstate__`, and load the graph again."""
         self.__dict__ |= state
         self.session = self._session()
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run a batch; what the graph takes and the batch lacks is filled in as missing."""
+        """Run a batch; inputs that it lacks are filled with missing values."""
         rows = len(next(iter(inputs.values())))
         inputs = self._filled(inputs, rows)
-        # families in which padding changes results: each row at its own length; texts of many windows: nobody else pays for those
+        # Rows run alone if padding would change their result, or if a long text would pad the others.
         long = (
             inputs["attention_mask"].sum(1) > self.text_window if "attention_mask" in inputs else np.zeros(rows, bool)
         )
-        alone, together = np.flatnonzero(long | (not self.batched)), np.flatnonzero(~long & self.batched)
+        alone = np.flatnonzero(long | (not self.batched))
+        together = np.flatnonzero(~long & self.batched)
         groups = [*alone[:, None], *([together] if len(together) else [])]
         if len(groups) == 1:
             return dict(zip(self.outputs, self.session.run(None, inputs), strict=True))
-        parts, places = (
-            [self.session.run(None, self._taken(inputs, group)) for group in groups],
-            np.argsort(np.concatenate(groups)),
-        )
+        parts = [self.session.run(None, self._rows(inputs, group)) for group in groups]
+        places = np.argsort(np.concatenate(groups))
         return {name: np.concatenate([part[at] for part in parts])[places] for at, name in enumerate(self.outputs)}
 
-    def _taken(self, inputs: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Some rows of a batch, without padding that they do not need."""
-        taken = {name: value[rows] for name, value in inputs.items()}
+    def _rows(self, inputs: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return some rows of a batch, without padding that they do not need."""
+        selected = {name: value[rows] for name, value in inputs.items()}
         for mask, least, names in (
             ("audio_attention_mask", self.min_length, AUDIO_INPUTS),
             ("attention_mask", MIN_TOKENS, TEXT_INPUTS),
         ):
-            length = max(int(taken[mask].sum(1).max()), least) if mask in taken else 0
-            taken |= {
-                name: _fitted(value, self.time_axes[name], length) for name, value in taken.items() if name in names
+            length = max(int(selected[mask].sum(1).max()), least) if mask in selected else 0
+            selected |= {
+                name: _fitted(value, self.time_axes[name], length) for name, value in selected.items() if name in names
             }
-        return taken
+        return selected
 
     def _filled(self, inputs: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
         filled: dict[str, np.ndarray] = {}
@@ -353,7 +357,7 @@ class OnnxGraph:
 
 
 class _NoWhisper:
-    """Stands where faster-whisper would: says, when words are wanted, what is missing."""
+    """Placeholder for faster-whisper if it is not installed; a transcription raises the error."""
 
     def transcribe(self, *_args: Any, **_options: Any) -> Any:
         from multimodal_ser.transcription import WhisperNotFoundError
@@ -365,14 +369,14 @@ class _NoWhisper:
 
 
 class OnnxEmotionClassifier(EmotionInference):
-    """Emotion probabilities by onnxruntime alone: `predict` of `MultimodalEmotionClassifier`, without PyTorch and transformers.
+    """Emotion probabilities with onnxruntime: `predict` of `MultimodalEmotionClassifier` without PyTorch.
 
     Args:
-        graphs: by form, "both", "audio", "text".
+        graphs: graphs by form: "both", "audio", "text".
         labels: names of the classes.
-        config: what `predict` asks it.
-        features: what makes the graphs' inputs.
-        whisper: as for `from_pretrained`.
+        config: fields of the configuration that `predict` uses.
+        features: converts waveforms and texts to inputs of the graphs.
+        whisper: see `from_pretrained`.
 
     Example:
         >>> from multimodal_ser.export.onnx_runtime import OnnxEmotionClassifier  # from_pretrained("onnx_model").predict("call.wav")
@@ -382,7 +386,7 @@ class OnnxEmotionClassifier(EmotionInference):
     """
 
     framework = "np"
-    """What a speaker profile is read as: an array."""
+    """Framework of the tensors of a speaker profile: numpy."""
 
     def __init__(
         self,
@@ -392,8 +396,12 @@ class OnnxEmotionClassifier(EmotionInference):
         features: Features,
         whisper: Any = "auto",
     ):
-        self.graphs, self.labels, self.config, self.features = graphs, list(labels), config, features
-        self._whisper, self._transcriber = whisper, None
+        self.graphs = graphs
+        self.labels = list(labels)
+        self.config = config
+        self.features = features
+        self._whisper = whisper
+        self._transcriber = None
 
     @classmethod
     def from_pretrained(
@@ -409,35 +417,36 @@ class OnnxEmotionClassifier(EmotionInference):
 
         Args:
             folder: the folder.
-            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, None for none; "auto": what faster-whisper finds.
-            int8: whether the graphs with 8-bit weights are taken; None: where there are no others.
-            providers: onnxruntime's execution providers, the best first.
-            threads: that a call may use; None: OMP_NUM_THREADS where it is set, else as onnxruntime chooses.
+            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, or None for none; "auto": a
+                model of faster-whisper that is installed.
+            int8: whether graphs with 8-bit weights are loaded; None: only if there are no others.
+            providers: execution providers of onnxruntime, the preferred one first.
+            threads: number of threads of a call; None: OMP_NUM_THREADS if it is set, else the default of onnxruntime.
 
         Raises:
-            InputError: the folder holds no such graphs, or one that does not load.
+            InputError: the folder holds no such graphs, or one cannot be loaded.
         """
         folder = Path(folder)
         names = {False: GRAPHS, True: {form: with_int8(name) for form, name in GRAPHS.items()}}
-        for wanted in (False, True) if int8 is None else (int8,):
-            found = {form: folder / name for form, name in names[wanted].items() if (folder / name).is_file()}
-            if found:
+        for is_int8 in (False, True) if int8 is None else (int8,):
+            paths = {form: folder / name for form, name in names[is_int8].items() if (folder / name).is_file()}
+            if paths:
                 break
         else:
-            here = "nothing there" if not folder.is_dir() else f"no {' nor '.join(names[bool(int8)].values())}"
+            got = "nothing there" if not folder.is_dir() else f"no {' nor '.join(names[bool(int8)].values())}"
             source = (
                 f" --model {folder} --output-dir {folder}-onnx"
                 if (folder / "config.json").is_file()
                 else f" --output-dir {folder}"
             )
             remedy = f"multimodal-ser export onnx{source}{' --int8' if int8 else ''}"
-            raise InputError(str(folder), expected="a folder that export_onnx wrote", got=here, remedy=remedy)
+            raise InputError(str(folder), expected="a folder that export_onnx wrote", got=got, remedy=remedy)
         if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
             threads = int(os.environ["OMP_NUM_THREADS"])
         settings = _json(folder / "config.json")
         trained = settings.get("trained_modalities")
-        if "both" not in found and len(found) == 1:
-            trained = list(found)  # what there is no graph for cannot be asked for
+        if "both" not in paths and len(paths) == 1:
+            trained = list(paths)  # no other modality has a graph
         config = OnnxConfig(
             trained,
             settings.get("text_languages"),
@@ -446,12 +455,10 @@ class OnnxEmotionClassifier(EmotionInference):
             settings.get("dimensions") or [],
         )
         labels = [settings["id2label"][key] for key in sorted(settings["id2label"], key=int)]
-        graphs = {form: OnnxGraph(path, providers, threads) for form, path in found.items()}
+        graphs = {form: OnnxGraph(path, providers, threads) for form, path in paths.items()}
         if len({graph.weights for graph in graphs.values()}) > 1:
-            got, remedy = (
-                f"graphs of several: {', '.join(path.name for path in found.values())}",
-                "export each to a folder of its own",
-            )
+            got = f"graphs of several: {', '.join(path.name for path in paths.values())}"
+            remedy = "export each to a folder of its own"
             raise InputError(str(folder), expected="graphs of one model", got=got, remedy=remedy)
         return cls(graphs, labels, config, Features.from_pretrained(folder), whisper)
 
@@ -465,15 +472,17 @@ class OnnxEmotionClassifier(EmotionInference):
 
     @property
     def encoder_fingerprint(self) -> str:
-        """Which audio branch is in the graphs; speaker profiles of others do not fit."""
+        """Fingerprint of the audio branch in the graphs; speaker profiles of another branch do not fit."""
         return next(iter(self.graphs.values())).audio_encoder
 
     def forward_windows(
         self, windows: Sequence[tuple[np.ndarray | None, str | None, Any]], speaker_mean: Any = None
     ) -> tuple[Any, ...]:
-        """Answer B windows, each a waveform (S,), its text and the turns before it, or None; see `engine.EmotionModel`."""
+        """Predict B windows, each a waveform (S,), its text and its previous turns, or None; see
+        `engine.EmotionModel`.
+        """
         kinds = {(waveform is not None, text is not None) for waveform, text, _ in windows}
-        if "both" not in self.graphs and len(kinds) > 1:  # a graph each
+        if "both" not in self.graphs and len(kinds) > 1:  # each kind has a graph of its own
             parts = [self.forward_windows([window], speaker_mean) for window in windows]
             return tuple(_joined(values) for values in zip(*parts, strict=True))
         audio, text, context = (list(values) for values in zip(*windows, strict=True))
@@ -508,7 +517,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _joined(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Rows of single windows as one batch; those without audio are NaN where others have some."""
+    """Join rows of single windows into one batch; rows without a value are NaN if others have one."""
     like = next((value for value in values if value is not None), None)
     if like is None:
         return None
@@ -516,5 +525,5 @@ def _joined(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 def _token(token: Any) -> str:
-    """A special token as a tokenizer's settings hold it: its text, or a dict with it, or nothing."""
+    """Return the text of a special token in a tokenizer's settings: a string, a dict with it, or nothing."""
     return (token.get("content") if isinstance(token, dict) else token) or ""

@@ -1,4 +1,4 @@
-"""Smaller ONNX graphs: weights of 8 bits, stored so that no label depends on the processor."""
+"""`quantize`: smaller ONNX graphs with 8-bit weights, and the same predictions on every processor."""
 
 from __future__ import annotations
 
@@ -10,56 +10,63 @@ import numpy as np
 from multimodal_ser.export.onnx_runtime import with_int8
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where PyTorch's exporter writes down of which module a node was part."""
+"""Key of the metadata in which PyTorch's exporter stores the module of a node."""
 
 BLOCK = 16
-"""Neighbouring weights that share a scale in `quantise`."""
+"""Number of neighboring weights that share a scale."""
 
 SMALL = 4096
-"""Weights of fewer numbers stay as they are."""
+"""Number of elements below which a weight is not quantized."""
 
 HALF = (".feature_projection", ".audio_branch.encoder.encoder.layers.0", ".audio_branch.encoder.layers.0")
-"""Parts of the audio branch whose weights change most labels when they are rounded to 8 bits: they keep 16."""
+"""Parts of the audio branch with 16-bit weights: 8 bits would change most labels there."""
 
 
-def quantise(path: str | os.PathLike) -> Path:
-    """Write the same graph with 8-bit weights beside it, `model_int8.onnx` beside `model.onnx`; `export_onnx(int8=True)` does.
+def quantize(path: str | os.PathLike) -> Path:
+    """Write a copy of a graph with 8-bit weights, `model_int8.onnx` for `model.onnx`, as `export_onnx(int8=True)` does.
 
-    Weights of matrix products and embeddings are 8-bit integers with a scale for each 16; those of convolutions, of the audio
-    branch's first layer and of the projection before it are 16-bit floats. onnxruntime turns all of them into fp32 once, when it loads
-    the graph, and calculates in fp32: as fast as the graph in fp32, the same answers on every processor, alone and in company.
-    Integer arithmetic (onnxruntime's dynamic quantisation) is faster on processors made for it, but its activations share a scale
-    across a batch, its products saturate on processors without VNNI, and it changed more labels (docs/onnx.md).
+    Weights of matrix products and embeddings are 8-bit integers with a scale for each 16; those of convolutions, of the
+    audio branch's first layer and of the projection before it are 16-bit floats. onnxruntime converts all of them to
+    fp32 when it loads the graph, and calculates in fp32: the speed is that of the graph in fp32, and the result of a
+        row
+    depends neither on the processor nor on the batch. Integer arithmetic (onnxruntime's dynamic quantization) is faster
+    on some processors, but its activations share a scale across a batch, its products saturate on processors without
+    VNNI, and it changed more labels (docs/onnx.md).
+
+    Args:
+        path: path of the graph.
 
     Returns:
-        Its path.
+        Path of the new graph.
     """
     import onnx
     from onnx import helper, numpy_helper
 
     path = Path(path)
-    target, large = path.with_name(with_int8(path.name)), path.with_name(f"{path.name}.data").exists()
+    target = path.with_name(with_int8(path.name))
+    has_external_data = path.with_name(f"{path.name}.data").exists()
     model = onnx.load(path)
-    uses: dict[str, str] = {}  # how each weight is stored
+    formats: dict[str, str] = {}  # of each weight: "int8" or "float16"
     for node in model.graph.node:
         scope = "".join(entry.value for entry in node.metadata_props if entry.key == SCOPES)
         if node.op_type in ("MatMul", "Gemm", "Gather"):
             kind = "float16" if node.op_type != "Gather" and any(part in scope for part in HALF) else "int8"
-            uses |= {node.input[0 if node.op_type == "Gather" else 1]: kind}
+            formats |= {node.input[0 if node.op_type == "Gather" else 1]: kind}
         elif node.op_type == "Conv":
-            uses |= {node.input[1]: "float16"}
+            formats |= {node.input[1]: "float16"}
     nodes = []
-    for stored in [
-        each for each in model.graph.initializer if each.name in uses and each.data_type == onnx.TensorProto.FLOAT
-    ]:
-        parts = _stored(numpy_helper.to_array(stored), uses[stored.name])
+    weights = [
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name in formats and tensor.data_type == onnx.TensorProto.FLOAT
+    ]
+    for weight in weights:
+        parts = _quantized(numpy_helper.to_array(weight), formats[weight.name])
         if not parts:
             continue
-        name, cast = (
-            stored.name,
-            {part: f"{stored.name}.{part}.float" for part in ("int8", "scale")} | {"float16": stored.name},
-        )
-        model.graph.initializer.remove(stored)
+        name = weight.name
+        cast = {"int8": f"{name}.int8.float", "scale": f"{name}.scale.float", "float16": name}
+        model.graph.initializer.remove(weight)
         model.graph.initializer.extend(
             numpy_helper.from_array(value, f"{name}.{part}") for part, value in parts.items()
         )
@@ -74,14 +81,22 @@ def quantise(path: str | os.PathLike) -> Path:
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
-    beside = target.with_name(f"{target.name}.data")
-    beside.unlink(missing_ok=True)  # onnx would write behind what is there
-    onnx.save(model, target, save_as_external_data=large, location=beside.name)
+    external_data = target.with_name(f"{target.name}.data")
+    external_data.unlink(missing_ok=True)  # onnx would append to an old file
+    onnx.save(model, target, save_as_external_data=has_external_data, location=external_data.name)
     return target
 
 
-def _stored(weights: np.ndarray, kind: str) -> dict[str, np.ndarray]:
-    """What stands in for weights: blocks (N, BLOCK), their scales (N, 1) and the true shape, or 16-bit floats; nothing: they stay."""
+quantise = quantize
+"""Old name of `quantize`."""
+
+
+def _quantized(weights: np.ndarray, kind: str) -> dict[str, np.ndarray]:
+    """Return the parts that replace a weight; empty if it stays unchanged.
+
+    Returns:
+        "int8": blocks (N, BLOCK), "scale": (N, 1), "shape": the shape of the weight; or "float16": the weight.
+    """
     largest = float(np.abs(weights).max(initial=0))
     if weights.size < SMALL or not largest < np.finfo(np.float16).max:
         return {}

@@ -1,4 +1,4 @@
-"""Training: from a folder of clips, or a manifest, to a model; one loop, on one processor or many, that resumes to the bit."""
+"""Training of models from a folder of clips or a manifest, on one process or many, with exact resumption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a training run is told: one typed record, from Python, from the command line or from YAML, that refuses what contradicts itself."""
+"""`TrainingArguments`: the options of a training run, checked for type, range and contradictions.
+
+They come from Python, from the command line or from a YAML file.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,21 @@ from multimodal_ser.metrics.registry import LEADING, METRICS, OLD_NAMES
 from multimodal_ser.training.kinds import checked
 
 PARTS = ("audio_front", "audio", "text", "fusion", "head")
-"""What can be frozen: the audio encoder's convolutions, each encoder (the text's with its layer sum), all above them, the head."""
+"""Parts that can be frozen.
+
+"audio_front": the audio encoder's convolutions. "audio", "text": an encoder (the text encoder with its layer sum).
+"fusion": everything between the encoders and the head. "head": the output layers.
+"""
 
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 
-ELSEWHERE = {
+OPTIONS_OF_FIELDS = {
     "label_smoothing": "label_smoothing_factor", "audio_mask_spans": "audio_mask_spans", "class_weights": "class_weights",
     "dimensions": "dimensions", "id2label": "labels", "label2id": "labels", "num_labels": "labels", "audio_config": "audio_model",
     "text_config": "text_model", "trained_modalities": "modalities", "transcriber": "whisper",
 }  # fmt: skip
-"""Fields of the model's configuration that have an option of their own."""
+"""Fields of the model's configuration that have an option of their own, and the name of that option."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -37,13 +44,14 @@ def _option(default: Any, text: str) -> Any:
 
 @dataclass
 class TrainingArguments:
-    """Everything that decides a run; names as in `transformers.TrainingArguments` where they mean the same.
+    """All options of a training run. Options that `transformers.TrainingArguments` has too carry the same names.
 
-    Each field is an option of `multimodal-ser train` (`learning_rate` is `--learning-rate`), described by `--help` and in
-    docs/training.md.
+    Each field is an option of `multimodal-ser train` (`learning_rate` is `--learning-rate`), described by `--help`
+    and in docs/training.md.
 
     Raises:
-        InputError: an unknown field, a value of the wrong kind, or options that contradict each other, with the remedy.
+        InputError: a field is unknown, a value has the wrong type or range, or two options contradict each other;
+            with the remedy.
 
     Example:
         >>> from multimodal_ser.training import TrainingArguments
@@ -53,162 +61,181 @@ class TrainingArguments:
         multimodal_ser.errors.InputError: fp16: expected one kind of mixed precision, got bf16 too; choose one
     """
 
-    # what is learned from
+    # data
     data: list[str] = _option([], "manifests (CSV, JSONL, Parquet) or folders with a folder per emotion")
-    columns: dict[str, Any] = _option({}, "which columns of a foreign table hold what: path=wav_name emotion=emo")
-    output_dir: str = _option("run", "run folder: the best model, log, curves, predictions, checkpoints")
+    columns: dict[str, Any] = _option({}, "names of columns in a table with other headings: path=wav_name emotion=emo")
+    output_dir: str = _option("run", "run folder, for the best model, log, curves, predictions and checkpoints")
     labels: list[str] = _option([], "names of the classes (default: the emotions that occur in the data)")
     modalities: Literal["auto", "audio", "text", "both"] = _option(
         "auto",
-        "what to learn from; auto: whatever a row has, but audio alone where a corpus has only a few fixed sentences",
+        "modalities to learn from; auto: those that each row has, but audio alone for a corpus of a few fixed sentences",
     )
-    dimensions: list[str] = _option([], "also regress these columns: arousal valence dominance")
+    dimensions: list[str] = _option([], "dimensions that the model predicts too: arousal valence dominance")
     emotions: bool = _option(
-        True, "learn the emotions; else the dimensions alone, and the checkpoint's emotion head stays as it is"
+        True, "learn the emotions; otherwise the dimensions alone, and the checkpoint's emotion head stays unchanged"
     )
     validation_share: float = _option(
-        0.15, "share of the clips that is held out, whole speakers where they are known; 0: none"
+        0.15,
+        "share of the clips that is held out for validation, by whole speakers if the data names speakers; 0: none",
     )
-    validation_speakers: list[str] = _option([], "hold out these speakers instead")
+    validation_speakers: list[str] = _option([], "speakers to hold out for validation, in place of validation_share")
     test_speakers: list[str] = _option(
-        [], "keep these speakers out of training and selection, and score them once at the end"
+        [], "speakers that are used neither for training nor for selection, and are scored once at the end"
     )
     allow_leak: bool = _option(False, "accept a split column that puts one speaker on both sides")
     max_duration: float = _option(
-        30.0, "s; of longer recordings a part: the first, or a random one in epochs without embedding cache"
+        30.0,
+        "seconds of a recording that are used; of a longer one the first part, or a random part each epoch if there is no embedding cache",
     )
     trim_silence_db: float | None = _option(
         None,
-        "cut from both ends of a clip what is so many dB below its loudest moment, in training and in use; 40 is a good start",
+        "cut both ends of a clip where they are this many dB below its loudest moment, in training and in prediction; try 40 first",
     )
-    context_turns: int = _option(0, "how many previous turns of a dialogue are read before the current one")
-    transcribe: bool = _option(False, "let Whisper write the texts that rows lack")
-    whisper: str | None = _option(None, "which Whisper transcribes: a name or a path (default: whatever is found)")
+    context_turns: int = _option(0, "number of previous turns of a dialogue that are read before the current one")
+    transcribe: bool = _option(False, "transcribe recordings without a text, with Whisper")
+    whisper: str | None = _option(
+        None, "Whisper model for the transcripts: a name or a path (default: one that is installed)"
+    )
     unlabelled: str | None = _option(
-        None, "folder or manifest of recordings without labels, which the model that is started from labels"
+        None,
+        "folder or manifest of recordings without labels; the starting model labels them, and the run learns from those labels too",
     )
-    pseudo_label_threshold: float = _option(0.9, "least confidence from which on such a label is learned from")
+    pseudo_label_threshold: float = _option(
+        0.9, "lowest confidence of a label from unlabelled that is used for training"
+    )
     pair_matched: float = _option(
-        0.0, "share of the audio-only rows that are given the words of a text-only row of the same emotion"
+        0.0, "share of the audio-only rows that are combined with the words of a text-only row of the same emotion"
     )
-    pair_mismatched: float = _option(0.0, "share that are given words of another emotion, the target half of each")
+    pair_mismatched: float = _option(
+        0.0, "share that are combined with words of another emotion; the target is then half of each"
+    )
 
-    # which model
+    # model
     model: str | None = _option(
         None, "checkpoint to start from: folder or Hub id (default: the one that ships in the package)"
     )
     audio_model: str | None = _option(
-        None, "start from this speech encoder instead: wav2vec2, HuBERT, WavLM, Whisper; folder or Hub id"
+        None, "speech encoder to start from instead: wav2vec2, HuBERT, WavLM, Whisper; folder or Hub id"
     )
-    text_model: str | None = _option(None, "start from this text encoder instead; folder or Hub id")
-    audio_layers: int | None = _option(None, "keep only the lowest k layers of audio_model")
+    text_model: str | None = _option(None, "text encoder to start from instead; folder or Hub id")
+    audio_layers: int | None = _option(
+        None, "number of audio_model's layers that are used, from the lowest (default: all)"
+    )
     model_config: dict[str, Any] = _option(
         {}, "fields of MultimodalEmotionConfig, such as fusion_layers=1 (new models) modality_dropout=0.3"
     )
-    new_head: bool = _option(False, "start the head anew, though the checkpoint has one for these labels")
+    new_head: bool = _option(False, "initialize the head at random, even if the checkpoint has one for these labels")
 
     # what is trained
     freeze: list[str] = _option(
-        ["audio", "text"], f"parts that are not trained: {', '.join(PARTS)}; none: all is trained"
+        ["audio", "text"], f"parts that are not trained: {', '.join(PARTS)}; none: all parts are trained"
     )
     freeze_audio_layers: int = _option(0, "freeze the audio encoder's convolutions and its lowest k layers")
     freeze_text_layers: int = _option(0, "freeze the text encoder's embeddings and its lowest k layers")
     unfreeze_epoch: int | None = _option(
-        None, "from this epoch on (the first is 0) train the frozen parts too, all but the audio_front"
+        None, "epoch (the first is 0) from which the frozen parts are trained too, except audio_front"
     )
-    lora_rank: int = _option(0, "train low-rank adapters of this rank in the encoders; 0: none")
-    lora_alpha: float = _option(16.0, "their scale: alpha / rank")
-    lora_dropout: float = _option(0.0, "dropout before them")
-    lora_branches: Literal["both", "audio", "text"] = _option("both", "where they are")
+    lora_rank: int = _option(0, "rank of low-rank adapters that are trained in the encoders; 0: no adapters")
+    lora_alpha: float = _option(16.0, "scale of the adapters: alpha / rank")
+    lora_dropout: float = _option(0.0, "dropout before the adapters")
+    lora_branches: Literal["both", "audio", "text"] = _option("both", "branches that get adapters")
     class_weights: Literal["none", "balanced"] = _option(
-        "none", "balanced: weigh classes in the loss by how rare they are"
+        "none", "weights of the classes in the loss; balanced: rare classes count more"
     )
-    balanced_sampling: bool = _option(False, "draw every class equally often")
+    balanced_sampling: bool = _option(False, "draw clips of every class equally often")
     label_smoothing_factor: float = _option(0.1, "share of the target that is spread over all classes")
-    audio_mask_spans: int = _option(2, "spans of each clip's frames that are hidden, anew each time; 0: none")
+    audio_mask_spans: int = _option(
+        2, "number of spans of a clip's frames that are hidden, at other places each time; 0: none"
+    )
     voice_shift: float = _option(
         0.0,
-        "share of the clips that are heard as if another speaker of the training data had said them (needs the embedding cache)",
+        "share of the clips that are moved to the voice of another speaker of the training data (needs the embedding cache)",
     )
     speaker_mean_share: float = _option(
         0.0,
-        "share of the clips that are heard against their speaker's mean, so that predict(speaker=...) helps (likewise)",
+        "share of the clips that are compared with their speaker's mean, as predict(speaker=...) does (needs the embedding cache)",
     )
     mixup_alpha: float = _option(
-        0.0, "mix fused vectors of two rows and their losses, shares drawn from Beta(alpha, alpha); 0: off"
+        0.0, "mix the fused vectors of two rows, and their losses, with shares drawn from Beta(alpha, alpha); 0: off"
     )
     augmentation: dict[str, Any] = _option({}, "names of augmentations, or a mapping from names to their options")
     augmentation_variants: int = _option(
         0,
-        "draw each clip from this many fixed versions, the first untouched (needed for an embedding cache); 0: anew every epoch",
+        "number of fixed versions of each clip, the first unchanged (needed for an embedding cache); 0: a new version every epoch",
     )
-    noise_dir: str | None = _option(None, "folder of noises for the augmentation 'noise' (default: synthesised)")
-    room_dir: str | None = _option(None, "folder of room impulse responses for 'room' (default: synthesised)")
-    embedding_cache: bool = _option(True, "compute frozen branches once and keep their output on disk")
-    cache_dir: str | None = _option(None, "where (default: in the run folder, deleted at the end)")
-    cache_dtype: Literal["float16", "float32"] = _option("float16", "precision on disk")
+    noise_dir: str | None = _option(None, "folder of noises for the augmentation 'noise' (default: synthesized)")
+    room_dir: str | None = _option(
+        None, "folder of room impulse responses for the augmentation 'room' (default: synthesized)"
+    )
+    embedding_cache: bool = _option(True, "compute the output of frozen branches once and store it on disk")
+    cache_dir: str | None = _option(
+        None, "folder of the embedding cache (default: in the run folder, deleted at the end)"
+    )
+    cache_dtype: Literal["float16", "float32"] = _option("float16", "precision of the embedding cache")
 
     # how
-    num_train_epochs: int = _option(15, "times that every row is seen")
-    max_steps: int = _option(-1, "stop after so many steps; -1: after the epochs")
-    per_device_train_batch_size: int = _option(16, "rows a device and pass")
-    batch_seconds: float | None = _option(None, "instead: seconds of audio a device and pass, padding included")
-    per_device_eval_batch_size: int = _option(16, "rows a device in validation")
-    gradient_accumulation_steps: int = _option(1, "passes a step")
+    num_train_epochs: int = _option(15, "number of times that every row is used")
+    max_steps: int = _option(-1, "number of steps after which training stops; -1: after num_train_epochs")
+    per_device_train_batch_size: int = _option(16, "rows per device and forward pass")
+    batch_seconds: float | None = _option(
+        None, "seconds of audio per device and forward pass, with padding; in place of a number of rows"
+    )
+    per_device_eval_batch_size: int = _option(16, "rows per device in validation")
+    gradient_accumulation_steps: int = _option(1, "forward passes per optimizer step")
     learning_rate: float | None = _option(
         None,
-        "highest rate, of fusion and head (default: 1e-3; 2e-4 where the checkpoint's head knows all labels already)",
+        "highest learning rate, of fusion and head (default: 1e-3; 2e-4 if the checkpoint's head has all labels already)",
     )
     audio_learning_rate: float | None = _option(
-        None, "of the audio encoder's top layer (default: a twentieth of learning_rate)"
+        None, "rate of the audio encoder's top layer (default: a twentieth of learning_rate)"
     )
     text_learning_rate: float | None = _option(
-        None, "of the text encoder's top layer (default: a twentieth of learning_rate)"
+        None, "rate of the text encoder's top layer (default: a twentieth of learning_rate)"
     )
     fusion_learning_rate: float | None = _option(
-        None, "of what lies between encoders and head (default: learning_rate)"
+        None, "rate of the weights between encoders and head (default: learning_rate)"
     )
-    head_learning_rate: float | None = _option(None, "of the head (default: learning_rate)")
-    lora_learning_rate: float | None = _option(None, "of low-rank adapters (default: learning_rate)")
-    layer_decay: float = _option(1.0, "factor from each encoder layer to the one below; 1: none")
+    head_learning_rate: float | None = _option(None, "rate of the head (default: learning_rate)")
+    lora_learning_rate: float | None = _option(None, "rate of low-rank adapters (default: learning_rate)")
+    layer_decay: float = _option(1.0, "factor of the rate from each encoder layer to the one below; 1: the same rate")
     lr_scheduler_type: Literal["cosine", "linear", "constant_with_warmup"] = _option(
-        "cosine", "how the rate falls after the warm-up"
+        "cosine", "course of the rate after the warm-up"
     )
-    warmup_steps: float = _option(0.1, "steps in which the rate rises; below 1: a share of all")
-    weight_decay: float = _option(0.01, "of matrices; biases, norms and single numbers have none")
-    adam_beta1: float = _option(0.9, "of AdamW")
-    adam_beta2: float = _option(0.999, "of AdamW")
-    adam_epsilon: float = _option(1e-8, "of AdamW")
-    max_grad_norm: float = _option(1.0, "gradients are clipped to this norm; 0: not")
+    warmup_steps: float = _option(0.1, "steps in which the rate rises; below 1: a share of all steps")
+    weight_decay: float = _option(0.01, "weight decay of matrices; biases, norms and single numbers have none")
+    adam_beta1: float = _option(0.9, "beta1 of AdamW")
+    adam_beta2: float = _option(0.999, "beta2 of AdamW")
+    adam_epsilon: float = _option(1e-8, "epsilon of AdamW")
+    max_grad_norm: float = _option(1.0, "norm that gradients are clipped to; 0: no clipping")
     ema_decay: float = _option(
-        0.0, "keep a moving average of the weights, which is what is selected and saved; 0: none"
+        0.0, "decay of a moving average of the weights, which is evaluated and saved in place of them; 0: none"
     )
     bf16: bool = _option(False, "bfloat16 mixed precision")
     fp16: bool = _option(False, "float16 mixed precision (GPU)")
-    gradient_checkpointing: bool = _option(False, "compute activations twice instead of keeping them")
+    gradient_checkpointing: bool = _option(False, "recompute activations in the backward pass, to save memory")
     torch_compile: bool = _option(False, "compile the model with torch.compile")
-    torch_compile_backend: str = _option("inductor", "its backend")
+    torch_compile_backend: str = _option("inductor", "backend of torch.compile")
     early_stopping_patience: int = _option(
-        0, "stop after so many epochs without a better metric_for_best_model; 0: never"
+        0, "number of epochs without a better metric_for_best_model after which training stops; 0: never"
     )
     metric_for_best_model: str = _option(
-        "auto", "which validation figure chooses the best epoch: ua, or ccc for dimensions alone"
+        "auto", "validation metric that chooses the best epoch; auto: ua, or ccc for dimensions alone"
     )
-    save_best_model: bool = _option(True, "keep the best epoch; else the last")
-    seed: int = _option(42, "of everything that is drawn")
-    seeds: list[int] = _option([], "train once with each of these instead")
-    use_cpu: bool = _option(False, "stay on the CPU")
-    dataloader_num_workers: int = _option(0, "processes that read and augment")
+    save_best_model: bool = _option(True, "save the model of the best epoch; otherwise that of the last")
+    seed: int = _option(42, "seed of all random numbers")
+    seeds: list[int] = _option([], "seeds of several runs, one after the other, in place of seed")
+    use_cpu: bool = _option(False, "use the CPU even if there is a GPU")
+    dataloader_num_workers: int = _option(0, "processes that read and augment clips")
     logging_steps: int = _option(10, "steps between lines of the log")
-    save_steps: int = _option(0, "steps between checkpoints, besides the one after every epoch; 0: only those")
-    save_total_limit: int = _option(2, "how many checkpoints are kept")
+    save_steps: int = _option(0, "steps between checkpoints, besides the one after every epoch; 0: only that one")
+    save_total_limit: int = _option(2, "number of checkpoints that are kept")
     report_to: list[str] = _option(
         ["tensorboard"],
-        f"trackers: {', '.join(TRACKERS)}, or none; one that is not installed is left out, and a line says so",
+        f"trackers: {', '.join(TRACKERS)}, or none; one that is not installed is skipped with a message",
     )
-    run_name: str | None = _option(None, "its name in the trackers (default: that of the run folder)")
-    disable_tqdm: bool = _option(False, "no progress bar")
-    resume_from_checkpoint: bool = _option(False, "go on where the run in output_dir was stopped")
+    run_name: str | None = _option(None, "name of the run in the trackers (default: that of the run folder)")
+    disable_tqdm: bool = _option(False, "show no progress bar")
+    resume_from_checkpoint: bool = _option(False, "continue the run in output_dir from its last checkpoint")
 
     def __post_init__(self) -> None:
         if isinstance(self.metric_for_best_model, str):
@@ -226,37 +253,37 @@ class TrainingArguments:
 
     @property
     def metric(self) -> str:
-        """The validation figure that chooses."""
+        """Name of the validation metric that chooses the best epoch."""
         automatic = LEADING if self.emotions else "ccc"
         return automatic if self.metric_for_best_model == "auto" else self.metric_for_best_model
 
     @property
     def greater_is_better(self) -> bool:
-        """Whether more of that figure is better."""
+        """Whether a higher value of `metric` is better."""
         return self.metric != "loss" and METRICS[self.metric].greater_is_better
 
     @property
     def selects_by_dimensions(self) -> bool:
-        """Whether that figure is one of dimensions, not of emotions."""
+        """Whether `metric` measures dimensions, not emotions."""
         return self.metric != "loss" and METRICS[self.metric].inputs == "dimensions"
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainingArguments:
-        """From a mapping; see the class for what is refused."""
-        known = [field.name for field in dataclasses.fields(cls)]
+        """Make arguments from a mapping of field names to values; errors are those of the class."""
+        names = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
-            if name not in known:
-                remedy = did_you_mean(name, known, "`multimodal-ser train --help` lists the options")
+            if name not in names:
+                remedy = did_you_mean(name, names, "`multimodal-ser train --help` lists the options")
                 raise InputError(str(name), expected="an option of training", got="an unknown one", remedy=remedy)
         return cls(**fields)
 
     @classmethod
     def from_yaml(cls, path: str | Path, **changes: Any) -> TrainingArguments:
-        """Read a file that `to_yaml` wrote or a person did; `changes` take precedence."""
+        """Read a YAML file that `to_yaml` or a person wrote; `changes` take precedence over it."""
         return cls.from_dict(read_yaml(path) | changes)
 
     def to_yaml(self, path: str | Path) -> None:
-        """Write all fields."""
+        """Write all fields to a YAML file."""
         import yaml
 
         write_text(path, yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True))
@@ -266,14 +293,13 @@ def _contradiction(what: str, expected: str, got: str, remedy: str) -> InputErro
     return InputError(what, expected=expected, got=got, remedy=remedy)
 
 
-def _given(args: TrainingArguments, *names: str) -> list[str]:
-    """Those of the options that are not as they would be unasked."""
-    defaults = {field.name: field for field in dataclasses.fields(args) if field.name in names}
-    unasked = {
-        name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-        for name, f in defaults.items()
+def _changed(args: TrainingArguments, *names: str) -> list[str]:
+    """Those of the options whose values differ from the defaults."""
+    defaults = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(args)
     }
-    return [name for name in names if getattr(args, name) != unasked[name]]
+    return [name for name in names if getattr(args, name) != defaults[name]]
 
 
 def _ranges(args: TrainingArguments) -> None:
@@ -283,9 +309,11 @@ def _ranges(args: TrainingArguments) -> None:
     )
     for name in shares.split():
         value = getattr(args, name)
-        whole = not name.startswith(("validation", "lora", "ema", "adam"))
-        if not 0 <= value <= 1 or (value == 1 and not whole):
-            raise _contradiction(name, f"a share from 0 to 1{'' if whole else ', below 1'}", f"{value:g}", "correct it")
+        one_is_allowed = not name.startswith(("validation", "lora", "ema", "adam"))
+        if not 0 <= value <= 1 or (value == 1 and not one_is_allowed):
+            raise _contradiction(
+                name, f"a share from 0 to 1{'' if one_is_allowed else ', below 1'}", f"{value:g}", "correct it"
+            )
     positive = (
         "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps learning_rate max_duration "
         "layer_decay logging_steps save_total_limit adam_epsilon lora_alpha batch_seconds audio_learning_rate text_learning_rate "
@@ -352,12 +380,12 @@ def _something_to_train(args: TrainingArguments) -> None:
             raise _contradiction(
                 f"freeze_{branch}_layers", "a branch that is trained", f"the whole {branch} branch frozen", remedy
             )
-    still = frozen if args.unfreeze_epoch is None else set()
+    always_frozen = frozen if args.unfreeze_epoch is None else set()
     for part in ("audio", "text", "fusion", "head"):
-        if part in still and _given(args, f"{part}_learning_rate"):
+        if part in always_frozen and _changed(args, f"{part}_learning_rate"):
             remedy = f'leave "{part}" out of freeze, or the rate out'
             raise _contradiction(f"{part}_learning_rate", "a part that is trained", f"{part} frozen", remedy)
-    if args.layer_decay != 1 and {"audio", "text"} <= still:
+    if args.layer_decay != 1 and {"audio", "text"} <= always_frozen:
         raise _contradiction(
             "layer_decay", "an encoder that is trained", "both frozen", "leave one out of freeze, or layer_decay out"
         )
@@ -367,9 +395,9 @@ def _something_to_train(args: TrainingArguments) -> None:
 
 def _lora(args: TrainingArguments) -> None:
     if not args.lora_rank:
-        given = _given(args, "lora_alpha", "lora_dropout", "lora_learning_rate", "lora_branches")
-        if given:
-            raise _contradiction(given[0], "adapters to act on", "lora_rank 0", "set lora_rank=8, or leave it out")
+        idle = _changed(args, "lora_alpha", "lora_dropout", "lora_learning_rate", "lora_branches")
+        if idle:
+            raise _contradiction(idle[0], "adapters to act on", "lora_rank 0", "set lora_rank=8, or leave it out")
         return
     for branch, other in (("audio", "text"), ("text", "audio")):
         if args.lora_branches in ("both", branch) and branch not in args.freeze:
@@ -385,18 +413,18 @@ def _lora(args: TrainingArguments) -> None:
 
 
 def _selection(args: TrainingArguments) -> None:
-    without = not args.validation_share and not args.validation_speakers
-    if without and args.early_stopping_patience:
+    no_validation = not args.validation_share and not args.validation_speakers
+    if no_validation and args.early_stopping_patience:
         remedy = "hold speakers out, or set it to 0"
         raise _contradiction("early_stopping_patience", "validation data to watch", "validation_share 0", remedy)
     if args.early_stopping_patience and not args.save_best_model:
         raise _contradiction(
             "early_stopping_patience", "the best epoch kept", "save_best_model false", "set save_best_model, or it to 0"
         )
-    both = sorted(set(args.validation_speakers) & set(args.test_speakers))
-    if both:
+    shared = sorted(set(args.validation_speakers) & set(args.test_speakers))
+    if shared:
         raise _contradiction(
-            "test_speakers", "speakers that select nothing", f"{', '.join(both)} in validation too", "name each once"
+            "test_speakers", "speakers that select nothing", f"{', '.join(shared)} in validation too", "name each once"
         )
 
 
@@ -408,18 +436,21 @@ def _targets(args: TrainingArguments) -> None:
         raise _contradiction("dimensions", f"some of {', '.join(DIMENSIONS)}", repr(unknown[0]), remedy)
     if args.emotions:
         if args.selects_by_dimensions and not args.dimensions:
-            remedy, got = "name dimensions, or use ua", f"{args.metric} without dimensions"
-            raise _contradiction("metric_for_best_model", "a figure of the emotions", got, remedy)
+            got = f"{args.metric} without dimensions"
+            raise _contradiction("metric_for_best_model", "a metric of the emotions", got, "name dimensions, or use ua")
         return
     if not args.dimensions:
         raise _contradiction(
             "emotions", "something to learn", "neither emotions nor dimensions", "name dimensions, such as arousal"
         )
-    acting = "mixup_alpha balanced_sampling labels new_head pair_matched pair_mismatched unlabelled class_weights label_smoothing_factor"
-    named = _given(args, *acting.split())
-    if named:
+    of_emotions = (
+        "mixup_alpha balanced_sampling labels new_head pair_matched pair_mismatched unlabelled class_weights "
+        "label_smoothing_factor"
+    )
+    idle = _changed(args, *of_emotions.split())
+    if idle:
         raise _contradiction(
-            named[0], "emotions that it acts on", "dimensions alone", "leave it out, or learn the emotions too"
+            idle[0], "emotions that it acts on", "dimensions alone", "leave it out, or learn the emotions too"
         )
     if args.metric != "loss" and not args.selects_by_dimensions:
         raise _contradiction(
@@ -436,15 +467,15 @@ def _modalities(args: TrainingArguments) -> None:
     needs = {
         "text": (
             "audio_model augmentation_variants noise_dir room_dir transcribe unlabelled batch_seconds trim_silence_db",
-            "recordings that are heard",
+            "recordings to learn from",
         ),
-        "audio": ("text_model context_turns transcribe", "texts that are read"),
+        "audio": ("text_model context_turns transcribe", "texts to learn from"),
     }
-    names, wanted = needs.get(args.modalities, ("", ""))
-    named = _given(args, *names.split())
-    if named:
-        raise _contradiction(named[0], wanted, f"modalities {args.modalities}", "leave it out, or the modalities")
-    pairing = _given(args, "pair_matched", "pair_mismatched")
+    names, requirement = needs.get(args.modalities, ("", ""))
+    idle = _changed(args, *names.split())
+    if idle:
+        raise _contradiction(idle[0], requirement, f"modalities {args.modalities}", "leave it out, or the modalities")
+    pairing = _changed(args, "pair_matched", "pair_mismatched")
     if pairing and args.modalities != "auto":
         expected = "rows of one modality, to be paired"
         raise _contradiction(pairing[0], expected, f"modalities {args.modalities}", "leave it out, or the modalities")
@@ -456,7 +487,7 @@ def _modalities(args: TrainingArguments) -> None:
 def _model(args: TrainingArguments) -> None:
     if args.model and args.audio_model and args.text_model:
         raise _contradiction(
-            "model", "a checkpoint, or encoders", "model, audio_model and text_model", "leave out what is not meant"
+            "model", "a checkpoint, or encoders", "model, audio_model and text_model", "leave out one of them"
         )
     if args.audio_layers and not args.audio_model:
         raise _contradiction("audio_layers", "an audio_model to cut", "none", "name audio_model, or leave it out")
@@ -464,12 +495,14 @@ def _model(args: TrainingArguments) -> None:
         return
     from multimodal_ser.model.configuration_multimodal_ser import MultimodalEmotionConfig
 
-    known = list(MultimodalEmotionConfig.__dataclass_fields__)
+    fields = list(MultimodalEmotionConfig.__dataclass_fields__)
     for name in args.model_config:
-        if name in ELSEWHERE:
-            raise _contradiction("model_config", "fields that no option sets", name, f"use {ELSEWHERE[name]}")
-        if name not in known:
-            remedy = did_you_mean(name, known, "see the documentation of MultimodalEmotionConfig")
+        if name in OPTIONS_OF_FIELDS:
+            raise _contradiction(
+                "model_config", "fields without an option of their own", name, f"use {OPTIONS_OF_FIELDS[name]}"
+            )
+        if name not in fields:
+            remedy = did_you_mean(name, fields, "see the documentation of MultimodalEmotionConfig")
             raise _contradiction("model_config", "fields of MultimodalEmotionConfig", repr(name), remedy)
 
 
@@ -479,23 +512,20 @@ def _precision(args: TrainingArguments) -> None:
     if args.fp16 and args.use_cpu:
         raise _contradiction("fp16", "a GPU", "use_cpu", "use bf16")
     if args.batch_seconds is not None and args.batch_seconds < args.max_duration:
-        expected, remedy = (
-            f"room for the longest clip, max_duration {args.max_duration:g} s",
-            "raise it, or lower max_duration",
-        )
-        raise _contradiction("batch_seconds", expected, f"{args.batch_seconds:g}", remedy)
+        expected = f"room for the longest clip, max_duration {args.max_duration:g} s"
+        raise _contradiction("batch_seconds", expected, f"{args.batch_seconds:g}", "raise it, or lower max_duration")
 
 
 def _augmentation(args: TrainingArguments) -> None:
     if args.voice_shift + args.speaker_mean_share > 1:
         got = f"{args.voice_shift:g} and {args.speaker_mean_share:g}"
         raise _contradiction("voice_shift and speaker_mean_share", "shares that sum to 1 at most", got, "lower them")
-    for name in _given(args, "voice_shift", "speaker_mean_share"):
+    for name in _changed(args, "voice_shift", "speaker_mean_share"):
         if getattr(args, name) and (
             "audio" not in args.freeze or not args.embedding_cache or args.modalities == "text"
         ):
             remedy = 'keep "audio" in freeze and embedding_cache on, or set it to 0'
-            raise _contradiction(name, "a frozen audio branch whose output is kept", "none", remedy)
+            raise _contradiction(name, "a frozen audio branch with an embedding cache", "none", remedy)
     for name, needs in (("noise_dir", "noise"), ("room_dir", "room")):
         if getattr(args, name) and needs not in args.augmentation:
             raise _contradiction(
@@ -514,21 +544,21 @@ def _augmentation(args: TrainingArguments) -> None:
         return
     from multimodal_ser.training.augmentation import Augmenter
 
-    Augmenter(args.augmentation)  # refuses unknown names and options
+    Augmenter(args.augmentation)  # raises an error for unknown names and options
     for name in args.augmentation:
         if args.modalities == ("audio" if name == "words" else "text"):
-            wanted = "texts that are read" if name == "words" else "recordings that are heard"
+            expected = "texts to learn from" if name == "words" else "recordings to learn from"
             raise _contradiction(
-                f"augmentation {name!r}", wanted, f"modalities {args.modalities}", "leave it out, or the modalities"
+                f"augmentation {name!r}", expected, f"modalities {args.modalities}", "leave it out, or the modalities"
             )
 
 
 def _idle(args: TrainingArguments) -> None:
     needs = {"cache_dir": "embedding_cache", "cache_dtype": "embedding_cache", "torch_compile_backend": "torch_compile",
              "whisper": "transcribe", "pseudo_label_threshold": "unlabelled"}  # fmt: skip
-    for name in _given(args, *needs):
+    for name in _changed(args, *needs):
         if not getattr(args, needs[name]):
-            raise _contradiction(name, f"{needs[name]} beside it", "none", f"set {needs[name]}, or leave it out")
+            raise _contradiction(name, f"{needs[name]} with it", "none", f"set {needs[name]}, or leave it out")
     if args.class_weights == "balanced" and args.balanced_sampling:
         raise _contradiction("balanced_sampling", "one way to balance", "class_weights balanced too", "choose one")
 

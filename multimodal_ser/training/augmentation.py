@@ -1,7 +1,8 @@
-"""Recordings as the world makes them: noise, rooms, bad microphones, telephones, other voices; drawn by seed, draw and clip alone.
+"""`Augmenter`: augmentation of recordings with noise, rooms, microphones, telephones and other voices.
 
-What happens to a clip happens in the order in which it does in the world: speed, tempo, pitch (the voice), room, echo (where it speaks),
-noise (what else is heard there), replay, telephone (what it is recorded with), gain, clipping, time_mask (what the recording suffers).
+The effects follow the path of sound: speed, tempo, pitch (the voice), room, echo (its place), noise (other sounds),
+replay, telephone (the microphone), gain, clipping, time_mask (faults of the recording). Each depends on seed, draw and
+clip alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import torch
 
 from multimodal_ser.audio import SAMPLING_RATE, load_audio, stream_audio
 from multimodal_ser.errors import InputError, did_you_mean
-from multimodal_ser.training.transcript_augmentation import misrecognised
+from multimodal_ser.training.transcript_augmentation import misrecognized
 
 Augmentations = Mapping[str, Mapping[str, Any]] | Sequence[str]
 
@@ -35,7 +36,9 @@ CODECS: dict[str, tuple[str, str, int, tuple[int, ...], int, dict[str, str]]] = 
     "amr": ("libopencore_amrnb", "amr", 8_000, (4_750, 7_950, 12_200), 80, {}),
     "g722": ("g722", "g722", 16_000, (64_000,), 22, {}),
 }
-"""Encoder, container, Hz, bits a second, samples at 16 kHz by which what is decoded comes late (measured), the encoder's options."""
+"""Encoder, container, sampling rate in Hz, bits per second, measured delay of the decoded signal in samples at 16 kHz,
+and the encoder's options.
+"""
 
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "speed": {"probability": 1.0, "factors": [0.9, 1.0, 1.1]},
@@ -53,10 +56,12 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
                      "frequency_width": (0, 15)},
     "words": {"probability": 0.5, "dropped": 0.05, "swapped": 0.02, "misheard": 0.08},
 }  # fmt: skip
-"""Every augmentation with its options' defaults: (low, high) is a range that is drawn from evenly, a list what one is chosen from."""
+"""Every augmentation with the defaults of its options: (low, high) is a range of a uniform distribution, a list holds
+choices.
+"""
 
 WAVEFORM = ("speed", "tempo", "pitch", "room", "echo", "noise", "replay", "telephone", "gain", "clipping", "time_mask")
-"""Those of waveforms, in the order in which they are applied."""
+"""The augmentations of waveforms, in the order in which they are applied."""
 
 LIMITS = {
     "probability": (0, 1), "factors": (0.25, 4), "rate": (0.25, 4), "semitones": (-12, 12), "rt60": (0.01, 10), "drr": (-30, 60),
@@ -64,7 +69,7 @@ LIMITS = {
     "duration": (0, 60), "max_share": (0, 1), "time_masks": (0, 100), "time_width": (0, 10_000), "frequency_masks": (0, 100),
     "frequency_width": (0, 1000), "width": (0, 10_000), "dropped": (0, 1), "swapped": (0, 1), "misheard": (0, 1),
 }  # fmt: skip
-"""Least and most of each option that is a number."""
+"""Smallest and largest value of each numerical option."""
 
 FILES = (
     ".wav",
@@ -84,43 +89,51 @@ FILES = (
     ".au",
     ".wma",
 )
-"""Endings by which recordings are found in a folder."""
+"""Suffixes of the recordings in a folder."""
 
 MEMORY = 256 * 2**20
-"""Bytes of decoded noises that are kept; what was used longest ago is decoded again."""
+"""Largest number of bytes of decoded noises in memory; the least recently used are removed."""
 
 REVISION = 1
-"""Raise it when an augmentation begins to do something else for the same options: what was computed with older versions then misses."""
+"""Version of the augmentations. Raise it when one gives another result for the same options: cached embeddings of older
+versions are then unused.
+"""
 
 
 class Augmenter:
-    """Disturbs clips, words and features as recordings in the world are; what happens to a clip is a function of (seed, draw, clip).
+    """Augments waveforms, words and features; the result for a clip is a function of (seed, draw, clip).
 
-    Each augmentation draws on its own: which others are on changes nothing about what it draws. No global random state is read or changed.
-    A clip that would get louder than full scale is turned down as a whole; otherwise levels stay. Options, beside `probability`
-    (defaults: `AUGMENTATIONS`; one number for a range is always that number):
+    Augmentations are independent: switching one on does not change the others. No global random state is read or
+    changed. A clip that would exceed full scale is made softer as a whole; otherwise levels stay. Every augmentation
+    has a `probability`; a single number for a range is a constant. Defaults are in `AUGMENTATIONS`. The other options:
 
-    - speed: one of `factors`; pitch moves along (Ko et al. 2015, "Audio augmentation for speech recognition"). tempo: faster by `rate`,
-      pitch kept (phase vocoder). pitch: moved by `semitones`, length kept.
-    - room: an impulse response from `room_dir`, or made: the direct sound and noise that decays by 60 dB in `rt60` s, the ratio of their
-      energies `drr` dB. The direct sound stays where it was, energy is about kept, what rings on after the clip is cut.
-    - echo: once more, `delay` s later, at `gain` dB.
-    - noise: a recording from `noise_dir`, or made, in one of `colours`, so that speech over noise is `snr` dB. Silence stays silent.
-    - replay: through a small loudspeaker and microphone (band from `low` to `high` Hz) and one of `codecs`; those that the installed PyAV
-      cannot encode are left out, "mulaw" needs none. telephone: 300 to 3400 Hz, 8 kHz, 8 bits (mu-law, ITU-T G.711).
-    - gain: by `gain` dB. clipping: cut off at a `share` of the peak. time_mask: `masks` silences of `duration` s.
-    - spec_augment: of log-mel features, `time_masks` of `time_width` frames, `frequency_masks` of `frequency_width` bands, filled with the
-      mean (Park et al. 2019, https://arxiv.org/abs/1904.08779; no time warp); a mask over time covers at most `max_share` of the clip.
-    - words: `dropped`, `swapped`, `misheard`, shares of the words; see `misrecognised`.
+    - speed: one of `factors`; the pitch changes too (Ko et al. 2015, "Audio augmentation for speech recognition").
+      tempo: faster by `rate` at the same pitch (phase vocoder). pitch: higher by `semitones` at the same length.
+    - room: an impulse response from `room_dir`, or a synthesized one: direct sound and noise that decays by 60 dB in
+      `rt60` seconds, with a ratio of their energies of `drr` dB. The direct sound keeps its time, the energy is about
+      the same, and the reverberation after the end of the clip is cut.
+    - echo: a copy `delay` seconds later, at `gain` dB.
+    - noise: a recording from `noise_dir`, or synthesized noise of one of `colours`, at a signal-to-noise ratio of `snr`
+      dB. Silence stays silent.
+    - replay: a small loudspeaker and microphone (band from `low` to `high` Hz) and one of `codecs`; codecs that the
+      installed PyAV cannot encode are left out, "mulaw" needs none. telephone: 300 to 3400 Hz, 8 kHz, 8 bits (mu-law,
+      ITU-T G.711).
+    - gain: louder by `gain` dB. clipping: limited to a `share` of the peak. time_mask: `masks` silences of `duration`
+      seconds.
+    - spec_augment: in log-mel features, `time_masks` of `time_width` frames and `frequency_masks` of `frequency_width`
+      bands, filled with the mean (Park et al. 2019, https://arxiv.org/abs/1904.08779; no time warp). A mask over time
+      covers at most `max_share` of the clip.
+    - words: shares of the words that are `dropped`, `swapped` and `misheard`; see `misrecognized`.
 
     Args:
         augmentations: names, or a mapping from names to their options ({} or None: the defaults).
-        seed: of everything that is drawn.
-        noise_dir: folder of noises, searched with its subfolders. Of each file the first two minutes are used.
-        room_dir: folder of impulse responses, likewise. Of each the first four seconds are used.
+        seed: seed of all random numbers.
+        noise_dir: folder of noises, with its subfolders. The first two minutes of each file are used.
+        room_dir: folder of impulse responses, with its subfolders. The first four seconds of each are used.
 
     Raises:
-        InputError: an unknown augmentation or option, a value out of its range, or a folder without a readable recording.
+        InputError: an augmentation or option is unknown, a value is out of range, or a folder has no readable
+            recording.
 
     Example:
         >>> from multimodal_ser.testing import synthetic_speech
@@ -139,39 +152,37 @@ class Augmenter:
         room_dir: str | Path | None = None,
     ):
         names = [augmentations] if isinstance(augmentations, str) else augmentations
-        given = names if isinstance(names, Mapping) else {name: {} for name in names}
-        self.options = _checked(given)
+        requested = names if isinstance(names, Mapping) else {name: {} for name in names}
+        self.options = _checked(requested)
         self.seed = int(seed)
         self._folders: dict[str, _Folder] = {}
         self._fingerprint: str | None = None
-        for name, folder, seconds, moot in (
+        for name, folder, seconds, unused in (
             ("noise", noise_dir, 120.0, {"colours"}),
             ("room", room_dir, 4.0, {"rt60", "drr"}),
         ):
-            if folder is not None and (name not in given or moot & set(given[name] or {})):
-                got = f"{', '.join(sorted(moot))} for made ones" if name in given else "none"
-                expected, remedy = (
-                    f"the augmentation {name!r}, with recordings alone",
-                    "leave the folder or these options out",
-                )
+            if folder is not None and (name not in requested or unused & set(requested[name] or {})):
+                is_on = name in requested
                 raise InputError(
-                    f"{name}_dir", expected=expected, got=got, remedy=remedy if name in given else f"add {name!r}"
-                )
+                    f"{name}_dir", expected=f"the augmentation {name!r}, with recordings alone",
+                    got=f"{', '.join(sorted(unused))} for synthesized ones" if is_on else "none",
+                    remedy="leave the folder or these options out" if is_on else f"add {name!r}",
+                )  # fmt: skip
             if folder is not None:
                 self._folders[name] = _Folder(Path(folder), f"{name}_dir", seconds)
         if "replay" in self.options:
             from av.codec import codecs_available
 
-            there = [
+            available = [
                 name
                 for name in self.options["replay"]["codecs"]
                 if name == "mulaw" or CODECS[name][0] in codecs_available
             ]
-            self.options["replay"]["codecs"] = there or ["mulaw"]
+            self.options["replay"]["codecs"] = available or ["mulaw"]
 
     @property
     def waveform_names(self) -> tuple[str, ...]:
-        """The augmentations of waveforms that are on, in the order in which they are applied."""
+        """Names of the augmentations of waveforms that are on, in the order in which they are applied."""
         return tuple(name for name in WAVEFORM if name in self.options)
 
     @property
@@ -190,18 +201,18 @@ class Augmenter:
         return "spec_augment" in self.options
 
     def waveform(self, waveform: np.ndarray, *, draw: int, clip: str) -> np.ndarray:
-        """A disturbed copy.
+        """Return an augmented copy.
 
         Args:
             waveform: (S,) floats at 16 kHz; it is not changed.
-            draw: which of a clip's versions: an epoch, or the number of a fixed variant.
-            clip: its name, the same on every machine.
+            draw: number of the version of the clip: an epoch, or the number of a fixed variant.
+            clip: name of the clip, the same on every machine.
 
         Returns:
             (S',) float32 in [-1, 1]; S' is S unless speed or tempo is on.
 
         Raises:
-            InputError: this is no waveform.
+            InputError: `waveform` has another shape or type, or numbers that are not finite.
         """
         import torchaudio.functional
 
@@ -225,13 +236,15 @@ class Augmenter:
         return (signal / peak if peak > 1 else signal).numpy()
 
     def text(self, text: str, *, draw: int, clip: str) -> str:
-        """The words as a recogniser might have got them wrong; never empty unless they are."""
+        """Return a text with errors of speech recognition; it is never empty unless the text is."""
         generator = self._drawn("words", draw, clip)
         shares = {option: share for option, share in self.options.get("words", {}).items() if option != "probability"}
-        return text if generator is None else misrecognised(text, generator, **shares)
+        return text if generator is None else misrecognized(text, generator, **shares)
 
     def spectrogram(self, features: torch.Tensor, *, draw: int, clip: str) -> torch.Tensor:
-        """Masks over time and frequency: features (M, F), without padding -> (M, F); the same tensor where `spec_augment` is off."""
+        """Return features (M, F), without padding, with masks over time and frequency; unchanged if `spec_augment` is
+        off.
+        """
         bands, frames = features.shape
         generator = self._drawn("spec_augment", draw, clip)
         if generator is None:
@@ -244,7 +257,9 @@ class Augmenter:
         return masked
 
     def fingerprint(self) -> str:
-        """A hash of everything that decides what `waveform` does: options, seed, the content of the folders, versions of the libraries."""
+        """Return a hash of everything that `waveform` depends on: options, seed, content of the folders, versions of
+        the libraries.
+        """
         if self._fingerprint is None:
             options = [[name, self.options[name]] for name in self.waveform_names]
             content = {name: folder.content() for name, folder in self._folders.items()}
@@ -268,18 +283,20 @@ def write_listening_examples(
     noise_dir: str | Path | None = None,
     room_dir: str | Path | None = None,
 ) -> list[Path]:
-    """Write a recording as it is (original.wav) and as each augmentation makes it sound, so that ears can judge the options.
+    """Write a recording unchanged (original.wav) and with each augmentation, to listen to the options.
 
     Args:
         recording: see `load_audio`. output_dir: folder, which is made; files of the same names are replaced.
-        augmentations: see `Augmenter`, as the others; applied whatever their probability; those of features and words are passed over.
-        count: versions of each: noise.wav, or noise-1.wav, noise-2.wav ...
+        augmentations: see `Augmenter`, as for the other arguments; their probability is ignored, and so are
+            augmentations of features and words.
+        count: number of versions of each: noise.wav, or noise-1.wav, noise-2.wav ...
 
     Returns:
-        The files, 16-bit wav at 16 kHz.
+        Paths of the files, 16-bit WAV at 16 kHz.
 
     Raises:
-        InputError: see `Augmenter` and `load_audio`; or none of these can be heard, or the folder cannot be made.
+        InputError: see `Augmenter` and `load_audio`; or no augmentation changes waveforms, or the folder cannot be
+            made.
     """
     import soundfile
 
@@ -289,7 +306,7 @@ def write_listening_examples(
         raise InputError(
             "augmentations", expected=f"one of {', '.join(WAVEFORM)}", got=", ".join(options), remedy="add one of these"
         )
-    if "speed" in names:  # a clip at its own speed teaches the ear nothing
+    if "speed" in names:  # an unchanged speed would be no example
         options["speed"]["factors"] = [factor for factor in options["speed"]["factors"] if factor != 1] or [1.0]
     waveform = load_audio(recording)
     written = [folder / "original.wav"]
@@ -299,8 +316,8 @@ def write_listening_examples(
         for name, number in itertools.product(names, range(1, count + 1)):
             augmenter.options = {name: options[name] | {"probability": 1.0}}
             written.append(folder / (f"{name}.wav" if count == 1 else f"{name}-{number}.wav"))
-            disturbed = augmenter.waveform(waveform, draw=number, clip="listening example")
-            soundfile.write(written[-1], disturbed, SAMPLING_RATE, subtype="PCM_16")
+            augmented = augmenter.waveform(waveform, draw=number, clip="listening example")
+            soundfile.write(written[-1], augmented, SAMPLING_RATE, subtype="PCM_16")
     except (OSError, soundfile.LibsndfileError) as error:
         raise InputError(
             str(folder), expected="a folder that can be written to", got=str(error), remedy="name another"
@@ -308,30 +325,32 @@ def write_listening_examples(
     return written
 
 
-def _checked(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    for name, options in given.items():
-        _known("augmentation", name, AUGMENTATIONS)
+def _checked(requested: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    for name, options in requested.items():
+        _require_name("augmentation", name, AUGMENTATIONS)
         if options is not None and not isinstance(options, Mapping):
             raise InputError(
                 name, expected="a mapping of options", got=repr(options), remedy=f"such as {AUGMENTATIONS[name]}"
             )
         for option in options or {}:
-            _known(f"{name}: option", option, AUGMENTATIONS[name])
-    chosen = {name: defaults | dict(given[name] or {}) for name, defaults in AUGMENTATIONS.items() if name in given}
+            _require_name(f"{name}: option", option, AUGMENTATIONS[name])
+    complete = {
+        name: defaults | dict(requested[name] or {}) for name, defaults in AUGMENTATIONS.items() if name in requested
+    }
     return {
         name: {option: _option(name, option, value) for option, value in options.items()}
-        for name, options in chosen.items()
+        for name, options in complete.items()
     }
 
 
-def _known(what: str, name: Any, names: Iterable[str]) -> None:
+def _require_name(what: str, name: Any, names: Iterable[str]) -> None:
     if name not in names:
         remedy = did_you_mean(name, names)
         raise InputError(what, expected=f"one of {', '.join(names)}", got=repr(name), remedy=remedy)
 
 
 def _option(name: str, option: str, value: Any) -> Any:
-    """The value in the form of its default: a number, a range [low, high], or a list of choices."""
+    """Return the value in the form of its default: a number, a range [low, high], or a list of choices."""
     default = AUGMENTATIONS[name][option]
     many = isinstance(default, list | tuple)
     values = list(value) if many and isinstance(value, Sequence) and not isinstance(value, str) else [value]
@@ -339,13 +358,17 @@ def _option(name: str, option: str, value: Any) -> Any:
     low, high = LIMITS.get(option, (0, 0))
     if kind is str and values:
         for choice in values:
-            _known(f"{name}: {option}", choice, default)
+            _require_name(f"{name}: {option}", choice, default)
         return values
-    fine = [
+    is_valid = [
         isinstance(v, int | float) and not isinstance(v, bool) and low <= float(v) <= high and kind(v) == v
         for v in values
     ]
-    if not fine or not all(fine) or (isinstance(default, tuple) and (len(values) > 2 or values != sorted(values))):
+    if (
+        not is_valid
+        or not all(is_valid)
+        or (isinstance(default, tuple) and (len(values) > 2 or values != sorted(values)))
+    ):
         form = "a range [low, high] of " if isinstance(default, tuple) else "a list of " if many else ""
         expected = f"{form}{'whole numbers' if kind is int else 'numbers'} from {low:g} to {high:g}"
         raise InputError(f"{name}: {option}", expected=expected, got=repr(value), remedy=f"such as {default}")
@@ -354,29 +377,29 @@ def _option(name: str, option: str, value: Any) -> Any:
 
 
 class _Folder:
-    """Recordings of a folder, decoded when they are drawn and kept while there is room."""
+    """Recordings of a folder, decoded when they are drawn, and cached in memory up to a limit."""
 
     def __init__(self, folder: Path, argument: str, seconds: float):
         self.folder, self.argument, self.seconds = folder, argument, seconds
-        found = [
+        paths = [
             path
             for path in folder.rglob("*")
             if path.suffix.lower() in FILES and not path.name.startswith(".") and path.is_file()
         ]
-        self.paths = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-        self._kept: OrderedDict[Path, np.ndarray | None] = OrderedDict()  # None: it cannot be read
-        self.draw(np.random.default_rng(0))  # a folder with nothing in it is refused now, not in the middle of an epoch
+        self.paths = sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
+        self._decoded: OrderedDict[Path, np.ndarray | None] = OrderedDict()  # None: it cannot be read
+        self.draw(np.random.default_rng(0))  # an error for a folder without recordings comes now, not during an epoch
 
     def draw(self, generator: np.random.Generator) -> np.ndarray:
-        """(S,) of one of the files; in place of one that cannot be read comes the next."""
+        """Return one of the recordings, (S,); one that cannot be read is replaced by the next."""
         first = int(generator.integers(max(1, len(self.paths))))
         for path in [*self.paths[first:], *self.paths[:first]]:
-            if path not in self._kept:
-                self._kept[path] = self._read(path)
-            self._kept.move_to_end(path)
-            if sum(sound.nbytes for sound in self._kept.values() if sound is not None) > MEMORY:
-                self._kept.popitem(last=False)
-            sound = self._kept.get(path)
+            if path not in self._decoded:
+                self._decoded[path] = self._read(path)
+            self._decoded.move_to_end(path)
+            if sum(sound.nbytes for sound in self._decoded.values() if sound is not None) > MEMORY:
+                self._decoded.popitem(last=False)
+            sound = self._decoded.get(path)
             if sound is not None:
                 return sound
         got = "none that can be read" if self.paths else "none" if self.folder.is_dir() else "no such folder"
@@ -407,7 +430,7 @@ class _Folder:
 def _spans(
     generator: np.random.Generator, size: int, masks: int, width: Sequence[float], share: float
 ) -> Iterator[tuple[int, int]]:
-    """Where masks begin and end: each between the two widths, at most a share of the whole, anywhere."""
+    """Yield start and end of random masks, each as wide as `width` allows and at most a `share` of `size`."""
     for _ in range(masks):
         span = min(int(generator.integers(round(width[0]), round(width[1]) + 1)), int(share * size))
         start = int(generator.integers(size - span + 1))
@@ -420,7 +443,9 @@ def _fitted(signal: torch.Tensor, size: int) -> torch.Tensor:
 
 @dataclass
 class _Effects:
-    """The augmentations of waveforms, (S,) -> (S',), and what one of them draws from for one clip."""
+    """The augmentations of waveforms, (S,) -> (S',), with the options and random numbers of one of
+    them for one clip.
+    """
 
     functional: Any  # torchaudio's
     generator: np.random.Generator
@@ -437,23 +462,24 @@ class _Effects:
         return self.stretched(signal, self.uniform("rate"))
 
     def pitch(self, signal: torch.Tensor) -> torch.Tensor:
-        factor = 2 ** (
-            self.uniform("semitones") / 12
-        )  # torchaudio's pitch_shift resamples by it exactly: 10 s of work for 4 s
+        # torchaudio's pitch_shift resamples by the exact factor, which takes 10 s for a clip of 4 s
+        factor = 2 ** (self.uniform("semitones") / 12)
         return _fitted(self.resampled(self.stretched(signal, 1 / factor), factor, 32), len(signal))
 
     def resampled(self, signal: torch.Tensor, factor: float, finest: int = 1000) -> torch.Tensor:
-        """Played `factor` times as fast: (S,) -> (ceil(S / factor),), the factor rounded to a fraction of small numbers, which is quick."""
+        """Return a signal `factor` times as fast, (ceil(S / factor),); the factor is rounded to a simple fraction for
+        speed.
+        """
         ratio = Fraction(factor).limit_denominator(finest)
         return self.functional.resample(signal, ratio.numerator, ratio.denominator)
 
     def stretched(self, signal: torch.Tensor, rate: float) -> torch.Tensor:
-        """`rate` times as fast, pitch kept: (S,) -> (round(S / rate),)."""
-        n_fft, hop, size = 512, 128, max(1, round(len(signal) / rate))
-        window, padded = (
-            torch.hann_window(n_fft),
-            _fitted(signal, len(signal) + n_fft),
-        )  # so that the frames reach beyond the end
+        """Return a signal `rate` times as fast at the same pitch, (round(S / rate),)."""
+        n_fft = 512
+        hop = 128
+        size = max(1, round(len(signal) / rate))
+        window = torch.hann_window(n_fft)
+        padded = _fitted(signal, len(signal) + n_fft)  # frames reach beyond the end
         frames = torch.stft(padded, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
         frames = self.functional.phase_vocoder(frames, rate, torch.linspace(0, math.pi * hop, n_fft // 2 + 1)[:, None])
         return torch.istft(frames, n_fft, hop, window=window, length=size)
@@ -484,14 +510,14 @@ class _Effects:
         if not signal.square().sum() > 0:
             return signal
         noise = (
-            self.coloured(len(signal))
+            self.colored(len(signal))
             if self.folder is None
             else self.excerpt(self.folder.draw(self.generator), len(signal))
         )
         return self.functional.add_noise(signal[None], torch.from_numpy(noise)[None], snr=torch.tensor([snr]))[0]
 
-    def coloured(self, size: int) -> np.ndarray:
-        """Noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) an octave, from 20 Hz up."""
+    def colored(self, size: int) -> np.ndarray:
+        """Return noise whose power falls by 0 (white), 3 (pink) or 6 dB (brown) per octave, from 20 Hz."""
         slope = {"white": 0.0, "pink": 0.5, "brown": 1.0}[self.generator.choice(self.options["colours"])]
         frequencies = np.linspace(
             0, SAMPLING_RATE / 2, (1 << max(10, (size - 1).bit_length())) // 2 + 1, dtype=np.float32
@@ -501,9 +527,9 @@ class _Effects:
         return torch.fft.irfft(torch.from_numpy(spectrum))[:size].numpy()
 
     def excerpt(self, sound: np.ndarray, size: int) -> np.ndarray:
-        """Of a recording, from a random place on, repeated where it is too short."""
+        """Return a part of a recording from a random place, repeated if it is too short."""
         piece = np.take(sound, np.arange(size) + int(self.generator.integers(len(sound))), mode="wrap")
-        if np.square(piece).mean() < 1e-3 * np.square(sound).mean():  # a pause: at its loudest there is noise
+        if np.square(piece).mean() < 1e-3 * np.square(sound).mean():  # a pause: take the loudest part instead
             piece = np.take(sound, np.arange(size) + int(np.abs(sound).argmax()) - size // 2, mode="wrap")
         return piece
 
@@ -524,19 +550,18 @@ class _Effects:
     def coded(
         self, signal: torch.Tensor, encoder: str, container: str, rate: int, bits: Any, late: int, settings: Any
     ) -> torch.Tensor:
-        """Encoded and decoded, in memory: (S,) -> (S,)."""
+        """Return a signal after encoding and decoding in memory, (S,) -> (S,)."""
         import av
 
-        sent = _fitted(
-            signal, len(signal) + SAMPLING_RATE // 5
-        )  # codecs hold a few milliseconds back, and want more than 25 at all
-        sent = (32767 * self.resampled(sent, SAMPLING_RATE / rate)).round().clamp(-32768, 32767).to(torch.int16)
+        # codecs delay the signal by a few milliseconds, and need more than 25 ms
+        padded = _fitted(signal, len(signal) + SAMPLING_RATE // 5)
+        samples = (32767 * self.resampled(padded, SAMPLING_RATE / rate)).round().clamp(-32768, 32767).to(torch.int16)
         file = io.BytesIO()
         with av.open(file, "w", format=container) as out:
             stream = out.add_stream(
                 encoder, rate=rate, layout="mono", bit_rate=int(self.generator.choice(bits)), options=settings
             )
-            frame = av.AudioFrame.from_ndarray(sent[None].numpy(), format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(samples[None].numpy(), format="s16", layout="mono")
             frame.sample_rate = rate
             for packet in [*stream.encode(frame), *stream.encode(None)]:
                 out.mux(packet)

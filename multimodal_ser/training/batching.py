@@ -1,7 +1,7 @@
-"""Which rows are learned from together: batches of similar length, the same sequence for any number of processes.
+"""`BatchPlanner`: division of rows into steps of similar length, the same for any number of processes.
 
-What is planned is the whole step: the rows of all devices and of all accumulated passes. A step is then divided into passes, a pass
-among processes, so that neither changes what a step learns from.
+A step holds the rows of all devices and of all accumulated passes. It is divided into passes and among processes
+afterwards, so that their numbers do not change the rows of a step.
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ from typing import Any
 import numpy as np
 
 TEXT_SECONDS = 1.0
-"""s that a row without a recording counts for, where batches are counted in seconds."""
+"""Length in seconds of a row without a recording, for batches that are limited in seconds."""
 
 BUCKET = 16
-"""Steps whose rows are sorted by length together, at most: more would waste less on padding, fewer mix rows better. Of a small set it is
-a quarter of its steps: sorted as a whole, it would give the same batches every epoch."""
+"""Largest number of steps whose rows are sorted by length together.
+
+More steps need less padding, fewer mix rows better. In a small set it is a quarter of the steps: if all rows were
+sorted together, every epoch would have the same batches.
+"""
 
 
 @dataclass(frozen=True)
 class BatchPlanner:
-    """Divides rows into steps, epoch by epoch; a function of its fields and the epoch alone.
+    """Divides the rows of each epoch into steps; a function of its fields and the epoch alone.
 
     Args:
-        durations: s of each row; 0 for a row without a recording.
-        rows: rows a step.
-        seconds: instead, most seconds of audio a step, padding included: rows times the longest of them.
-        seed: of the order.
-        classes: of each row, to draw every class equally often, with replacement; -1: a row without class, drawn as often as it is there.
+        durations: seconds of each row; 0 for a row without a recording.
+        rows: number of rows per step.
+        seconds: in place of `rows`, most seconds of audio per step, with padding (number of rows times the longest).
+        seed: seed of the order.
+        classes: class of each row, to draw every class equally often, with replacement; -1: a row without a class,
+            which is drawn once. None: every row is drawn once.
 
     Example:
         >>> from multimodal_ser.training.batching import BatchPlanner
@@ -48,21 +52,21 @@ class BatchPlanner:
     classes: tuple[int, ...] | None = None
 
     def epoch(self, epoch: int) -> list[list[int]]:
-        """The steps of an epoch, each a list of row indices, longest first."""
+        """Return the steps of an epoch, each a list of row indices, the longest first."""
         generator = np.random.default_rng([self.seed, epoch, 0xBA7C])
         order = self._drawn(generator)
         if self.rows is not None:
-            a_step = float(self.rows)
+            rows_per_step = float(self.rows)
         else:
-            a_step = (self.seconds or 0.0) / (float(np.mean([self._length(i) for i in order])) if order else 1.0)
-        block = max(1, int(a_step * max(1, min(BUCKET, len(order) / a_step // 4))))
+            rows_per_step = (self.seconds or 0.0) / (float(np.mean([self._length(i) for i in order])) if order else 1.0)
+        block = max(1, int(rows_per_step * max(1, min(BUCKET, len(order) / rows_per_step // 4))))
         steps: list[list[int]] = []
         for at in range(0, len(order), block):
             steps += self._filled(sorted(order[at : at + block], key=lambda i: (-self.durations[i], i)))
         return [steps[i] for i in generator.permutation(len(steps))]
 
     def steps_per_epoch(self, epoch: int = 0) -> int:
-        """How many steps `epoch` has; without balancing and seconds it is the same for all."""
+        """Return the number of steps of an epoch; it is the same for all unless `classes` or `seconds` is set."""
         return len(self.epoch(epoch))
 
     def _length(self, row: int) -> float:
@@ -73,14 +77,14 @@ class BatchPlanner:
         if self.classes is None:
             return generator.permutation(count).tolist()
         classes = np.asarray(self.classes)
-        known = np.flatnonzero(classes >= 0)
+        with_class = np.flatnonzero(classes >= 0)
         others = np.flatnonzero(classes < 0)
-        names = np.unique(classes[known])
+        names = np.unique(classes[with_class])
         drawn: list[int] = others.tolist()
         for place, name in enumerate(names):
-            members = generator.permutation(known[classes[known] == name])
-            wanted = len(known) // len(names) + (place < len(known) % len(names))
-            whole, rest = divmod(wanted, len(members))  # all of them before any comes again
+            members = generator.permutation(with_class[classes[with_class] == name])
+            count = len(with_class) // len(names) + (place < len(with_class) % len(names))
+            whole, rest = divmod(count, len(members))  # every row is drawn before any is drawn again
             drawn += members.tolist() * whole + members[:rest].tolist()
         return [drawn[i] for i in generator.permutation(len(drawn))]
 
@@ -100,10 +104,10 @@ class BatchPlanner:
 
 
 def divided(step: Sequence[int], passes: int, process_index: int = 0, num_processes: int = 1) -> list[list[int]]:
-    """A step's rows in `passes` accumulated passes, of each the share of one process.
+    """Divide the rows of a step into `passes` accumulated passes, and return one process's share of each.
 
-    Neighbours in length stay together in a pass. A step at the end of an epoch may have fewer rows than passes times processes: passes
-    that would be empty are left out, and a process without a row of a pass gets an empty list.
+    Rows of similar length stay together in a pass. A step at the end of an epoch may have fewer rows than passes times
+    processes: empty passes are left out, and a process without a row of a pass gets an empty list.
 
     Example:
         >>> from multimodal_ser.training.batching import divided
@@ -117,14 +121,14 @@ def divided(step: Sequence[int], passes: int, process_index: int = 0, num_proces
 
 @dataclass(frozen=True)
 class PairMaker:
-    """Gives rows that have only a recording the words of a row that has only words.
+    """Combines rows that have only a recording with the words of a row that has only words.
 
     Args:
         recordings: class of each row that has only a recording; -1 elsewhere and for rows without a single class.
         texts: class of each row that has only words; -1 elsewhere.
         matched: share of the recordings that get words of their own emotion.
-        mismatched: share that get words of another.
-        seed: of the draw.
+        mismatched: share of the recordings that get words of another emotion.
+        seed: seed of the draw.
 
     Example:
         >>> from multimodal_ser.training.batching import PairMaker
@@ -140,7 +144,7 @@ class PairMaker:
     seed: int = 0
 
     def partner(self, row: int, epoch: int) -> int | None:
-        """The row whose words this one is given in this epoch; None: none."""
+        """Return the row whose words a row gets in an epoch; None: it gets none."""
         own = self.recordings[row]
         if own < 0 or not self.matched + self.mismatched:
             return None

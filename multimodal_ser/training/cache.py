@@ -1,10 +1,12 @@
-"""What frozen branches make of a recording or a text: computed once, before the first epoch, then read from disk.
+"""`EmbeddingCache`: hidden states of frozen branches, computed once and then read from disk.
 
-What is stored for each branch, always for one row and without its padding:
+An entry holds the states of one row, without padding:
 
-- audio: (layers + 1, T, Da), a row of what `MultimodalEmotionModel.get_audio_features` gives: `states[row][:, frame_mask[row]]`;
-- text: (L, Dt), a row of what `get_text_features` gives: `states[row][mask[row].bool()]`. That is a sum over layers whose weights
-  (`layer_weights`) can be trained: store it only where they are frozen too, and let them be part of the branch's fingerprint.
+- audio: (layers + 1, T, Da), a row of what `MultimodalEmotionModel.get_audio_features` gives: `states[row][:,
+  frame_mask[row]]`;
+- text: (L, Dt), a row of what `get_text_features` gives: `states[row][mask[row].bool()]`. It is a sum over layers with
+  trainable weights (`layer_weights`): store it only if they are frozen too, and make them part of the branch's
+  fingerprint.
 """
 
 from __future__ import annotations
@@ -34,24 +36,26 @@ CacheDtype = Literal["float16", "float32"]
 """Precision on disk; numpy has no bfloat16."""
 
 STATES = 1
-"""Raise it when a branch begins to give other states for the same weights: what older versions stored then misses."""
+"""Version of the states. Raise it when a branch gives other states for the same weights: entries of older versions are
+then unused.
+"""
 
 KEY = re.compile(r"[0-9a-f]{64}")
 
 ENTRY = re.compile(r"[0-9a-f]{64}\.npy")
-"""The name of an entry's file; whatever else lies in the folder is somebody else's."""
+"""Names of the files of entries; files with other names are never touched."""
 
 UNFINISHED = "unfinished-"
-"""What the names of files begin with while they are written."""
+"""Prefix of the names of files while they are written."""
 
 ABANDONED = 600.0
-"""s; an unfinished file that is older has lost its writer."""
+"""Age in seconds from which an unfinished file is removed."""
 
 HEADER = 128
-"""Bytes before an entry's numbers, as `numpy.lib.format` writes it for two or three axes."""
+"""Bytes of the header of a `.npy` file with two or three axes."""
 
 RESERVE = 10**9
-"""Bytes that a cache leaves free, on small disks a twentieth of the disk."""
+"""Bytes that a cache leaves free on the disk; on small disks a twentieth of the disk."""
 
 REMEDY = (
     'store half precision (cache_dtype="float16"), name another cache_dir, draw fewer augmentation_variants, '
@@ -63,8 +67,8 @@ TAG = (
     "# A folder of embeddings that multimodal_ser can compute again; backups may leave it out: https://bford.info/cachedir/\n"
 )
 
-ABOUT = """Embeddings of recordings and texts: what an encoder of multimodal_ser made of each, kept so that training need not run it again.
-They are personal data, as the recordings are. Delete this folder to forget them; a later training run makes it anew.
+ABOUT = """Embeddings of recordings and texts: the output of an encoder of multimodal_ser for each of them, stored for training.
+They are personal data, as the recordings are. Delete this folder to remove them; a later training run computes them again.
 
 Encoder (fingerprint): {branch}
 Precision: {dtype}
@@ -75,19 +79,20 @@ _VOLATILE = {"_name_or_path", "transformers_version", "architectures", "dtype", 
 
 
 class EmbeddingCache:
-    """Hidden states of one frozen branch on disk, a `.npy` file an entry, found by content, model and options.
+    """Hidden states of one frozen branch on disk, in one `.npy` file per entry, with keys made of content and options.
 
-    An entry is there whole or not at all: files are written beside their place and renamed, so that several processes may write
-    one key at once, and a file that is shorter than its header says (a full disk, a crash) counts as missing.
+    Every entry is complete: files are written under another name and renamed, so that several processes may write the
+    same key, and a file that is shorter than its header says (after a full disk or a crash) counts as missing.
 
     Args:
-        folder: may hold the entries of several branches; it is made. Entries lie in a subfolder of it, readable by its owner alone,
-            with a README.txt that says what they are and a CACHEDIR.TAG that keeps backup programs away (https://bford.info/cachedir/).
-        branch: what computed the states: `branch_fingerprint`. Another branch has other entries, and so has another dtype.
+        folder: folder of the caches of several branches; it is made. Entries lie in a subfolder, readable by its owner
+            alone, with a README.txt that describes them and a CACHEDIR.TAG that excludes them from backups
+            (https://bford.info/cachedir/).
+        branch: fingerprint of the branch (`branch_fingerprint`). Each branch and each dtype has entries of its own.
         dtype: precision on disk, "float16" or "float32".
 
     Raises:
-        InputError: a folder that cannot be made, a branch that is no name for one, an unknown dtype.
+        InputError: the folder cannot be made, `branch` is not a fingerprint, or the dtype is unknown.
 
     Example:
         >>> import tempfile, torch
@@ -116,7 +121,7 @@ class EmbeddingCache:
         self.directory = Path(folder) / f"{branch}-{dtype}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # in the subfolder, not above it: the folder may be one in which other things lie, which backups should hold
+            # in the subfolder: `folder` may hold other files, which belong into backups
             for name, text in (("CACHEDIR.TAG", TAG), ("README.txt", ABOUT.format(branch=branch, dtype=dtype))):
                 if not (self.directory / name).exists():
                     self._write(self.directory / name, text.encode())
@@ -128,12 +133,12 @@ class EmbeddingCache:
             ) from error
 
     def key(self, content: str, options: str = "") -> str:
-        """Name of an entry: hex SHA-256 of both arguments.
+        """Return the key of an entry: hex SHA-256 of both arguments.
 
         Args:
             content: SHA-256 of the recording's file, or of the text.
-            options: all else that decides what the branch hears: the part of the recording, trimming, the fingerprint of the
-                augmentation and its variant, the precision of the computation; the same string for the same options.
+            options: everything else that the states depend on: the part of the recording, trimming, the fingerprint of
+                the augmentation and its variant, the precision; the same string for the same options.
         """
         return hashlib.sha256(json.dumps([content, options]).encode()).hexdigest()
 
@@ -141,24 +146,24 @@ class EmbeddingCache:
         return self._find(key) is not None
 
     def get(self, key: str) -> torch.Tensor:
-        """The states, in the precision of the cache, memory-mapped: pages are read when they are used, and only those.
+        """Return the states of an entry, memory-mapped, in the precision of the cache.
 
-        The tensor can be changed: what is changed is a copy of this process, never the file. It holds no file open.
+        A change of the tensor is private to this process and does not reach the file, which is not kept open.
 
         Returns:
-            audio (layers + 1, T, Da), text (L, Dt).
+            For audio (layers + 1, T, Da), for text (L, Dt).
 
         Raises:
-            InputError: there is no such entry, or its file is damaged; `key in cache` tells before.
+            InputError: there is no such entry, or its file is damaged; `key in cache` is then False.
         """
-        found = self._find(key)
+        entry = self._find(key)
         path = self._path(key)
-        if found is None:
+        if entry is None:
             got = "a damaged file" if path.exists() else "none"
             raise InputError(
                 f"embedding cache, entry {key[:12]}", expected="hidden states", got=got, remedy="fill the cache again"
             )
-        shape, offset, size = found
+        shape, offset, size = entry
         stored = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
         return stored[offset:].view(getattr(torch, self.dtype)).view(shape)
 
@@ -166,7 +171,7 @@ class EmbeddingCache:
         """Store states of any shape, precision and device; an entry of that key is replaced.
 
         Raises:
-            InputError: no states, numbers that are not finite or do not fit into the precision on disk, or a disk that takes no more.
+            InputError: there are no states, numbers are not finite or too large for the precision, or the disk is full.
         """
         if not states.is_floating_point() or not states.numel():
             got = f"{tuple(states.shape)} of {states.dtype}"
@@ -197,19 +202,19 @@ class EmbeddingCache:
             ) from error
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that have no (whole) entry, each once, in their order."""
+        """Return the keys without a complete entry, each once, in their order."""
         return [key for key in dict.fromkeys(keys) if key not in self]
 
     def size(self) -> int:
-        """Bytes that the entries of this branch (and precision) take."""
+        """Return the bytes that the entries of this branch and precision take."""
         return sum(file.stat().st_size for file in _entries(self.directory))
 
     @staticmethod
     def clear(folder: str | Path) -> int:
-        """Forget all that caches keep in `folder`, of all branches; files of others, and a folder that has some, stay.
+        """Delete all caches in `folder`, of all branches. Other files stay, and so do folders that hold some.
 
         Returns:
-            How many entries there were.
+            Number of entries that were deleted.
         """
         count = 0
         folder = Path(folder)
@@ -238,17 +243,17 @@ class EmbeddingCache:
         return self.directory / key[:2] / f"{key}.npy"
 
     def _find(self, key: str) -> tuple[tuple[int, ...], int, int] | None:
-        """Shape, where the numbers begin, size of the file; None where there is no whole entry."""
+        """Return shape, offset of the numbers and size of the file; None without a complete entry."""
         path = self._path(key)
         try:
             with open(path, "rb") as file:
                 np.lib.format.read_magic(file)
                 shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
                 offset, size = file.tell(), os.fstat(file.fileno()).st_size
-        except Exception:  # there is no saying what numpy raises over a damaged header
+        except Exception:  # numpy raises many exceptions for a damaged header
             return None
-        whole = all(n > 0 for n in shape) and size == offset + math.prod(shape) * dtype.itemsize
-        return (shape, offset, size) if whole and dtype == self._numpy and not column_major else None
+        complete = all(n > 0 for n in shape) and size == offset + math.prod(shape) * dtype.itemsize
+        return (shape, offset, size) if complete and dtype == self._numpy and not column_major else None
 
     def _write(self, path: Path, *pieces: bytes | memoryview) -> None:
         with (
@@ -259,11 +264,11 @@ class EmbeddingCache:
 
 
 def branch_fingerprint(module: torch.nn.Module, extra: str = "") -> str:
-    """Tells branches apart: hex SHA-256 of classes, configurations, weights and buffers, to the last bit.
+    """Return the fingerprint of a branch: hex SHA-256 of its classes, configurations, weights and buffers.
 
-    Give it what is frozen, and no more: `audio_branch.encoder`; for text `text_branch.encoder` with
-    `extra=str(text_branch.layer_weights.tolist())`. The device does not matter, nor where a model was loaded from, nor the version of
-    transformers; the precision does, since states depend on it.
+    Pass the frozen modules alone: `audio_branch.encoder`; for text `text_branch.encoder` with
+    `extra=str(text_branch.layer_weights.tolist())`. It does not depend on the device, on
+    the source of the model or on the version of transformers, but on the precision, as the states do.
 
     Example:
         >>> import torch
@@ -292,11 +297,11 @@ def branch_fingerprint(module: torch.nn.Module, extra: str = "") -> str:
 
 
 def estimated_bytes(frames: int | Iterable[int], layers: int, width: int, dtype: CacheDtype) -> int:
-    """What entries will take on disk.
+    """Return the bytes that entries will take on disk.
 
     Args:
-        frames: T of each entry, or (then without the entries' headers) the sum of all.
-        layers: states a frame: of audio layers + 1, of text 1.
+        frames: T of each entry, or the sum of all (the result is then without the entries' headers).
+        layers: number of states per frame: for audio layers + 1, for text 1.
         width: Da or Dt.
         dtype: precision on disk.
 
@@ -311,14 +316,14 @@ def estimated_bytes(frames: int | Iterable[int], layers: int, width: int, dtype:
 
 
 def require_space(folder: str | Path, needed_bytes: int) -> None:
-    """Refuse a disk that is too small before anything is computed; some of it is left free for others.
+    """Require enough free disk before anything is computed; a reserve stays free.
 
     Args:
-        folder: where the cache will be; it need not exist yet.
-        needed_bytes: what is still to be written.
+        folder: folder of the cache; it need not exist yet.
+        needed_bytes: bytes that will be written.
 
     Raises:
-        InputError: too little is free.
+        InputError: the disk has too little free space.
     """
     place = Path(folder).absolute()
     while not place.exists():
@@ -347,29 +352,30 @@ def fill(
     on_progress: Callable[[int, int], None] | None = None,
     on_error: Callable[[T, InputError], None] | None = None,
 ) -> int:
-    """Compute what is missing. Whatever ends it early, entries that were stored stay: the next call goes on from there.
+    """Compute and store the entries that are missing; after an interruption, the next call computes the rest.
 
     Args:
-        cache: where states go.
-        items: what there is, in the same order in every process; items of one key are computed once.
-        key_of: an item's key.
-        compute: states of a few items, in evaluation mode and without their padding; it is called without gradients.
-        batch_size: most items a call.
-        length_of: how long an item is, in any unit: items of similar length are computed together, the longest first, so that memory
-            runs out at once or not at all.
-        process_index: which process this is.
-        num_processes: how many there are. Each takes every n-th item, whatever the others have already stored, so that no process need
-            wait for another; afterwards wait for all before reading. `cache.missing` then says the same to each.
-        on_progress: called after each batch with how many of this process's missing items are done, and how many there were.
-        on_error: called with an item that cannot be computed (an `InputError` of `key_of` or `compute`, or states that are not finite)
-            and why; the other items of its batch are computed one by one. Without it, such errors are raised when all else is done.
+        cache: the cache.
+        items: all items, in the same order in every process; items with the same key are computed once.
+        key_of: returns the key of an item.
+        compute: returns the states of several items, in evaluation mode and without padding; it runs without gradients.
+        batch_size: largest number of items per call.
+        length_of: returns the length of an item, in any unit. Items of similar length are computed together, the
+            longest first, so that a lack of memory shows at once.
+        process_index: index of this process.
+        num_processes: number of processes. Each takes every n-th item, whether or not others have stored it, and never
+            waits for another; wait for all before reading.
+        on_progress: called after each batch with (done, all) of this process's missing items.
+        on_error: called with an item that cannot be computed and its error (an `InputError` of `key_of` or `compute`,
+            or states that are not finite); the other items of its batch are computed one by one. None: such errors are
+            raised at the end.
 
     Returns:
-        How many entries this process stored.
+        Number of entries that this process stored.
 
     Raises:
-        InputError: items that could not be computed, by name, at the end (see `on_error`); at once, states too large for half
-            precision or a full disk, which other items would meet too.
+        InputError: items cannot be computed, by name, at the end (see `on_error`); or at once, states are too large for
+            half precision, or the disk is full.
 
     Example:
         >>> import tempfile, torch
@@ -382,37 +388,37 @@ def fill(
     """
     errors: list[InputError] = []
 
-    def complain(item: T, error: InputError) -> None:
+    def report(item: T, error: InputError) -> None:
         if on_error is not None:
             on_error(item, error)
         else:
             errors.append(error)
 
-    found: dict[str, T] = {}
+    item_of: dict[str, T] = {}
     for item in items:
         try:
-            found.setdefault(key_of(item), item)
+            item_of.setdefault(key_of(item), item)
         except InputError as error:
-            complain(item, error)
-    entries = list(found.items())
+            report(item, error)
+    entries = list(item_of.items())
     if length_of is not None:
         lengths = {key: length_of(item) for key, item in entries}
         entries.sort(key=lambda entry: (-lengths[entry[0]], entry[0]))
-    # of all, not of the missing ones: those change while other processes store
+    # Each process takes a share of all entries: the missing ones change while other processes store theirs.
     share = dict(entries[process_index::num_processes])
-    todo = [(key, share[key]) for key in cache.missing(share)]
+    missing = [(key, share[key]) for key in cache.missing(share)]
     stored = 0
-    for at in range(0, len(todo), batch_size):
-        for key, item, states in _computed(todo[at : at + batch_size], compute, complain):
+    for at in range(0, len(missing), batch_size):
+        for key, item, states in _computed(missing[at : at + batch_size], compute, report):
             try:
                 _require_finite(states)
             except InputError as error:
-                complain(item, error.named(f"{_name(item)} ({error.what})"))
+                report(item, error.named(f"{_name(item)} ({error.what})"))
                 continue
             cache.put(key, states)
             stored += 1
         if on_progress is not None:
-            on_progress(min(at + batch_size, len(todo)), len(todo))
+            on_progress(min(at + batch_size, len(missing)), len(missing))
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -430,7 +436,7 @@ def fill(
 def _computed(
     batch: list[tuple[str, T]],
     compute: Callable[[list[T]], list[torch.Tensor]],
-    complain: Callable[[T, InputError], None],
+    report: Callable[[T, InputError], None],
 ) -> Iterator[tuple[str, T, torch.Tensor]]:
     items = [item for _, item in batch]
     try:
@@ -438,10 +444,10 @@ def _computed(
             results = compute(items)
     except InputError as error:
         if len(batch) == 1:
-            complain(items[0], error)
+            report(items[0], error)
         else:
             for entry in batch:
-                yield from _computed([entry], compute, complain)
+                yield from _computed([entry], compute, report)
         return
     for (key, item), states in zip(batch, results, strict=True):
         yield key, item, states
@@ -470,7 +476,7 @@ def _entries(directory: Path) -> Iterator[Path]:
 
 
 def _lasting(config: Any) -> Any:
-    """A configuration without what changes when a model is saved, loaded or moved."""
+    """Return a configuration without the fields that change when a model is saved, loaded or moved."""
     if isinstance(config, dict):
         return {str(name): _lasting(value) for name, value in config.items() if name not in _VOLATILE}
     return config

@@ -1,4 +1,4 @@
-"""What frozen branches give is computed once, before the first epoch: which clips and texts, in which versions, into which cache."""
+"""Filling of the embedding caches: the output of frozen branches for all clips and texts, before the first epoch."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from multimodal_ser.training.data import ClipData
 from multimodal_ser.training.initialization import audio_states, text_states
 
 FRAMES_A_SECOND = 51
-"""Hidden states of a second of audio, generously."""
+"""Upper bound of the number of frames per second of audio."""
 
 
 def cache_audio(
     model: Any, parts: Sequence[ClipData], folder: Path, accelerator: Any, say: Callable[[str], None]
 ) -> None:
-    """Keep what the frozen audio branch makes of the recordings of all parts, unless they sound different every time.
+    """Store the hidden states of all recordings, unless augmentation changes them every epoch.
 
     Args:
         model: a `MultimodalEmotionClassifier` whose audio encoder is never trained.
-        parts: what is learned from, and what is selected on; from now on they read from the cache.
-        folder: of the cache.
-        accelerator: of the process.
-        say: where messages go.
+        parts: training and validation data; they read from the cache afterwards.
+        folder: folder of the cache.
+        accelerator: the Accelerator of this process.
+        say: called with each message.
 
     Raises:
-        InputError: a disk that is too small, or a recording that cannot be computed.
+        InputError: the disk is too small, or the states of a recording cannot be computed.
     """
     args, augmenter = parts[0].args, parts[0].augmenter
     if augmenter is not None and (
@@ -55,7 +55,7 @@ def cache_audio(
     for data in parts:
         data.audio_cache = cache
         versions = args.augmentation_variants if data.training else 0
-        draws = list(dict.fromkeys(data.heard(draw) for draw in range(max(1, versions))))
+        draws = list(dict.fromkeys(data.recording_version(draw) for draw in range(max(1, versions))))
         items = [(row, draw) for row, clip in enumerate(data.clips) if clip.row.path is not None for draw in draws]
         missing = [data.durations[row] for row, draw in items if data.audio_key(row, draw) not in cache]
         require_space(folder, estimated_bytes(int(FRAMES_A_SECOND * sum(missing)), layers, width, args.cache_dtype))
@@ -65,7 +65,7 @@ def cache_audio(
                 f"the frozen audio branch hears {len(items) // len(draws)} clips{times} once; what it makes of them is kept for the epochs"
             )
 
-        def heard(versions: list[tuple[int, int]], data: ClipData = data) -> list[torch.Tensor]:
+        def compute(versions: list[tuple[int, int]], data: ClipData = data) -> list[torch.Tensor]:
             return audio_states(model, data, versions, accelerator.device, accelerator.autocast())
 
         def key(item: tuple[int, int], data: ClipData = data) -> str:
@@ -74,13 +74,13 @@ def cache_audio(
         def length(item: tuple[int, int], data: ClipData = data) -> float:
             return data.durations[item[0]]
 
-        _fill(cache, items, key, heard, length, data, accelerator)
+        _fill(cache, items, key, compute, length, data, accelerator)
 
 
 def cache_text(
     model: Any, parts: Sequence[ClipData], folder: Path, accelerator: Any, say: Callable[[str], None]
 ) -> None:
-    """The same of the frozen text branch and the texts."""
+    """Store the hidden states of all texts, unless augmentation changes them every epoch; see `cache_audio`."""
     args, augmenter = parts[0].args, parts[0].augmenter
     if augmenter is not None and augmenter.has_text and not args.augmentation_variants:
         say(
@@ -97,9 +97,9 @@ def cache_text(
     for data in parts:
         data.text_cache = cache
 
-        def read(some: list[tuple[tuple[str, ...], str]], data: ClipData = data) -> list[torch.Tensor]:
+        def compute(texts: list[tuple[tuple[str, ...], str]], data: ClipData = data) -> list[torch.Tensor]:
             with accelerator.autocast():
-                return text_states(model, data, some, accelerator.device)
+                return text_states(model, data, texts, accelerator.device)
 
         def key(item: tuple[tuple[str, ...], str], data: ClipData = data) -> str:
             return data.text_key(*item)
@@ -107,7 +107,7 @@ def cache_text(
         texts = _texts(data)
         if data.training and cache.missing(key(item) for item in texts):
             say(f"the frozen text branch reads {len(texts)} texts once; what it makes of them is kept for the epochs")
-        _fill(cache, texts, key, read, lambda item: float(sum(map(len, item[0])) + len(item[1])), data, accelerator)
+        _fill(cache, texts, key, compute, lambda item: float(sum(map(len, item[0])) + len(item[1])), data, accelerator)
 
 
 def _fill(
@@ -128,15 +128,15 @@ def _fill(
 
 
 def _texts(data: ClipData) -> list[tuple[tuple[str, ...], str]]:
-    """Every text with its context, in every version that it is read in."""
-    found: dict[tuple[tuple[str, ...], str], None] = {}
+    """Return every version of every text with its context, each once."""
+    texts: dict[tuple[tuple[str, ...], str], None] = {}
     augmenter = data.augmenter if data.training and data.augmenter is not None and data.augmenter.has_text else None
     for clip in data.clips:
         text = clip.row.text
         for draw in range(1 if augmenter is None else data.args.augmentation_variants):
-            read = (
-                augmenter.text(text, draw=draw, clip=clip.row.name) if text and draw and augmenter is not None else text
-            )
-            if read:
-                found[clip.context, read] = None
-    return list(found)
+            version = text
+            if text and draw and augmenter is not None:
+                version = augmenter.text(text, draw=draw, clip=clip.row.name)
+            if version:
+                texts[clip.context, version] = None
+    return list(texts)

@@ -1,4 +1,4 @@
-"""What a run tells the card of the model that comes of it: on what, how and how long it was trained, and what it was worth in the end."""
+"""Facts of a run for its model card: data, procedure, environment and evaluation."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def starting_facts(
     accelerator: Accelerator,
     seed: int,
 ) -> CardFacts:
-    """What is known before the first step.
+    """Return the facts that are known before the first step: data, procedure, versions and machine.
 
     Args:
-        args: of the run, with the learning rate that is meant.
-        model: that is trained.
+        args: the options of the run, with the learning rate that is used.
+        model: the model.
         prepared: the data.
-        trained: the weights that learn.
-        accelerator: on which.
-        seed: of this run.
+        trained: the weights that learn, by name.
+        accelerator: the Accelerator of this process.
+        seed: the seed of this run.
     """
     parts = [("training", prepared.train), ("validation", prepared.validation), ("test", prepared.test)]
     data = [each for part, clips in parts for each in data_parts(clips, args.data, part)]
@@ -75,9 +75,9 @@ def starting_facts(
         "precision": f"{str(model.dtype).removeprefix('torch.')}{'' if mixed in (None, 'no') else f', mixed with {mixed}'}",
         "held out": shown_protocol(prepared.protocol),
     }
-    known = environment()
-    versions = {"multimodal_ser": known["multimodal_ser"], "python": known["python"]} | {
-        n: known["packages"].get(n) for n in VERSIONS
+    software = environment()
+    versions = {"multimodal_ser": software["multimodal_ser"], "python": software["python"]} | {
+        name: software["packages"].get(name) for name in VERSIONS
     }
     cuda = accelerator.device.type == "cuda"
     machine = {
@@ -98,59 +98,59 @@ def final_facts(
     best_epoch: int | None,
     seconds: float,
 ) -> CardFacts:
-    """What is known after the last step.
+    """Return the facts that are known after the last step: length of the run, and evaluation.
 
     Args:
-        args: of the run.
+        args: the options of the run.
         prepared: the data.
-        figures: of the final model, "validation" and "test"; empty where there are no such rows.
-        progress: of the loop.
-        best_epoch: that was chosen; None: the last was taken.
-        seconds: that it took, all told, since it was last begun.
+        figures: metrics of the final model for "validation" and "test"; empty if there are no such rows.
+        progress: the state of the loop.
+        best_epoch: number of the chosen epoch, from 1; None: the last epoch.
+        seconds: duration of the run since it was last started.
     """
-    given = " + ".join(name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if used)
-    shown, of_dimensions = {m.name for m in shown_metrics()}, tuple(f"{m.name}_" for m in metrics_of("dimensions"))
+    inputs = " + ".join(name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if used)
+    shown = {metric.name for metric in shown_metrics()}
+    of_dimensions = tuple(f"{metric.name}_" for metric in metrics_of("dimensions"))
     evaluation = []
     for part, clips in (("validation", prepared.validation), ("test", prepared.test)):
-        found = {
+        selected = {
             name: float(value)
             for name, value in figures[part].items()
             if math.isfinite(value) and (name in shown or name.startswith(of_dimensions))
         }
-        if not found:
+        if not selected:
             continue
-        all_of_it = data_parts([replace(clip, row=replace(clip.row, corpus=None)) for clip in clips], args.data, part)[
-            0
-        ]
+        as_one_corpus = [replace(clip, row=replace(clip.row, corpus=None)) for clip in clips]
+        total = data_parts(as_one_corpus, args.data, part)[0]
         notes = (
             ["the epoch was chosen on these rows: their figures are too good"]
             if part == "validation" and best_epoch
             else []
         )
         sets = sorted({clip.row.corpus for clip in clips if clip.row.corpus})
-        speakers = all_of_it.speakers
+        speakers = total.speakers
         evaluation.append(
             Evaluation(
-                f"the {part} rows of the run", "training", shown_protocol(prepared.protocol), sets, all_of_it.rows, all_of_it.hours,
-                speakers, all_of_it.languages, list(prepared.labels), notes=notes,
-                systems=[Measured(given, rows=len(clips), speakers=speakers, figures=found)],
+                f"the {part} rows of the run", "training", shown_protocol(prepared.protocol), sets, total.rows, total.hours,
+                speakers, total.languages, list(prepared.labels), notes=notes,
+                systems=[Measured(inputs, rows=len(clips), speakers=speakers, figures=selected)],
             )
         )  # fmt: skip
     procedure = {"epochs": progress.epoch, "steps": progress.step, "epoch that was kept": best_epoch}
-    told = {"ended early": progress.stopped} if progress.stopped else {}
+    early = {"ended early": progress.stopped} if progress.stopped else {}
     hours = "hours since it was last resumed" if args.resume_from_checkpoint else "hours"
     return CardFacts(
-        procedure={name: value for name, value in (procedure | told).items() if value is not None},
+        procedure={name: value for name, value in (procedure | early).items() if value is not None},
         environment={hours: round(seconds / 3600, 5)}, evaluation=evaluation,
     )  # fmt: skip
 
 
 def data_parts(clips: Sequence[Clip], sources: Sequence[str], part: str) -> list[DataPart]:
-    """How much there is of which corpus; nobody is named.
+    """Return the size of each corpus in a part of the data, without names of speakers.
 
     Args:
-        clips: of one part.
-        sources: where they were read from: the name of what is of no known corpus.
+        clips: the clips of the part.
+        sources: manifests and folders of the run, which name clips of no registered corpus.
         part: "training", "validation" or "test".
 
     Example:
@@ -166,28 +166,29 @@ def data_parts(clips: Sequence[Clip], sources: Sequence[str], part: str) -> list
     for clip in clips:
         groups.setdefault(clip.row.corpus, []).append(clip)
     paths = [Path(source) for source in sources]
-    read = ", ".join(
+    source_names = ", ".join(
         path.resolve().parent.name if path.stem == "manifest" else path.name or path.resolve().name for path in paths
     )
-    found = []
+    parts = []
     for corpus, members in groups.items():
-        known = CORPORA.get(corpus or "")
+        registered = CORPORA.get(corpus or "")
         speakers = {clip.row.speaker for clip in members if clip.row.speaker}
-        heard = [clip for clip in members if clip.row.path is not None]
-        found.append(
+        recordings = [clip for clip in members if clip.row.path is not None]
+        parts.append(
             DataPart(
-                name=known.title if known else corpus or read, part=part, rows=len(members), recordings=len(heard),
-                texts=sum(bool(clip.row.text) for clip in members), hours=sum(clip.duration for clip in heard) / 3600 if heard else None,
+                name=registered.title if registered else corpus or source_names, part=part, rows=len(members), recordings=len(recordings),
+                texts=sum(bool(clip.row.text) for clip in members),
+                hours=sum(clip.duration for clip in recordings) / 3600 if recordings else None,
                 speakers=len(speakers) or None,
                 languages=sorted({row_language(clip.row.language) or clip.row.language for clip in members if clip.row.language}),
-                licence=known.licence if known else None, dataset=known.name if known else None,
+                licence=registered.licence if registered else None, dataset=registered.name if registered else None,
             )
         )  # fmt: skip
-    return found
+    return parts
 
 
 def shown_protocol(protocol: str) -> str:
-    """How the rows were divided, without the names of speakers.
+    """Return the line on how the rows were divided, without names of speakers.
 
     Example:
         >>> from multimodal_ser.training.card import shown_protocol
@@ -201,7 +202,7 @@ def shown_protocol(protocol: str) -> str:
 
 
 def _encoders(args: TrainingArguments) -> dict[str, str]:
-    """What the branches of a new model started from."""
+    """Return the encoders that the branches of a new model started from, by a title for the card."""
     base = SHIPPED_NAME if args.model is None else _shown(str(args.model))
     return {
         "audio branch started from": _shown(str(args.audio_model))
@@ -212,5 +213,5 @@ def _encoders(args: TrainingArguments) -> dict[str, str]:
 
 
 def _shown(name: str) -> str:
-    """A Hub id as it is; of a folder the last two names."""
+    """Return a Hub id unchanged, and the last two names of a folder."""
     return "/".join(Path(name).resolve().parts[-2:]) if Path(name).exists() else name

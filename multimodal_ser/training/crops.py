@@ -1,4 +1,4 @@
-"""Crops: pieces of one length, cut out of recordings laid end to end, for what learns from speech and needs no labels."""
+"""`Crops`: pieces of equal length from recordings, for training on speech without labels."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.errors import InputError
 
 SHORTEST = 0.2
-"""s; shorter crops have too few frames to learn from."""
+"""Shortest length of a crop in seconds; shorter ones have too few frames."""
 
 
 class Crops:
-    """Recordings laid end to end, and crops of one length cut out of them; crop i of a seed is always the same.
+    """Crops of equal length from recordings joined end to end; crop i of a seed is always the same.
 
-    A recording that cannot be read is left out, and the one after it taken; `errors` tells which.
+    A recording that cannot be read is replaced by the next one; `errors` maps its index to the error.
 
     Args:
-        recordings: each an array (S,) at 16 kHz or whatever else `load_audio` takes, such as a path, which is read when it is needed.
-            Of a long recording all is decoded for one crop: cut those of many minutes into pieces.
+        recordings: arrays (S,) at 16 kHz or other inputs of `load_audio`, such as paths, which are read when they are
+            needed. A recording is decoded completely for each crop: divide those of many minutes.
         seconds: length of a crop.
-        gain: dB; a crop is made louder or softer by up to this much, from a peak of 0.5 in each recording.
-        seed: of what is drawn.
-        say: called with a line about each recording that cannot be read, the first time that it is met.
+        gain: decibels; a crop is made louder or softer by up to this much, from a peak of 0.5 in each recording.
+        seed: seed of all random numbers.
+        say: called with a message about each recording that cannot be read, the first time.
 
     Raises:
-        InputError: no recording, none that can be read, or crops that are too short.
+        InputError: there is no recording, none can be read, or crops are too short.
 
     Example:
         >>> from multimodal_ser.testing import synthetic_speech
@@ -61,12 +61,15 @@ class Crops:
             )
         if not 0 <= gain < float("inf"):
             raise InputError("gain", expected="decibels from 0", got=f"{gain:g}", remedy="0 turns it off")
-        self.recordings, self.gain, self.seed, self.say = recordings, gain, seed, say
+        self.recordings = recordings
+        self.gain = gain
+        self.seed = seed
+        self.say = say
         self.samples = round(seconds * SAMPLING_RATE)
         self.errors: dict[int, InputError] = {}
 
     def crop(self, index: int) -> np.ndarray:
-        """Crop number `index`, (S,) float32: a function of the seed and the number alone."""
+        """Return crop number `index`, (S,) float32; a function of the seed and the number alone."""
         generator = np.random.default_rng([self.seed, index])
         crop = np.zeros(self.samples, np.float32)
         waveform = self._drawn(generator)
@@ -80,7 +83,7 @@ class Crops:
             waveform = self._drawn(generator)
 
     def batch(self, indices: Iterable[int]) -> np.ndarray:
-        """Several crops, (B, S) float32."""
+        """Return several crops, (B, S) float32."""
         return np.stack([self.crop(index) for index in indices])
 
     def _drawn(self, generator: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Batches of clips: the waveforms, texts and targets that a model is trained and scored on.
 
-A batch is a pure function of (seed, epoch, rows), so that it does not matter which process makes it, or when.
+A batch is a pure function of (seed, epoch, rows): every process gives the same batch, at any time.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ __all__ = ["Clip", "ClipData", "Disguise", "Targets", "examine", "padded"]
 
 
 class Disguise(Protocol):
-    """What gives clips other voices."""
+    """Interface of an augmentation that moves clips to other voices, such as `speaker_augmentation.Voices`."""
 
     def apply(
         self, hidden_states: torch.Tensor, mask: torch.Tensor, rows: list[int | None], epoch: int
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The hidden states (B, layers + 1, T, Da), and the speakers' means (B, layers + 1, Da) or None; see `voices.Voices.apply`."""
+        """Return the hidden states (B, layers + 1, T, Da), and the speakers' means (B, layers + 1, Da) or None."""
         ...
 
 
 @dataclass
 class ClipData:
-    """Clips, and how they become batches.
+    """Clips with their targets, and the batches that are made of them.
 
     Args:
         clips: N rows.
-        targets: of each.
-        processor: of the model.
-        args: of the run.
-        seed: of all that is drawn.
-        training: whether clips are disturbed, cut at random, and paired.
-        augmenter: what disturbs them.
-        audio_cache, text_cache: where the hidden states of frozen branches are read from.
-        voices: what makes clips sound like other speakers (`voices.Voices`).
+        targets: the target of each row.
+        processor: the model's processor.
+        args: the options of the run.
+        seed: seed of all random numbers.
+        training: whether clips are augmented, cut at random and paired.
+        use_audio, use_text: modalities that batches contain.
+        augmenter: the augmentations; None: none.
+        audio_cache, text_cache: caches of the frozen branches' hidden states; None: recordings and texts are read.
+        voices: moves clips to other voices (`speaker_augmentation.Voices`); None: none does.
     """
 
     clips: list[Clip]
@@ -83,11 +84,11 @@ class ClipData:
 
     @cached_property
     def durations(self) -> tuple[float, ...]:
-        """S of audio of each row, as it is heard."""
+        """Seconds of audio that are used of each row."""
         return tuple(min(clip.duration, self.args.max_duration) if self.use_audio else 0.0 for clip in self.clips)
 
     def draw(self, index: int, epoch: int) -> int:
-        """Which version of a clip an epoch hears and reads: 0 is the clip as it is."""
+        """Return the version of a clip that an epoch uses: 0 is the unchanged clip."""
         if not self.training:
             return 0
         if self.args.augmentation_variants:
@@ -96,55 +97,59 @@ class ClipData:
             return int(generator.integers(self.args.augmentation_variants))
         return epoch + 1
 
-    def heard(self, draw: int) -> int:
-        """The version of the recording that version `draw` of a clip has; where what it is made of is kept, only a few are told apart."""
-        endless = self.audio_cache is not None and not self.args.augmentation_variants
-        same = bool(self.args.augmentation_variants) and not (
-            self.augmenter is not None and self.augmenter.has_waveform
-        )
-        return 0 if endless or same else draw
+    def recording_version(self, draw: int) -> int:
+        """Return the version of the recording that belongs to version `draw` of a clip.
+
+        It is 0, the unchanged recording, if an embedding cache holds one version only or no augmentation changes
+        waveforms.
+        """
+        variants = self.args.augmentation_variants
+        changes_waveform = self.augmenter is not None and self.augmenter.has_waveform
+        if variants:
+            return draw if changes_waveform else 0
+        return draw if self.audio_cache is None else 0
 
     def waveform(self, index: int, draw: int) -> np.ndarray:
-        """(S,) at 16 kHz: the part that is meant, at most `max_duration` of it, disturbed as version `draw` is."""
+        """Return the row's part of the recording, (S,) at 16 kHz, at most `max_duration` long, augmented for version
+        `draw`.
+        """
         clip = self.clips[index]
-        waveform, most = self._reader.part(clip.row), round(self.args.max_duration * SAMPLING_RATE)
+        waveform = self._reader.part(clip.row)
+        most = round(self.args.max_duration * SAMPLING_RATE)
         if len(waveform) > most:
             generator = np.random.default_rng([self.seed, draw, int(clip.content[:12], 16)])
-            at = int(generator.integers(len(waveform) - most + 1)) if draw else 0
-            waveform = waveform[at : at + most]
+            start = int(generator.integers(len(waveform) - most + 1)) if draw else 0
+            waveform = waveform[start : start + most]
         if draw and self.augmenter is not None and self.augmenter.has_waveform:
             waveform = self.augmenter.waveform(waveform, draw=draw, clip=clip.row.name)[:most]
         return waveform
 
     def words(self, index: int, epoch: int) -> tuple[tuple[str, ...], str | None]:
-        """The turns before, and the text itself, as this epoch reads it."""
+        """Return the previous turns, and the text of the row as augmented for this epoch."""
         clip = self.clips[index]
         text = clip.row.text
-        if (
-            text
-            and self.training
-            and self.augmenter is not None
-            and self.augmenter.has_text
-            and (draw := self.draw(index, epoch))
-        ):
+        draw = self.draw(index, epoch)
+        if text and draw and self.augmenter is not None and self.augmenter.has_text:
             text = self.augmenter.text(text, draw=draw, clip=clip.row.name)
         return clip.context, text or None
 
     def audio_key(self, index: int, draw: int) -> str:
-        """Where the cache keeps the hidden states of a clip's version."""
+        """Return the cache key of the audio hidden states of a clip's version."""
         assert self.audio_cache is not None
         clip = self.clips[index]
-        heard = "" if not draw or self.augmenter is None else f"{self.augmenter.fingerprint()} {draw} {clip.row.name}"
+        augmentation = (
+            "" if not draw or self.augmenter is None else f"{self.augmenter.fingerprint()} {draw} {clip.row.name}"
+        )
         part = f"{clip.row.start or 0:.4f} {clip.duration:.4f} {self.args.max_duration:g}"
-        return self.audio_cache.key(clip.content, f"{part} {heard}")
+        return self.audio_cache.key(clip.content, f"{part} {augmentation}")
 
     def text_key(self, context: Sequence[str], text: str) -> str:
-        """Where the cache keeps the hidden states of a text."""
+        """Return the cache key of the hidden states of a text."""
         assert self.text_cache is not None
         return self.text_cache.key(hashlib.sha256("\x1e".join([*context, text]).encode()).hexdigest())
 
     def batch(self, rows: Sequence[int], epoch: int = 0) -> dict[str, torch.Tensor]:
-        """The model's inputs and targets for these rows."""
+        """Return the model's inputs and targets for these rows."""
         batch: dict[str, torch.Tensor] = {}
         words: list[tuple[tuple[str, ...], str | None]] = [
             self.words(row, epoch) if self.use_text else ((), None) for row in rows
@@ -155,13 +160,11 @@ class ClipData:
                 partner = self.pairs.partner(row, epoch)
                 if partner is not None:
                     words[place] = self.words(partner, epoch)
-                    if (
-                        self.targets.single[partner] != self.targets.single[row]
-                    ):  # voice and words disagree: each has half a say
+                    if self.targets.single[partner] != self.targets.single[row]:  # the target is half of each
                         labels[place] = (labels[place] + self.targets.classes[partner]) / 2
-        heard = [row if self.use_audio and self.clips[row].row.path is not None else None for row in rows]
-        if any(row is not None for row in heard):
-            batch |= self._audio(heard, epoch)
+        recordings = [row if self.use_audio and self.clips[row].row.path is not None else None for row in rows]
+        if any(row is not None for row in recordings):
+            batch |= self._audio(recordings, epoch)
         if any(text for _, text in words):
             batch |= self._text(words)
         batch["labels"] = labels
@@ -170,7 +173,7 @@ class ClipData:
         return batch
 
     def _audio(self, rows: list[int | None], epoch: int) -> dict[str, torch.Tensor]:
-        draws = [0 if row is None else self.heard(self.draw(row, epoch)) for row in rows]
+        draws = [0 if row is None else self.recording_version(self.draw(row, epoch)) for row in rows]
         if self.audio_cache is not None:
             states = [
                 None if r is None else self.audio_cache.get(self.audio_key(r, d))
@@ -205,7 +208,7 @@ class ClipData:
         return dict(self.processor(text=texts, context=context if any(context) else None))
 
     def only(self, rows: Sequence[int], **changes: Any) -> ClipData:
-        """The same of these rows alone."""
+        """Return the same data with these rows alone, and with `changes` of other fields."""
         chosen = list(rows)
         targets = Targets(
             self.targets.classes[chosen],
@@ -216,7 +219,15 @@ class ClipData:
 
 
 def padded(states: Sequence[torch.Tensor | None], dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tensors of different length along `dim`, as one tensor filled up with zeros, and the mask (B, length); None: a row of zeros."""
+    """Join tensors of different length along `dim` into one, padded with zeros.
+
+    Args:
+        states: B tensors of the same shape except along `dim`; None: a row of zeros.
+        dim: the dimension that is padded.
+
+    Returns:
+        The joined tensor, and the mask (B, length): 1 where a row has a value, 0 in its padding.
+    """
     like = next(state for state in states if state is not None)
     longest = max(state.shape[dim] for state in states if state is not None)
     shape = list(like.shape)

@@ -1,7 +1,8 @@
-"""Distillation: a small speech encoder learns to hear as a large one does, from recordings that nobody has labelled.
+"""Distillation of a large speech encoder into a small one, with recordings without labels.
 
-The student learns the teacher's hidden states on the same crops of speech, through one linear map a layer that is thrown away
-afterwards (feature distillation as in DistilHuBERT, https://arxiv.org/abs/2110.01900). It trains on the loop of this folder.
+The student learns the teacher's hidden states on the same crops of speech, through one linear map per layer that is
+discarded afterwards (feature distillation as in DistilHuBERT, https://arxiv.org/abs/2110.01900). It is trained with
+`Loop`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FRONT = re.compile(r"(?:^|\.)(?:feature_extractor|feature_projection|pos_conv\w*
 """Names of the weights below an encoder's first layer: convolutions, projection, positional convolution."""
 
 MEASURED = 1 << 40
-"""Number of the first crop that the teacher is measured on: far from those that are learned from."""
+"""Number of the first crop on which the teacher is measured, far above those of training."""
 
 NOT_COMPARED = frozenset(
     [
@@ -47,24 +48,24 @@ NOT_COMPARED = frozenset(
         "say",
     ]
 )
-"""What may differ when a run goes on, or is compared in another form."""
+"""Arguments that may differ when a run is resumed, or that are compared in another form."""
 
 
 class Teacher(nn.Module):
-    """An encoder whose hidden states are learned, each feature standardised by what `measure` has found.
+    """A frozen encoder whose hidden states the student learns, standardized with the statistics of `measure`.
 
-    What is taken off is, by default, the mean at each frame index over many crops: with it goes what belongs to a frame's place in the
-    crop and not to what is said there, such as Whisper's absolute positions.
+    By default the mean at each frame index over many crops is subtracted. It removes what depends on the position in
+    the crop and not on the speech, such as Whisper's absolute positions.
 
     Args:
-        encoder: a speech encoder of transformers or its folder or Hub id; of a Whisper the lowest layers of its encoder are taken, and
-            run on the crop's own length. It is frozen.
-        extractor: the feature extractor that belongs to it; needed where the encoder is a model, which knows no folder to load one from.
-        layers: which hidden states: 0 is what the first layer is given, k what layer k gives.
-        mean_per_frame: take the mean of each frame index off, else that of all frames.
+        encoder: a speech encoder of transformers, or its folder or Hub id. Of a Whisper, the lowest layers of its
+            encoder are used, on the length of the crop.
+        extractor: the encoder's feature extractor; None: it is loaded with an encoder that is given by name.
+        layers: numbers of the hidden states: 0 is the input of the first layer, k the output of layer k.
+        mean_per_frame: whether the mean of each frame index is subtracted, not that of all frames.
 
     Raises:
-        InputError: layers that the encoder has not, or an encoder or extractor that cannot be used.
+        InputError: the encoder lacks a layer, or encoder or extractor cannot be used.
 
     Example:
         >>> from multimodal_ser.testing import synthetic_speech, tiny_model
@@ -90,24 +91,24 @@ class Teacher(nn.Module):
         self.mean_per_frame = mean_per_frame
 
     def train(self, mode: bool = True) -> Teacher:
-        """Nothing: a teacher gives the same states at any time."""
+        """Stay in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
     def inputs(self, crops: np.ndarray) -> torch.Tensor:
-        """What its encoder takes, of crops (B, S): waveforms (B, S) or features (B, M, F), on the CPU."""
+        """Return the encoder's inputs for crops (B, S): waveforms (B, S) or features (B, M, F), on the CPU."""
         return _extracted(self.extractor, crops)
 
     @torch.no_grad()
     def states(self, inputs: torch.Tensor) -> list[torch.Tensor]:
-        """Hidden states (B, T, D) of the chosen layers, in single precision, of what `inputs` gave."""
+        """Return hidden states (B, T, D) of the chosen layers, in single precision, for the result of `inputs`."""
         return _states(self.encoder, inputs.to(self.encoder.device), self.layers)
 
     @torch.no_grad()
     def measure(self, batches: Iterable[np.ndarray]) -> None:
-        """Find the mean, and the deviation of each feature around it, over batches of crops (B, S) of one length.
+        """Measure the mean, and the deviation of each feature from it, over batches of crops (B, S) of equal length.
 
         Raises:
-            InputError: no batch.
+            InputError: there is no batch.
         """
         count = 0
         sums: list[torch.Tensor] = []
@@ -132,7 +133,9 @@ class Teacher(nn.Module):
             self.get_buffer(f"scale_{place}").copy_(variance.clamp_min(0).sqrt().clamp_min(1e-4))
 
     def _reserve(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Make room for the mean and deviation of states of these shapes (T, D), not measured yet: a checkpoint fills it, or `measure`."""
+        """Register empty buffers for mean and deviation of states of these shapes (T, D); `measure` or a checkpoint
+        fills them.
+        """
         for place, (frames, width) in enumerate(shapes):
             rows = frames if self.mean_per_frame else 1
             self.register_buffer(f"mean_{place}", torch.zeros(rows, width, device=self.encoder.device))
@@ -140,15 +143,15 @@ class Teacher(nn.Module):
 
     @property
     def measured(self) -> bool:
-        """Whether mean and deviation are known."""
+        """Whether mean and deviation have been measured."""
         return "scale_0" in dict(self.named_buffers()) and bool((self.get_buffer("scale_0") > 0).all())
 
     @torch.no_grad()
     def targets(self, inputs: torch.Tensor) -> list[torch.Tensor]:
-        """The chosen hidden states (B, T, D), standardised, of what `inputs` gave.
+        """Return the chosen hidden states (B, T, D), standardized, for the result of `inputs`.
 
         Raises:
-            InputError: nothing has been measured, or only crops of another length.
+            InputError: the teacher has not been measured, or on crops of another length.
         """
         if not self.measured:
             raise InputError(
@@ -168,11 +171,11 @@ class Teacher(nn.Module):
 
 @dataclass
 class DistillationOutput:
-    """What came of a batch.
+    """Result of a batch.
 
     Args:
         loss: (), summed over the layers.
-        cosines: (layers,) mean cosine similarity of what was predicted and what was to be.
+        cosines: (layers,), mean cosine similarity of prediction and target.
     """
 
     loss: torch.Tensor
@@ -180,20 +183,20 @@ class DistillationOutput:
 
 
 class Distillation(nn.Module):
-    """A student, and one linear map from its hidden states to each layer of the teacher's that it learns.
+    """A student, with one linear map from its hidden states to each of the teacher's layers that it learns.
 
-    The loss of a layer is the mean absolute difference plus `cosine_weight` times the cosine distance; the maps start as the identity
-    where both are of one width.
+    The loss of a layer is the mean absolute difference plus `cosine_weight` times the cosine distance. A map between
+    equal widths is initialized as the identity.
 
     Args:
         student: a speech encoder of transformers.
-        widths: D of each layer of the teacher's.
-        layers: the hidden state of the student that learns each; one may learn several, as in DistilHuBERT.
-        shift: the student's frame i learns the teacher's frame i + shift, where the centre of the one lies so many frames later.
-        cosine_weight: of the cosine distance.
+        widths: width D of each of the teacher's layers.
+        layers: number of the student's hidden state for each of them; one may learn several, as in DistilHuBERT.
+        shift: the student's frame i learns the teacher's frame i + shift.
+        cosine_weight: weight of the cosine distance.
 
     Raises:
-        InputError: layers that the student has not, or not one for each width.
+        InputError: the student lacks a layer, or there is not one layer for each width.
 
     Example:
         >>> import torch
@@ -224,19 +227,17 @@ class Distillation(nn.Module):
         self.maps = nn.ModuleList(maps)
 
     def forward(self, inputs: torch.Tensor, targets: Sequence[torch.Tensor]) -> DistillationOutput:
-        """inputs, what the student takes: (B, S) or (B, M, F); targets (B, T, D) a layer -> loss and cosines.
+        """Return loss and cosines of the student's inputs, (B, S) or (B, M, F), and targets (B, T, D) of each layer.
 
         Raises:
-            InputError: with this shift no frame of the one lies on a frame of the other.
+            InputError: with this shift, student and teacher have no frame in common.
         """
         loss, cosines = torch.zeros((), device=inputs.device), []
         states = _states(self.student, inputs, self.layers)
         for state, linear, target in zip(states, self.maps, targets, strict=True):
             ours, theirs, frames = _aligned(state.shape[1], target.shape[1], self.shift)
-            predicted, target = (
-                linear(state[:, ours : ours + frames]).float(),
-                target[:, theirs : theirs + frames].float(),
-            )
+            predicted = linear(state[:, ours : ours + frames]).float()
+            target = target[:, theirs : theirs + frames].float()
             cosine = F.cosine_similarity(predicted, target, dim=-1).mean()
             loss = loss + F.l1_loss(predicted, target) + self.cosine_weight * (1 - cosine)
             cosines.append(cosine.detach())
@@ -251,42 +252,44 @@ def distil(
     save_steps: int = 200, logging_steps: int = 25, dataloader_num_workers: int = 0, use_cpu: bool = False, disable_tqdm: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Path:  # fmt: skip
-    """Let a student learn a teacher's hidden states; it is trained in place, and written into `output_dir` with its feature extractor.
+    """Train a student on a teacher's hidden states, and write it with its feature extractor into `output_dir`.
 
-    Called again it goes on from the newest checkpoint there, to the bit; `log.jsonl` holds the loss, and the cosine similarity of each
-    layer on the same crops every `save_steps`. Under `accelerate launch` several processes share each step.
+    The student is trained in place. A second call resumes exactly from the newest checkpoint there. `log.jsonl` holds
+    the loss, and the cosine similarity of each layer on the same crops every `save_steps`. Under `accelerate launch`
+    several processes share each step.
 
     Args:
-        student: a speech encoder of transformers; dropout and masking as its configuration says, what has no gradient stays as it is.
-        teacher: what it learns from; it is measured on these recordings, whatever it was measured on before.
-        recordings: see `Crops`; nobody needs to have labelled them.
-        output_dir: the student, checkpoints, log, and `distillation.json` with options and versions.
-        steps: of the optimizer (AdamW with betas 0.9 and 0.98, gradients clipped to norm 1).
-        batch_size: crops a step, over all processes and passes.
-        student_layers: which hidden state of the student learns each of the teacher's; None: that of the same number.
-        student_extractor: feature extractor of the student; None: wav2vec2's, each crop of zero mean and unit variance.
+        student: a speech encoder of transformers; weights without a gradient are not trained.
+        teacher: the teacher; it is measured on these recordings, even if it was measured before.
+        recordings: see `Crops`; no labels are needed.
+        output_dir: folder for the student, checkpoints, log, and `distillation.json` with options and versions.
+        steps: number of optimizer steps (AdamW with betas 0.9 and 0.98, gradients clipped to norm 1).
+        batch_size: crops per step, over all processes and passes.
+        student_layers: number of the student's hidden state for each of the teacher's; None: the same numbers.
+        student_extractor: feature extractor of the student; None: wav2vec2's, with zero mean and unit variance.
         seconds, gain: see `Crops`.
         shift, cosine_weight: see `Distillation`.
-        learning_rate: highest rate; a cosine brings it to 0.
-        front_learning_rate: of what lies below the student's first layer; None: the same.
-        warmup_steps: in which the rate rises; below 1: a share of all.
-        weight_decay: of all weights.
-        measured_crops: on how many the teacher is measured; no more than are learned from.
-        gradient_accumulation_steps: passes a step.
+        learning_rate: highest rate, which falls to 0 with a cosine.
+        front_learning_rate: rate of the weights below the student's first layer; None: `learning_rate`.
+        warmup_steps: steps in which the rate rises; below 1: a share of all steps.
+        weight_decay: weight decay of all weights.
+        measured_crops: number of crops on which the teacher is measured, at most as many as are trained on.
+        gradient_accumulation_steps: forward passes per step.
         bf16: bfloat16 mixed precision, of teacher and student.
-        seed: of the crops and of whatever the student draws.
-        save_steps: steps between checkpoints; the progress calls them an epoch.
+        seed: seed of the crops and of the student's dropout and masking.
+        save_steps: steps between checkpoints, which messages call an epoch.
         logging_steps: steps between lines of the log.
         dataloader_num_workers: processes that read crops.
-        use_cpu: stay on the CPU.
-        disable_tqdm: no progress bar.
-        say: where messages go; None: to stderr.
+        use_cpu: use the CPU even if there is a GPU.
+        disable_tqdm: show no progress bar.
+        say: called with each message; None: messages go to stderr.
 
     Returns:
         `output_dir`, ready for `from_pretrained` of the student's class.
 
     Raises:
-        InputError: no recordings, layers that there are not, frame rates that differ, an `output_dir` with a run of other options.
+        InputError: there are no recordings, a layer does not exist, frame rates differ, or `output_dir` holds a run
+            with other options.
 
     Example:
         >>> from multimodal_ser.testing import tiny_model
@@ -320,9 +323,9 @@ def distil(
     )  # fmt: skip
     torch.manual_seed(seed)  # maps that cannot be the identity start at random
     shapes = _fitting(student, student_extractor, teacher, crops.crop(MEASURED)[None], shift)
-    by = teacher.layers if student_layers is None else student_layers
+    layers = teacher.layers if student_layers is None else student_layers
     distillation = Distillation(
-        student, [width for _, width in shapes], layers=by, shift=shift, cosine_weight=cosine_weight
+        student, [width for _, width in shapes], layers=layers, shift=shift, cosine_weight=cosine_weight
     )
     groups = _groups(distillation, learning_rate, front_learning_rate, weight_decay)
     teacher._reserve(shapes)
@@ -335,20 +338,20 @@ def distil(
     _claim(folder, options, accelerator)
     lesson = _Lesson(teacher, distillation)
     source = _Source(crops, teacher, student_extractor, steps, batch_size, save_steps)
-    known = range(MEASURED, MEASURED + min(measured_crops, steps * batch_size))
-    batches = [known[at : at + batch_size] for at in range(0, len(known), batch_size)]
+    numbers = range(MEASURED, MEASURED + min(measured_crops, steps * batch_size))
+    batches = [numbers[at : at + batch_size] for at in range(0, len(numbers), batch_size)]
 
     def begin(epoch: int) -> None:
         lesson.train()
-        if not teacher.measured:  # after a checkpoint has been read, which may hold it
+        if not teacher.measured:  # a checkpoint that was loaded before may have the statistics
             with accelerator.autocast():
-                teacher.measure(crops.batch(numbers) for numbers in batches)
+                teacher.measure(crops.batch(batch) for batch in batches)
 
     def evaluate(epoch: int) -> dict[str, float]:
         lesson.eval()
-        heard = source.batch(batches[0], epoch)
+        inputs = source.batch(batches[0], epoch)
         with torch.no_grad(), accelerator.autocast():
-            output = lesson(**{name: value.to(accelerator.device) for name, value in heard.items()})
+            output = lesson(**{name: value.to(accelerator.device) for name, value in inputs.items()})
         cosines = dict(zip(teacher.layers, output.cosines.tolist(), strict=True))
         if accelerator.is_main_process:
             say(
@@ -386,7 +389,7 @@ def distil(
 
 
 class _Lesson(nn.Module):
-    """Teacher and student on the same crops; what is trained is the student, and the teacher's statistics are part of the state."""
+    """Teacher and student on the same crops; the student is trained, and the teacher's statistics are saved with it."""
 
     def __init__(self, teacher: Teacher, distillation: Distillation):
         super().__init__()
@@ -398,7 +401,7 @@ class _Lesson(nn.Module):
 
 @dataclass
 class _Source:
-    """Crops as the loop takes them: a row is the number of a crop, and none comes again."""
+    """The `Source` of a loop that trains on crops: a row is the number of a crop, which is used once."""
 
     crops: Crops
     teacher: Teacher
@@ -419,18 +422,18 @@ class _Source:
         return float(len(rows))
 
 
-def _encoder(given: Any, extractor: Any) -> tuple[Any, Any]:
-    """Model and feature extractor, loaded where they are names."""
+def _encoder(encoder: Any, extractor: Any) -> tuple[Any, Any]:
+    """Return model and feature extractor, loaded if they are given by name."""
     from transformers import AutoFeatureExtractor, AutoModel, PreTrainedModel
 
     from multimodal_ser.model.modeling_multimodal_ser import trained_encoder
 
-    if isinstance(given, PreTrainedModel) and extractor is None:
+    if isinstance(encoder, PreTrainedModel) and extractor is None:
         raise InputError(
             "extractor", expected="that of the encoder", got="none", remedy="give it, or give the encoder by name"
         )
     try:
-        return trained_encoder(given, AutoModel), extractor or AutoFeatureExtractor.from_pretrained(given)
+        return trained_encoder(encoder, AutoModel), extractor or AutoFeatureExtractor.from_pretrained(encoder)
     except (OSError, ValueError, TypeError) as error:
         line = " ".join(str(error).split())[:400]
         raise InputError("teacher", expected="a trained speech encoder", got=line, remedy="check the name") from error
@@ -448,7 +451,7 @@ def _waveform_extractor(student: Any) -> Any:
 
 
 def _extracted(extractor: Any, crops: np.ndarray) -> torch.Tensor:
-    """In single precision; crops are of one length: there is no padding, and no mask is needed."""
+    """Return features in single precision; crops have equal length, so that no padding and no mask are needed."""
     with torch.autocast("cpu", enabled=False):
         features = extractor(list(crops), sampling_rate=SAMPLING_RATE, padding="longest", return_tensors="pt")
     return features[extractor.model_input_names[0]]
@@ -473,8 +476,10 @@ def _layers(name: str, layers: Sequence[int], available: int) -> tuple[int, ...]
 
 
 def _aligned(student: int, teacher: int, shift: int) -> tuple[int, int, int]:
-    """First frame of the student's, first of the teacher's, and how many lie on each other."""
-    ours, theirs, frames = max(0, -shift), max(0, shift), min(student + min(0, shift), teacher - max(0, shift))
+    """Return the first common frame of the student and of the teacher, and the number of common frames."""
+    ours = max(0, -shift)
+    theirs = max(0, shift)
+    frames = min(student - ours, teacher - theirs)
     if frames < 1:
         got = f"{shift}, of {student} frames and {teacher} of the teacher's"
         raise InputError(
@@ -485,12 +490,12 @@ def _aligned(student: int, teacher: int, shift: int) -> tuple[int, int, int]:
 
 @torch.no_grad()
 def _fitting(student: Any, extractor: Any, teacher: Teacher, crop: np.ndarray, shift: int) -> list[tuple[int, int]]:
-    """The shapes (T, D) of the teacher's states of a crop (1, S), once it is clear that both give as many frames a second."""
+    """Check that student and teacher have the same frame rate; return the shapes (T, D) of the teacher's states of a
+    crop.
+    """
     for name, rate in (("teacher", teacher.extractor.sampling_rate), ("student_extractor", extractor.sampling_rate)):
         if rate != SAMPLING_RATE:
-            raise InputError(
-                name, expected=f"{SAMPLING_RATE} Hz", got=f"{rate} Hz", remedy="use an encoder that hears 16 kHz"
-            )
+            raise InputError(name, expected=f"{SAMPLING_RATE} Hz", got=f"{rate} Hz", remedy="use an encoder for 16 kHz")
     if student.config.model_type == "whisper":
         raise InputError(
             "student", expected="an encoder", got="a whole Whisper", remedy="use WhisperAudioEncoder.from_whisper(...)"
@@ -498,9 +503,9 @@ def _fitting(student: Any, extractor: Any, teacher: Teacher, crop: np.ndarray, s
     training = student.training
     student.eval()
     frames = []
-    for heard in (crop, crop[:, : crop.shape[1] // 2]):  # the difference is free of what is lost at the edges
-        ours = _states(student, _extracted(extractor, heard).to(student.device), [0])[0].shape[1]
-        frames.append((ours, teacher.states(teacher.inputs(heard))[0].shape[1]))
+    for audio in (crop, crop[:, : crop.shape[1] // 2]):  # their difference does not depend on losses at the edges
+        ours = _states(student, _extracted(extractor, audio).to(student.device), [0])[0].shape[1]
+        frames.append((ours, teacher.states(teacher.inputs(audio))[0].shape[1]))
     student.train(training)
     gained = [whole - half for whole, half in zip(*frames, strict=True)]
     if abs(gained[0] - gained[1]) > 1:
@@ -514,7 +519,7 @@ def _fitting(student: Any, extractor: Any, teacher: Teacher, crop: np.ndarray, s
 
 
 def _groups(distillation: Distillation, rate: float, front_rate: float | None, decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for AdamW: the student's front, and the rest with the maps."""
+    """Return parameter groups for AdamW: the student's front, and the rest with the maps."""
     trained = {name: weight for name, weight in distillation.student.named_parameters() if weight.requires_grad}
     if not trained:
         raise InputError(
@@ -541,17 +546,17 @@ def _accelerator(args: TrainingArguments) -> Any:
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # the student's layers above those that learn
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # layers of the student above those that learn
     try:
         return Accelerator(mixed_precision="bf16" if args.bf16 else "no", cpu=args.use_cpu, kwargs_handlers=[unused])
-    except ValueError as error:  # Accelerate decides once for a whole process
+    except ValueError as error:  # Accelerate fixes them for a whole process
         got = " ".join(str(error).split())[:200]
-        remedy = "give what was given before in this process, or start another"
+        remedy = "use the values of earlier runs in this process, or start another process"
         raise InputError("bf16, use_cpu", expected="what this process can do", got=got, remedy=remedy) from error
 
 
 def _claim(folder: Path, options: dict[str, Any], accelerator: Any) -> None:
-    """A folder holds one run: go on with it only with the options that it began with."""
+    """Require a folder without a run, or with one of the same options, and write the options into it."""
     path = folder / "distillation.json"
     now = json.loads(json.dumps(options, default=str))
     if path.exists():
@@ -559,11 +564,8 @@ def _claim(folder: Path, options: dict[str, Any], accelerator: Any) -> None:
         changed = [name for name in now if before.get(name) != now[name]]
         if changed:
             got = ", ".join(f"{name} {now[name]!r} instead of {before.get(name)!r}"[:200] for name in changed[:4])
-            expected, remedy = (
-                f"the options that the run in {folder} began with",
-                "give the same, or another output_dir",
-            )
-            raise InputError("output_dir", expected=expected, got=got, remedy=remedy)
+            expected = f"the options that the run in {folder} began with"
+            raise InputError("output_dir", expected=expected, got=got, remedy="give the same, or another output_dir")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The model that a run starts from: the shipped checkpoint, another one, or encoders with an untrained fusion."""
+"""The initial model of a run: the shipped checkpoint, another checkpoint, or encoders with an untrained fusion."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
 STATISTICS_CLIPS = 2000
-"""Clips that the mean and deviation of a new audio branch's hidden states are measured on, at most."""
+"""Largest number of clips on which mean and deviation of a new audio branch's hidden states are measured."""
 
 
 @contextmanager
-def _reading(args: TrainingArguments) -> Iterator[None]:
-    """What goes wrong while weights are read is told in one line, whichever library says it."""
+def _loading_errors(args: TrainingArguments) -> Iterator[None]:
+    """Raise errors of other libraries while a checkpoint is loaded as an `InputError` of one line."""
     from huggingface_hub.errors import StrictDataclassError
 
     try:
@@ -33,17 +33,18 @@ def _reading(args: TrainingArguments) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, ValueError, TypeError, StrictDataclassError, SafetensorError) as error:
-        named = [name for name in ("model", "audio_model", "text_model", "model_config") if getattr(args, name)]
-        line = " ".join(str(error).split())
-        expected, remedy = "a checkpoint that can be read, and options that fit it", "check the name and the options"
-        raise InputError(", ".join(named) or "model", expected=expected, got=line[:400], remedy=remedy) from error
+        options = [name for name in ("model", "audio_model", "text_model", "model_config") if getattr(args, name)]
+        raise InputError(
+            ", ".join(options) or "model", expected="a checkpoint that can be read, and options that fit it",
+            got=" ".join(str(error).split())[:400], remedy="check the name and the options",
+        ) from error  # fmt: skip
 
 
 def starting_config(args: TrainingArguments) -> MultimodalEmotionConfig:
-    """The configuration of the checkpoint that a run starts from, read before any recording is.
+    """Return the configuration of the checkpoint that a run starts from; it is loaded before any recording is read.
 
     Raises:
-        InputError: a checkpoint or an encoder that is not there, or `model_config` that does not fit.
+        InputError: a checkpoint or an encoder does not exist, or `model_config` does not fit it.
     """
     from transformers import AutoConfig
 
@@ -58,13 +59,13 @@ def starting_config(args: TrainingArguments) -> MultimodalEmotionConfig:
         raise InputError(
             "model", expected="a folder with a checkpoint", got=f"{source} without config.json", remedy=remedy
         )
-    with _reading(args):
+    with _loading_errors(args):
         kind = MultimodalEmotionClassifier.config_class
-        found = kind.get_config_dict(source)[0].get("model_type")
-        if found != kind.model_type:
+        model_type = kind.get_config_dict(source)[0].get("model_type")
+        if model_type != kind.model_type:
             remedy = "start from it with audio_model or text_model"
             raise InputError(
-                "model", expected=f"a checkpoint of {kind.model_type}", got=f"one of {found}", remedy=remedy
+                "model", expected=f"a checkpoint of {kind.model_type}", got=f"one of {model_type}", remedy=remedy
             )
         config = kind.from_pretrained(source)
         changed = type(config).from_dict(config.to_dict() | args.model_config)
@@ -81,25 +82,26 @@ def build_model(
     class_weights: list[float] | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> MultimodalEmotionClassifier:
-    """The model, untrained where the data asks for more than the checkpoint knows.
+    """Build the model of a run from its checkpoint or encoders; parts that the checkpoint lacks are untrained.
 
-    A head for other labels starts with the rows of the old one that mean the same ("happy" is happiness), the others at random.
+    A head for other labels takes the weights of the checkpoint's classes with the same meaning ("happy" is happiness);
+    the weights of other classes are random.
 
     Args:
-        args: of the run.
-        labels: the classes.
-        class_weights: one a class.
-        say: told with what the head starts.
+        args: the options of the run.
+        labels: names of the classes.
+        class_weights: weight of each class in the loss; None: no weights.
+        say: called with a message about the head's initial weights.
 
     Raises:
-        InputError: a checkpoint that cannot be read, or fields that do not fit.
+        InputError: a checkpoint cannot be read, or fields of its configuration do not fit.
     """
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
     fields: dict[str, Any] = {"label_smoothing": args.label_smoothing_factor, "audio_mask_spans": args.audio_mask_spans}
     fields |= {"dimensions": list(args.dimensions)} | args.model_config
     whisper = "auto" if args.whisper is None else args.whisper
-    with _reading(args):
+    with _loading_errors(args):
         base = MultimodalEmotionClassifier.from_pretrained(args.model, whisper=whisper)
         if args.audio_model or args.text_model:
             model = _on_encoders(args, base, labels, fields)
@@ -108,29 +110,32 @@ def build_model(
                 args.model, labels=list(labels), whisper=whisper, **fields
             )
     if args.trim_silence_db is not None:
-        model.processor.trim_silence_db = (
-            args.trim_silence_db
-        )  # it is saved with the model, which hears in use what it heard here
-    model.config.class_weights = (
-        class_weights  # not among the fields: those of the old classes are left behind when labels are set
-    )
-    known = [] if args.new_head or args.audio_model or args.text_model else _carry_over(base, model)
+        # The processor is saved with the model, so that prediction trims as training does.
+        model.processor.trim_silence_db = args.trim_silence_db
+    # Class weights are set last: setting labels removes those of the old classes.
+    model.config.class_weights = class_weights
+    inherited = [] if args.new_head or args.audio_model or args.text_model else _carry_over(base, model)
     if not args.emotions:
         model.config.temperature = dict(base.config.temperature)  # the emotion head stays as it is
         return model.train()
-    new = [label for label in labels if label not in known]
-    started = [f"{', '.join(known)} from the checkpoint's"] * bool(known) + [f"{', '.join(new)} at random"] * bool(new)
-    say(f"the head starts with {'; '.join(started)}")
-    left = sorted(set(base.config.dimensions) - set(args.dimensions))
-    if left:
-        say(f"the checkpoint's {', '.join(left)} is given up: nothing here is learned of it (dimensions)")
+    new = [label for label in labels if label not in inherited]
+    origins = []
+    if inherited:
+        origins.append(f"{', '.join(inherited)} from the checkpoint's")
+    if new:
+        origins.append(f"{', '.join(new)} at random")
+    say(f"the head starts with {'; '.join(origins)}")
+    removed = sorted(set(base.config.dimensions) - set(args.dimensions))
+    if removed:
+        say(f"the checkpoint's {', '.join(removed)} is removed: it is not among the dimensions that are learned")
     return model.train()
 
 
 def usual_rate(args: TrainingArguments, config: MultimodalEmotionConfig, labels: Sequence[str]) -> float:
-    """The learning rate that is meant: a head that is trained already unlearns at a rate that a new one needs.
+    """Return the learning rate: that of the options, or a default that depends on the head.
 
-    Measured on ten clips a class (`python benchmarks/acceptance.py few_clips`).
+    A trained head forgets at the rate that a new one needs: measured on ten clips a class (`python
+        benchmarks/acceptance.py few_clips`).
     """
     if args.learning_rate is not None:
         return args.learning_rate
@@ -171,46 +176,44 @@ def _on_encoders(args: TrainingArguments, base: Any, labels: Sequence[str], fiel
 
 @torch.no_grad()
 def _carry_over(base: Any, model: Any) -> list[str]:
-    """Rows of the old head for classes that mean the same; the names of the labels that got one."""
-    known = []
+    """Copy the old head's weights for classes with the same meaning; return the labels that got some."""
+    inherited = []
     for index, label in enumerate(model.labels):
         if not has_class(label, base.labels):
             continue
         cells = torch.tensor(admissible_row_classes(label, base.labels))
-        known.append(label)
+        inherited.append(label)
         model.classifier.weight[index] = base.classifier.weight[cells].mean(0)
         model.classifier.bias[index] = base.classifier.bias[cells].mean(0)
     if base.regressor is not None and model.regressor is not None:
         for index, name in enumerate(model.config.dimensions):
             if name in base.config.dimensions:
                 old = base.config.dimensions.index(name)
-                model.regressor.weight[index], model.regressor.bias[index] = (
-                    base.regressor.weight[old],
-                    base.regressor.bias[old],
-                )
-    return known
+                model.regressor.weight[index] = base.regressor.weight[old]
+                model.regressor.bias[index] = base.regressor.bias[old]
+    return inherited
 
 
 def needs_statistics(model: Any) -> bool:
-    """Whether nobody has measured yet what the hidden states of this audio branch are like."""
+    """Return whether mean and deviation of this audio branch's hidden states still have to be measured."""
     branch = model.model.audio_branch
     return bool((branch.hidden_mean == 0).all() and (branch.hidden_std == 1).all())
 
 
 @torch.no_grad()
 def measure_statistics(model: Any, data: ClipData, device: torch.device) -> None:
-    """Mean and deviation of each hidden state over the frames of the training clips as they are, into the model's buffers."""
+    """Measure mean and deviation of each hidden state over the frames of unchanged training clips, into the model's
+    buffers.
+    """
     rows = [row for row, clip in enumerate(data.clips) if clip.row.path is not None]
     rows = rows[:: max(1, -(-len(rows) // STATISTICS_CLIPS))]
     total = square = torch.zeros(())
     count = 0
     for row in rows:
         hidden_states = audio_states(model, data, [(row, 0)], device)[0].double()
-        total, square, count = (
-            total + hidden_states.sum(1),
-            square + hidden_states.square().sum(1),
-            count + hidden_states.shape[1],
-        )
+        total = total + hidden_states.sum(1)
+        square = square + hidden_states.square().sum(1)
+        count += hidden_states.shape[1]
     branch = model.model.audio_branch
     mean = total / count
     branch.hidden_mean.copy_(mean)
@@ -221,9 +224,10 @@ def measure_statistics(model: Any, data: ClipData, device: torch.device) -> None
 def audio_states(
     model: Any, data: ClipData, versions: Sequence[tuple[int, int]], device: torch.device, autocast: Any = None
 ) -> list[torch.Tensor]:
-    """Hidden states (layers + 1, T, Da) of clips' versions (row, draw), without padding, on the CPU; from the cache where it has them.
+    """Return hidden states (layers + 1, T, Da) of clips' versions (row, draw), without padding, on the CPU.
 
-    Only the encoder runs within `autocast`: waveforms and spectrograms in half precision would sound of it.
+    They come from the cache if it has all of them. Only the encoder runs within `autocast`: half precision would change
+    waveforms and spectrograms.
     """
     if data.audio_cache is not None and all(data.audio_key(*version) in data.audio_cache for version in versions):
         return [data.audio_cache.get(data.audio_key(*version)).float() for version in versions]
@@ -245,7 +249,7 @@ def audio_states(
 def text_states(
     model: Any, data: ClipData, texts: Sequence[tuple[tuple[str, ...], str]], device: torch.device
 ) -> list[torch.Tensor]:
-    """Hidden states (L, Dt) of texts with their contexts, without padding, on the CPU."""
+    """Return hidden states (L, Dt) of texts with their contexts, without padding, on the CPU."""
     batch = data.processor(text=[text for _, text in texts], context=[list(turns) for turns, _ in texts]).to(device)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

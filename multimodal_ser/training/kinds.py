@@ -1,4 +1,4 @@
-"""What an option is given, of the kind that it wants: from Python, from YAML or from the command line."""
+"""`checked`: conversion of an option's value to its type, whether it comes from Python, YAML or the command line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from multimodal_ser.errors import InputError, did_you_mean
 
 
 def checked(name: str, kind: Any, value: Any) -> Any:
-    """The value, converted where nothing is lost; the command line gives numbers as strings, and YAML reads `1e-3` as one.
+    """Return the value, converted to its type if that loses nothing.
+
+    The command line gives numbers as strings, and YAML reads `1e-3` as a string.
 
     Args:
-        name: of the option, for messages.
+        name: name of the option, for messages.
         kind: its type: int, float, bool, str, one of these or None, a list of them, a dict, or a Literal.
-        value: as it was given.
+        value: the value to check.
 
     Raises:
-        InputError: another kind of value.
+        InputError: the value has another type.
 
     Example:
         >>> from multimodal_ser.training.kinds import checked
@@ -61,12 +63,12 @@ def checked(name: str, kind: Any, value: Any) -> Any:
             raise ValueError
         return kind(value)
     except (TypeError, ValueError) as error:
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[kind]
-        raise InputError(name, expected=wanted, got=repr(value), remedy="correct it") from error
+        expected = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[kind]
+        raise InputError(name, expected=expected, got=repr(value), remedy="correct it") from error
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:
-    """Names to what they stand for; a list of names gives each no options. In plain types, as YAML keeps them."""
+    """Return a mapping of plain types; a list of names becomes a mapping from each to no options."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, Sequence):

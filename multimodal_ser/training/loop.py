@@ -1,7 +1,7 @@
-"""The loop: one Accelerate loop for everything that is trained here, on one process or many, that resumes to the bit.
+"""The training loop, `Loop`: it runs on one process or many with Accelerate, and resumes from a checkpoint exactly.
 
-All randomness is a function of (seed, epoch, step, pass, process). What a step learns from does not depend on the number of
-processes, nor on how many passes it is divided into: each pass counts by the share of the step's annotations that it holds.
+All random numbers are a function of (seed, epoch, step, pass, process). A step learns from the same rows for any number
+of processes and passes: the loss of each pass is weighted by its share of the step's annotations.
 """
 
 from __future__ import annotations
@@ -30,33 +30,34 @@ from multimodal_ser.training.tracking import tracked
 
 
 class Source(Protocol):
-    """Where the loop takes its batches from."""
+    """Interface of the batches that a loop trains on."""
 
     def plan(self, epoch: int) -> list[list[int]]:
-        """The steps of an epoch, each a list of rows; the same on every process."""
+        """Return the steps of an epoch, each a list of rows; the result is the same on every process."""
 
     def batch(self, rows: Sequence[int], epoch: int) -> dict[str, torch.Tensor]:
-        """The model's inputs for some rows: a function of its arguments alone."""
+        """Return the model's inputs for some rows; a function of its arguments alone."""
 
     def weight(self, rows: Sequence[int]) -> float:
-        """What the loss of these rows is divided by: their number, or the sum of their weights."""
+        """Return the divisor of these rows' loss: their number, or the sum of their weights."""
 
 
 @dataclass
 class Progress:
-    """How far a run is; it is part of every checkpoint.
+    """State of a run, which is part of every checkpoint.
 
     Args:
-        epoch: of the next step.
-        step: optimizer steps done.
-        step_in_epoch: of them in this epoch.
+        epoch: epoch of the next step; the first is 0.
+        step: number of optimizer steps done.
+        step_in_epoch: number of them in this epoch.
         losses: mean loss of each step of this epoch.
-        best: validation figure of the best epoch; None: none yet.
-        best_loss: its validation loss, which decides between epochs of the same figure.
-        best_epoch: which that was.
-        waited: epochs since.
-        history: a line an epoch.
-        stopped: why the run ended before its last epoch; empty: it did not.
+        best: validation metric of the best epoch, negated if lower is better; None: no epoch was evaluated.
+        best_loss: validation loss of that epoch, which decides between epochs of the same metric.
+        best_epoch: number of that epoch.
+        waited: number of epochs since the metric last improved.
+        history: one record per epoch: "epoch", "step", "train_loss", "seconds", "learning_rate", and the figures of
+            validation.
+        stopped: reason why the run ended before its last epoch; empty if it did not.
     """
 
     epoch: int = 0
@@ -72,7 +73,7 @@ class Progress:
 
 
 class _Passes(Dataset):
-    """Map from (epoch, rows) to a batch, for a DataLoader's workers."""
+    """Map from (epoch, rows) to a batch, for the workers of a DataLoader."""
 
     def __init__(self, source: Source):
         self.source = source
@@ -84,25 +85,28 @@ class _Passes(Dataset):
 
 @dataclass
 class Loop:
-    """Trains a model whose `forward(**batch)` returns an output with a loss, the mean over the rows of its batch.
+    """Trains a model whose `forward(**batch)` returns an output with a `loss`, the mean over the rows of the batch.
 
     Args:
-        model: what is trained.
+        model: the model.
         source: its batches.
-        args: of the run.
-        accelerator: of the process.
-        folder: where checkpoints and log are written.
+        args: the options of the run.
+        accelerator: the Accelerator of this process.
+        folder: folder for checkpoints and log.
         groups: parameter groups for AdamW.
-        seed: of all that is drawn.
-        begin_epoch: called with the epoch and before its first step: brings the model into the state it trains in.
-        evaluate: called with the epoch after it; returns figures, of which `args.metric` chooses the best epoch. None: no selection.
-        keep: called when the model is the best so far (or, without evaluation, at the end).
-        averaged: the weights that the moving average is of, by name.
-        say: where messages go.
-        on_epoch: called with each epoch's figures on every process, after its checkpoint; what it raises ends the run.
+        seed: seed of all random numbers.
+        begin_epoch: called with the number of an epoch before its first step, to prepare the model for it.
+        evaluate: called with the number of an epoch after it; returns figures by name, of which `args.metric` chooses
+            the best epoch. None: no selection.
+        keep: saves the model; called when the model is the best so far, or without selection at the end.
+        averaged: weights, by name, that have a moving average.
+        say: called with each message.
+        on_epoch: called with the record of each epoch (see `Progress.history`) on every process, after its checkpoint;
+            an exception that it raises ends the run.
+        progress: state of the run, which a checkpoint replaces.
 
     Raises:
-        InputError: a loss that is no number, with what to try.
+        InputError: the loss is not a finite number.
     """
 
     model: torch.nn.Module
@@ -134,16 +138,13 @@ class Loop:
         if args.torch_compile:
             self.model.compile(backend=args.torch_compile_backend)
         weights = [(weight, weight.requires_grad) for group in self.groups for weight in group["params"]]
-        for (
-            weight,
-            _,
-        ) in (
-            weights
-        ):  # processes average the gradients of those weights alone that ask for one here: also later ones have to
+        # Processes average the gradients of those weights alone that require one while the model is prepared: weights
+        # that are unfrozen later have to require one too.
+        for weight, _ in weights:
             weight.requires_grad_(True)
         self.model, self.optimizer = self.accelerator.prepare(self.model, optimizer)
-        for weight, asks in weights:
-            weight.requires_grad_(asks)
+        for weight, requires_grad in weights:
+            weight.requires_grad_(requires_grad)
         self.average = MovingAverage(self.averaged, args.ema_decay) if args.ema_decay else None
         self.accelerator.register_for_checkpointing(self.scheduler)
         self.accelerator.register_save_state_pre_hook(self._save_weights)
@@ -151,37 +152,41 @@ class Loop:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints, each named after its step."""
+        """Folder of the checkpoints, each named after its step."""
         return self.folder / "checkpoints"
 
     def run(self) -> Progress:
-        """Train to the end, from the newest checkpoint where there is one."""
-        args, progress, main = self.args, self.progress, self.accelerator.is_main_process
+        """Train to the end, from the newest checkpoint if there is one."""
         self._resume()
+        args = self.args
         progress = self.progress
         bar = self._bar()
         while progress.epoch < args.num_train_epochs and progress.step < self.total_steps and not progress.stopped:
-            epoch, began, at_first = progress.epoch, time.monotonic(), progress.step_in_epoch
+            epoch = progress.epoch
+            start_time = time.monotonic()
+            first_step = progress.step_in_epoch
             if self.begin_epoch is not None:
                 self.begin_epoch(epoch)
             self._epoch(epoch, bar)
             losses = progress.losses
             line: dict[str, Any] = {"epoch": epoch, "step": progress.step, "train_loss": float(np.mean(losses))}
-            line["seconds"] = round(time.monotonic() - began, 3)
-            progress.epoch, progress.step_in_epoch, progress.losses = epoch + 1, 0, []
+            line["seconds"] = round(time.monotonic() - start_time, 3)
+            progress.epoch = epoch + 1
+            progress.step_in_epoch = 0
+            progress.losses = []
             if self.evaluate is not None:
-                line |= self._judged(epoch)
+                line |= self._evaluate(epoch)
             line["learning_rate"] = self.scheduler.get_last_lr()[-1]
             progress.history.append(line)
-            self._log(line | {"steps_in_epoch": len(losses) - at_first}, progress.step)
-            if main:
-                self.say(_told(line, args.num_train_epochs))
+            self._log(line | {"steps_in_epoch": len(losses) - first_step}, progress.step)
+            if self.accelerator.is_main_process:
+                self.say(_shown_epoch(line, args.num_train_epochs))
             self.save()
             if self.on_epoch is not None:
                 self.on_epoch(dict(line))
         bar.close()
         if self.keep is not None and (self.evaluate is None or not args.save_best_model):
-            self._kept()
+            self._keep_last()
         return progress
 
     def _epoch(self, epoch: int, bar: ProgressBar) -> None:
@@ -189,7 +194,7 @@ class Loop:
         process, processes = accelerator.process_index, accelerator.num_processes
         steps = self.source.plan(epoch)[progress.step_in_epoch :][: self.total_steps - progress.step]
         passes = [divided(step, args.gradient_accumulation_steps, process, processes) for step in steps]
-        # A process without a row of a pass goes along with another's, which counts for nothing: all have to take part in every pass.
+        # Every process has to take part in every pass: one without a row of its own takes another's, with weight 0.
         keys = [(epoch, rows or [step[0]]) for step, parts in zip(steps, passes, strict=True) for rows in parts]
         loader = iter(
             DataLoader(
@@ -197,17 +202,17 @@ class Loop:
                 pin_memory=accelerator.device.type == "cuda",
             )
         )  # fmt: skip
-        waiting: list[torch.Tensor] = []
+        pending: list[torch.Tensor] = []
         for done, (step, parts) in enumerate(zip(steps, passes, strict=True), 1):
-            whole = self.source.weight(step)
+            step_weight = self.source.weight(step)
             loss_of_step = torch.zeros((), device=accelerator.device)
             for index, rows in enumerate(parts):
                 batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in next(loader).items()}
-                share = self.source.weight(rows) / whole if rows and whole else 0.0
+                share = self.source.weight(rows) / step_weight if rows and step_weight else 0.0
                 _seed(self.seed, epoch, progress.step, index, process)
-                batch |= self._mixed(batch)
+                batch |= self._mixup(batch)
                 last = index == len(parts) - 1
-                with torch.enable_grad(), accelerator.autocast(), _synchronised(accelerator, self.model, last):
+                with torch.enable_grad(), accelerator.autocast(), _synchronized(accelerator, self.model, last):
                     loss = self.model(**batch).loss
                     accelerator.backward(loss * (share * processes))  # processes: gradients are averaged over them
                 loss_of_step += loss.detach() * share
@@ -220,22 +225,23 @@ class Loop:
             progress.step_in_epoch += 1
             if self.average is not None:
                 self.average.update(progress.step)
-            waiting.append(loss_of_step)
+            pending.append(loss_of_step)
             bar.update()
-            # After an epoch's last step, which may be the run's, the checkpoint waits until it is judged: going on would skip that.
+            # The checkpoint of an epoch's last step is written after the evaluation, which resuming would skip
+            # otherwise.
             save_now = args.save_steps and progress.step % args.save_steps == 0 and done < len(steps)
             if progress.step % args.logging_steps == 0 or save_now:
-                self._take(waiting, epoch, bar)
+                self._log_losses(pending, epoch, bar)
             if save_now:
                 self.save()
-        self._take(waiting, epoch, bar)
+        self._log_losses(pending, epoch, bar)
 
-    def _take(self, waiting: list[torch.Tensor], epoch: int, bar: ProgressBar) -> None:
-        """Bring the losses of the last steps from all processes and log them."""
-        if not waiting:
+    def _log_losses(self, pending: list[torch.Tensor], epoch: int, bar: ProgressBar) -> None:
+        """Sum the losses of the last steps over all processes, and log them."""
+        if not pending:
             return
-        losses = self.accelerator.reduce(torch.stack(waiting), "sum").tolist()
-        waiting.clear()
+        losses = self.accelerator.reduce(torch.stack(pending), "sum").tolist()
+        pending.clear()
         self.progress.losses += losses
         if not all(math.isfinite(loss) for loss in losses):
             raise InputError(
@@ -249,8 +255,8 @@ class Loop:
                 self._log({"step": step, "epoch": epoch, "loss": loss, "learning_rate": rate}, step)
         bar.figures(loss=f"{losses[-1]:.3f}")
 
-    def _judged(self, epoch: int) -> dict[str, float]:
-        """Measure, keep the model where it is the best so far, and stop where waiting has been in vain."""
+    def _evaluate(self, epoch: int) -> dict[str, float]:
+        """Evaluate the model, save it if it is the best so far, and stop the run if it no longer improves."""
         args, progress = self.args, self.progress
         assert self.evaluate is not None
         if self.average is not None:
@@ -258,13 +264,14 @@ class Loop:
         try:
             scores = self.evaluate(epoch)
             figure = scores[args.metric] * (1 if args.greater_is_better else -1)
-            figure = -math.inf if math.isnan(figure) else figure  # anything is better
+            figure = -math.inf if math.isnan(figure) else figure  # any other figure is better
             loss = scores.get("loss", math.inf)
             better = progress.best is None or figure > progress.best
-            if better or (
-                figure == progress.best and loss < progress.best_loss
-            ):  # few clips: many epochs have the same figure
-                progress.best, progress.best_loss, progress.best_epoch = figure, loss, epoch
+            # On few clips many epochs have the same figure: the loss decides between them.
+            if better or (figure == progress.best and loss < progress.best_loss):
+                progress.best = figure
+                progress.best_loss = loss
+                progress.best_epoch = epoch
                 progress.waited = 0 if better else progress.waited + 1
                 if args.save_best_model and self.keep is not None:
                     self.keep()
@@ -277,7 +284,7 @@ class Loop:
             progress.stopped = f"no better {args.metric} in {progress.waited} epochs"
         return scores
 
-    def _kept(self) -> None:
+    def _keep_last(self) -> None:
         assert self.keep is not None
         if self.average is not None:
             self.average.swap()
@@ -285,11 +292,14 @@ class Loop:
         if self.average is not None:
             self.average.swap()
 
-    def _mixed(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Which rows are mixed with which, and in what shares (https://arxiv.org/abs/1710.09412)."""
+    def _mixup(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Draw the partner of each row and its share, for mixup (https://arxiv.org/abs/1710.09412); empty if mixup is
+        off.
+        """
         if not self.args.mixup_alpha or "labels" not in batch:
             return {}
-        rows, device = len(batch["labels"]), batch["labels"].device
+        rows = len(batch["labels"])
+        device = batch["labels"].device
         alpha = torch.full((rows,), float(self.args.mixup_alpha))
         shares = torch.distributions.Beta(alpha, alpha).sample()
         return {
@@ -298,9 +308,10 @@ class Loop:
         }
 
     def save(self) -> None:
-        """Write a checkpoint: into a folder of its own, then renamed, so that a folder of the right name is whole."""
-        accelerator, name = self.accelerator, f"step-{self.progress.step:08d}"
-        unfinished, finished = self.checkpoints / f"{name}.unfinished", self.checkpoints / name
+        """Write a checkpoint, under another name until it is complete."""
+        accelerator = self.accelerator
+        finished = self.checkpoints / f"step-{self.progress.step:08d}"
+        unfinished = finished.with_name(f"{finished.name}.unfinished")
         if accelerator.is_main_process:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
@@ -316,14 +327,14 @@ class Loop:
         accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
-        found = _checkpoints(self.checkpoints)
+        checkpoints = _checkpoints(self.checkpoints)
         if self.accelerator.is_main_process:
-            for rest in self.checkpoints.glob("*.unfinished"):
-                shutil.rmtree(rest, ignore_errors=True)
+            for unfinished in self.checkpoints.glob("*.unfinished"):
+                shutil.rmtree(unfinished, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        if not found:
+        if not checkpoints:
             return
-        newest = found[-1]
+        newest = checkpoints[-1]
         self.accelerator.load_state(str(newest))
         self.progress = Progress(**json.loads((newest / "progress.json").read_text(encoding="utf-8")))
         if self.accelerator.is_main_process:
@@ -331,8 +342,8 @@ class Loop:
             self.say(f"resumed at step {self.progress.step} of {self.total_steps}, epoch {self.progress.epoch}")
 
     def _save_weights(self, models: list[Any], weights: list[dict[str, torch.Tensor]], folder: str) -> None:
-        """What is trained, not what is frozen; the moving average beside it."""
-        if not weights:  # sharded: Accelerate has written them itself
+        """Write the trained weights, without the frozen ones, and the moving average."""
+        if not weights:  # a sharded model: Accelerate has written its weights
             return
         weights.clear()
         if self.accelerator.is_main_process:
@@ -353,10 +364,10 @@ class Loop:
             return
         models.clear()
         tensors = load_file(f"{folder}/trained.safetensors")
-        held = dict(self.bare.named_parameters()) | dict(self.bare.named_buffers())
+        state = dict(self.bare.named_parameters()) | dict(self.bare.named_buffers())
         with torch.no_grad():
             for name, tensor in tensors.items():
-                held[name].copy_(tensor)
+                state[name].copy_(tensor)
             if self.average is not None:
                 for name, tensor in load_file(f"{folder}/average.safetensors").items():
                     self.average.average[name].copy_(tensor)
@@ -382,21 +393,21 @@ class Loop:
         )
 
 
-def _synchronised(accelerator: Any, model: torch.nn.Module, last: bool) -> Any:
-    """Gradients travel between processes after the last pass of a step alone."""
+def _synchronized(accelerator: Any, model: torch.nn.Module, last: bool) -> Any:
+    """Return a context that exchanges gradients between processes in the last pass of a step alone."""
     from contextlib import nullcontext
 
     return nullcontext() if last else accelerator.no_sync(model)
 
 
-def _seed(*place: int) -> None:
-    """Every source of randomness, from where in the run this is."""
+def _seed(*position: int) -> None:
+    """Seed all random number generators with the seed of the run and the position in it."""
     from accelerate.utils import set_seed
 
-    set_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+    set_seed(int(np.random.SeedSequence(position).generate_state(1)[0]))
 
 
-def _told(line: dict[str, Any], epochs: int) -> str:
+def _shown_epoch(line: dict[str, Any], epochs: int) -> str:
     figures = [f"training loss {line['train_loss']:.3f}", *filter(None, [shown_figures(line)])]
     return f"epoch {line['epoch'] + 1} of {epochs}: {', '.join(figures)} ({line['seconds']:.0f} s)"
 
@@ -406,14 +417,14 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _cut_log(path: Path, step: int) -> None:
-    """Leave out what was logged after the checkpoint: those steps come again."""
+    """Remove the lines of the log after the checkpoint: the run repeats those steps."""
     if not path.exists():
         return
-    kept = []
+    lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError):  # the line that was being written
+                lines.append(line)
+        except (ValueError, KeyError):  # an incomplete line
             continue
-    write_text(path, "".join(f"{line}\n" for line in kept))
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -1,4 +1,4 @@
-"""Which weights are trained, and how fast: freezing, low-rank adapters, a rate for each part and layer, a moving average."""
+"""Trained weights and their learning rates: freezing, low-rank adapters, parameter groups and a moving average."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ ABOVE = re.compile(r"^(layer_norm|final_norm|ln_f|norm|(encoder\.)?final_layer_n
 
 
 def part_of(name: str) -> str:
-    """The part a weight of `MultimodalEmotionClassifier` belongs to: "audio", "text", "head" or "fusion" (all between)."""
+    """Return the part that a weight of `MultimodalEmotionClassifier` belongs to: "audio", "text",
+    "fusion" or "head".
+    """
     if name.startswith(AUDIO):
         return "audio"
     if name.startswith(TEXT) or name == TEXT_LAYER_SUM:
@@ -32,45 +34,50 @@ def part_of(name: str) -> str:
 
 
 def layer_of(name: str) -> int | None:
-    """The encoder layer a weight lies in; None: below the first."""
-    found = LAYER.search(name.removeprefix(AUDIO).removeprefix(TEXT))
-    return int(found.group(1)) if found else None
+    """Return the number of the encoder layer of a weight; None: it lies below the first layer."""
+    match = LAYER.search(name.removeprefix(AUDIO).removeprefix(TEXT))
+    return int(match.group(1)) if match else None
 
 
 def _is_above(name: str) -> bool:
-    """Whether a weight lies above all layers of its encoder: a last norm (Whisper, ModernBERT, T5, GPT-2, Llama), the layer sum."""
+    """Return whether a weight lies above all layers of its encoder: a final norm, or the layer sum."""
     return name == TEXT_LAYER_SUM or bool(ABOVE.match(name.removeprefix(AUDIO).removeprefix(TEXT)))
 
 
 class Freezing:
-    """Which weights are trained in which epoch.
+    """Decides which weights are trained in which epoch.
 
-    What is frozen runs as in evaluation: no dropout, no masking, so that it gives what an embedding cache holds.
+    Frozen parts run in evaluation mode, without dropout and masking, so that they give what an embedding cache holds.
 
     Args:
-        model: a `MultimodalEmotionClassifier`, with its adapters where it has any.
-        args: of the run.
+        model: a `MultimodalEmotionClassifier`, with its adapters if it has any.
+        args: the options of the run.
 
     Raises:
-        InputError: more frozen layers than there are.
+        InputError: more layers are frozen than the encoder has.
     """
 
     def __init__(self, model: nn.Module, args: TrainingArguments):
-        self.model, self.args = model, args
-        # What is never trained (Whisper's sinusoids) is told by the encoders themselves, before anything is frozen here.
+        self.model = model
+        self.args = args
+        # Encoders mark weights that are never trained (the sinusoids of Whisper) before anything is frozen here.
         self.fixed = {
             name for name, weight in model.named_parameters() if not weight.requires_grad and ".lora_" not in name
         }
         for branch in ("audio", "text"):
             layers = {layer_of(name) for name, _ in model.named_parameters() if part_of(name) == branch} - {None}
-            wanted = getattr(args, f"freeze_{branch}_layers")
-            if wanted > len(layers):
-                got, remedy = f"{wanted} of an encoder of {len(layers)}", f'lower it, or add "{branch}" to freeze'
-                raise InputError(f"freeze_{branch}_layers", expected="layers that there are", got=got, remedy=remedy)
+            count = getattr(args, f"freeze_{branch}_layers")
+            if count > len(layers):
+                raise InputError(
+                    f"freeze_{branch}_layers", expected="layers that the encoder has", got=f"{count} of an encoder of {len(layers)}",
+                    remedy=f'lower it, or add "{branch}" to freeze',
+                )  # fmt: skip
 
     def trained(self, name: str, epoch: int) -> bool:
-        """Whether a weight is trained in an epoch."""
-        args, part, layer = self.args, part_of(name), layer_of(name)
+        """Return whether a weight is trained in an epoch."""
+        args = self.args
+        part = part_of(name)
+        layer = layer_of(name)
         if name in self.fixed:
             return False
         if ".lora_" in name:
@@ -87,7 +94,7 @@ class Freezing:
         return not below or _is_above(name) or (layer is not None and layer >= below)
 
     def ever_trained(self) -> dict[str, nn.Parameter]:
-        """The weights that are trained at some time, by name."""
+        """Return the weights that are trained in some epoch, by name."""
         last = self.args.num_train_epochs
         return {
             name: weight
@@ -96,7 +103,7 @@ class Freezing:
         }
 
     def apply(self, epoch: int) -> None:
-        """Bring the model into the state of an epoch: gradients where it learns, evaluation mode where it does not."""
+        """Prepare the model for an epoch: trained weights require gradients, frozen modules are in evaluation mode."""
         for name, weight in self.model.named_parameters():
             weight.requires_grad_(self.trained(name, epoch))
         self.model.train()
@@ -106,7 +113,7 @@ class Freezing:
                 module.eval()
 
     def is_frozen(self, branch: str) -> bool:
-        """Whether a branch's encoder never learns anything, so that what it gives can be kept."""
+        """Return whether a branch's encoder is never trained, so that its output can be cached."""
         last = self.args.num_train_epochs
         return not any(
             self.trained(name, epoch)
@@ -117,24 +124,29 @@ class Freezing:
 
 
 def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArguments) -> list[dict[str, Any]]:
-    """Groups for AdamW: a rate a part, falling from layer to layer in the encoders; no weight decay for biases, norms, single numbers."""
+    """Return parameter groups for AdamW.
+
+    Each part has its own rate, which falls from layer to layer in the encoders. Biases, norms and single numbers have
+    no weight decay.
+    """
     weights = dict(model.named_parameters())
     depth = {
         branch: 1 + max([layer_of(n) or 0 for n in weights if part_of(n) == branch], default=0)
         for branch in ("audio", "text")
     }
-    usual = args.learning_rate or 1e-3
+    default = args.learning_rate or 1e-3
     rates = {
-        "audio": args.audio_learning_rate or usual / 20,
-        "text": args.text_learning_rate or usual / 20,
-        "fusion": args.fusion_learning_rate or usual,
-        "head": args.head_learning_rate or usual,
+        "audio": args.audio_learning_rate or default / 20,
+        "text": args.text_learning_rate or default / 20,
+        "fusion": args.fusion_learning_rate or default,
+        "head": args.head_learning_rate or default,
     }
     groups: dict[tuple[str, float, float], dict[str, Any]] = {}
     for name in names:
-        part, rate = part_of(name), rates[part_of(name)]
+        part = part_of(name)
+        rate = rates[part]
         if ".lora_" in name:
-            rate = args.lora_learning_rate or usual
+            rate = args.lora_learning_rate or default
         elif part in depth:
             layer = depth[part] - 1 if _is_above(name) else layer_of(name)
             rate *= args.layer_decay ** (depth[part] - (0 if layer is None else layer + 1))
@@ -145,15 +157,15 @@ def parameter_groups(model: nn.Module, names: Iterable[str], args: TrainingArgum
 
 
 def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
-    """Put low-rank adapters beside the queries and values of the encoders' attention (https://arxiv.org/abs/2106.09685).
+    """Add low-rank adapters to the queries and values of the encoders' attention (https://arxiv.org/abs/2106.09685).
 
-    In WavLM they lie in the feed-forward blocks.
+    In WavLM they are added to the feed-forward blocks.
 
     Returns:
         The names of the adapted modules.
 
     Raises:
-        InputError: peft is not installed, or an encoder whose projections have other names.
+        InputError: peft is not installed, or the projections of an encoder have other names.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -184,10 +196,10 @@ def add_adapters(model: nn.Module, args: TrainingArguments) -> list[str]:
             )  # fmt: skip
         adapted += names
     config = LoraConfig(target_modules=adapted, **_low_rank(args))
-    asked = [(weight, weight.requires_grad) for weight in model.parameters()]
+    before = [(weight, weight.requires_grad) for weight in model.parameters()]
     inject_adapter_in_model(config, model)
-    for weight, was in asked:  # peft freezes all that is no adapter, the fusion and the head too
-        weight.requires_grad_(was)
+    for weight, requires_grad in before:  # peft freezes all other weights, those of fusion and head too
+        weight.requires_grad_(requires_grad)
     return adapted
 
 
@@ -196,7 +208,7 @@ def _low_rank(args: TrainingArguments) -> dict[str, Any]:
 
 
 def merged(model: Any) -> Any:
-    """A copy of a model whose adapters are added into the weights they stand beside: an ordinary model again, the original untouched."""
+    """Return a copy of a model with its adapters added to the weights, as an ordinary model without adapters."""
     duplicate = copy.deepcopy(model)
     adapters = [
         (name, module)
@@ -214,7 +226,7 @@ def merged(model: Any) -> Any:
 
 
 def save_adapter(model: Any, folder: str, names: Iterable[str], args: TrainingArguments, base: str | None) -> None:
-    """Write what was trained as a peft adapter: the low-rank matrices, and the fusion and head beside them.
+    """Save the trained weights as a peft adapter: the low-rank matrices, and those of fusion and head.
 
     `PeftModel.from_pretrained(MultimodalEmotionClassifier.from_pretrained(...), folder)` reads it.
     """
@@ -225,14 +237,14 @@ def save_adapter(model: Any, folder: str, names: Iterable[str], args: TrainingAr
     config = LoraConfig(target_modules=adapted, base_model_name_or_path=base, inference_mode=True, **_low_rank(args))
     config.save_pretrained(folder)
     trained = set(names)
-    kept = {
+    selected = {
         name: tensor
         for name, tensor in model.state_dict().items()
         if name in trained or name.endswith(("hidden_mean", "hidden_std"))
     }
     renamed = {
         f"base_model.model.{name.replace('.default.', '.')}": tensor.detach().cpu().contiguous()
-        for name, tensor in kept.items()
+        for name, tensor in selected.items()
     }
     save_file(renamed, f"{folder}/adapter_model.safetensors", {"format": "pt"})
 
@@ -241,17 +253,19 @@ class MovingAverage:
     """An exponential moving average of weights (as in Mean Teacher, https://arxiv.org/abs/1703.01780).
 
     Args:
-        weights: by name; averaged in place of being copied each time they are used.
-        decay: the share of the old average that stays, a step. In the first steps it is lower, so that the start is forgotten.
+        weights: the weights by name.
+        decay: share of the old average that each step keeps. It is lower in the first steps, so that the initial
+            weights lose their influence.
     """
 
     def __init__(self, weights: dict[str, nn.Parameter], decay: float):
-        self.weights, self.decay = weights, decay
+        self.weights = weights
+        self.decay = decay
         self.average = {name: weight.detach().clone() for name, weight in weights.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """After optimizer step `step` (the first is 1)."""
+        """Update the average after optimizer step `step` (the first is 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(
             list(self.average.values()), [weight.detach() for weight in self.weights.values()], 1 - decay
@@ -259,8 +273,8 @@ class MovingAverage:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange weights and average; a second call undoes it, to the bit."""
+        """Exchange weights and average; a second call restores them exactly."""
         for name, weight in self.weights.items():
-            held = weight.detach().clone()
+            current = weight.detach().clone()
             weight.copy_(self.average[name])
-            self.average[name].copy_(held)
+            self.average[name].copy_(current)

@@ -1,4 +1,6 @@
-"""From manifests and folders to what a run learns from, told on the way: which rows, which classes, which speakers are held out."""
+"""`prepare_data`: the rows of a run, read from manifests and folders, checked, and divided for
+training and validation.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +35,21 @@ from multimodal_ser.training.arguments import TrainingArguments
 from multimodal_ser.transcription import WhisperNotFoundError
 
 SHOWN = 5
-"""Errors that are told one by one; all of them are in the run folder."""
+"""Number of errors that are reported one by one; all of them are in the run folder."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run learns from, selects on and is measured on.
+    """The data of a run.
 
     Args:
-        labels: the classes.
-        train, validation, test: rows.
-        protocol: how they were divided, in a line.
-        use_audio, use_text: what the model is given.
-        errors: rows that could not be used, and why.
-        notes: what was told.
-        transcriber: the Whisper that wrote the texts which rows lacked; None: none did.
+        labels: names of the classes.
+        train, validation, test: rows to learn from, to select on and to score at the end.
+        protocol: one line on how the rows were divided.
+        use_audio, use_text: modalities that the model learns from.
+        errors: rows that could not be used, each with its reason.
+        notes: messages that were reported.
+        transcriber: name of the Whisper model that transcribed rows without a text; None: none did.
     """
 
     labels: tuple[str, ...]
@@ -72,37 +74,39 @@ def prepare_data(
     """Read, check and divide the data of a run.
 
     Args:
-        args: of the run.
-        say: where messages go.
+        args: the options of the run.
+        say: called with each message.
         on_progress: called with (done, all) while recordings are transcribed, and while they are checked.
-        errors: is given what is wrong with rows, also where nothing is left to learn from.
-        languages: ISO 639-1 codes that the text branch reads; texts in others are left out, as prediction does. None: all.
+        errors: list that the errors of rows are added to; it is filled even if an exception ends the function.
+        languages: ISO 639-1 codes of the languages that the text branch reads; texts in others are left out, as
+            prediction does. None: all languages.
 
     Raises:
-        InputError: nothing to learn from: no usable row, fewer than two classes, a leaking split, unknown speakers.
+        InputError: no usable row, fewer than two classes, a split that puts a speaker on both sides, or unknown
+            speakers.
     """
     notes: list[str] = []
     errors = [] if errors is None else errors
 
-    def tell(message: str) -> None:
+    def report(message: str) -> None:
         notes.append(message)
         say(message)
 
-    rows, transcriber = _read(args, errors, tell, on_progress)
-    rows = _readable(rows, languages, tell)
-    chosen = _annotated(args, _for_modalities(args, rows, tell), tell)
-    clips, unusable = examine(chosen, context_turns=args.context_turns, among=rows, on_progress=on_progress)
+    rows, transcriber = _read_rows(args, errors, report, on_progress)
+    rows = _in_languages(rows, languages, report)
+    annotated = _only_annotated(args, _with_modalities(args, rows, report), report)
+    clips, unusable = examine(annotated, context_turns=args.context_turns, among=rows, on_progress=on_progress)
     errors += unusable
-    past = sum(past_the_end(clip.row, clip.duration) for clip in clips if clip.row.path is not None)
-    if past:
-        tell(f"{counted(past, 'part ends', 'parts end')} after the recording does: what there is is taken")
+    past_end = sum(past_the_end(clip.row, clip.duration) for clip in clips if clip.row.path is not None)
+    if past_end:
+        report(f"{counted(past_end, 'part ends', 'parts end')} after the recording does: what there is is taken")
     labels = tuple(args.labels or label_names(clip.row for clip in clips if annotated_emotions(clip.row)))
     if args.emotions:
-        clips, without = with_class(clips, labels) if labels else (clips, [])
-        errors += without
+        clips, without_class = with_class(clips, labels) if labels else (clips, [])
+        errors += without_class
     errors[:] = in_order(errors)
-    _report(errors, tell)
-    _enough(args, clips, labels, len(chosen))
+    _report_errors(errors, report)
+    _require_clips(args, clips, labels, len(annotated))
     split = split_rows(
         [_by_class(clip, labels) for clip in clips], validation_share=args.validation_share, seed=args.seed,
         validation_speakers=tuple(args.validation_speakers), test_speakers=tuple(args.test_speakers), allow_leak=args.allow_leak,
@@ -114,59 +118,59 @@ def prepare_data(
     validation, test = (
         [clip for clip in part if (use_audio and clip.row.path) or (use_text and clip.row.text)] for part in held_out
     )
-    _describe(args, clips, labels, tell)
-    tested = f", {len(test)} to test on" if test else ""
-    tell(f"split: {len(train)} to learn from, {len(validation)} to select on{tested} ({split.protocol})")
+    _describe(args, clips, labels, report)
+    test_part = f", {len(test)} to test on" if test else ""
+    report(f"split: {len(train)} to learn from, {len(validation)} to select on{test_part} ({split.protocol})")
     for note in split.notes:
-        tell(note)
-    silent = sum(map(len, held_out)) - len(validation) - len(test)
-    if silent:
-        clips_of = counted(silent, "clip that is held out has", "clips that are held out have")
-        tell(f"{clips_of} nothing of what is learned from, and {'is' if silent == 1 else 'are'} left out")
-    tell(
+        report(note)
+    without_input = sum(map(len, held_out)) - len(validation) - len(test)
+    if without_input:
+        clips_of = counted(without_input, "clip that is held out has", "clips that are held out have")
+        report(f"{clips_of} nothing of what is learned from, and {'is' if without_input == 1 else 'are'} left out")
+    report(
         f"learned from: {' and '.join(name for name, used in (('the voice', use_audio), ('the words', use_text)) if used)}"
     )
     if args.unlabelled:
-        train += _pseudo_labelled(args, labels, use_text, [*validation, *test], tell)
-    _every_class(args, train, labels)
-    _pairable(args, train)
-    _selectable(args, validation, split.protocol)
+        train += _pseudo_labelled(args, labels, use_text, [*validation, *test], report)
+    _require_every_class(args, train, labels)
+    _require_pairs(args, train)
+    _require_selection(args, validation, split.protocol)
     return Prepared(
         labels, tuple(train), tuple(validation), tuple(test), split.protocol, use_audio, use_text, tuple(errors), tuple(notes), transcriber
     )  # fmt: skip
 
 
-def _read(
+def _read_rows(
     args: TrainingArguments,
     errors: list[InputError],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[list[ManifestRow], str | None]:
-    """All rows, with the texts that there are to be, and the name of the Whisper that wrote any."""
+    """Return all rows, transcribed if that is asked for, and the name of the Whisper model; None: it wrote none."""
     rows: list[ManifestRow] = []
     transcriber = None
     for source in args.data:
         manifest = read_manifest(source, columns=args.columns or None)
-        tell(f"{source}: {counted(len(manifest.rows), 'row')}")
+        report(f"{source}: {counted(len(manifest.rows), 'row')}")
         for note in manifest.notes:
-            tell(note)
+            report(note)
         errors += manifest.errors
-        kept = list(manifest.rows)
-        if args.emotions and not args.labels:  # what is named among them is wanted
-            kept, odd = without_odd_emotions(kept, remedy="name all classes with labels (--labels)")
+        new = list(manifest.rows)
+        if args.emotions and not args.labels:  # labels may name any emotion
+            new, odd = without_odd_emotions(new, remedy="name all classes with labels (--labels)")
             errors += odd
         if args.transcribe:
-            kept, name = _transcribed(args, kept, errors, tell, on_progress)
+            new, name = _transcribed(args, new, errors, report, on_progress)
             transcriber = name or transcriber
-        rows += _spontaneous(kept, str(source), tell) if args.modalities == "auto" else kept
+        rows += _without_fixed_sentences(new, str(source), report) if args.modalities == "auto" else new
     return rows, transcriber if any(row.path is not None and row.text for row in rows) else None
 
 
-def _spontaneous(rows: list[ManifestRow], source: str, tell: Callable[[str], None]) -> list[ManifestRow]:
-    """Without the words of corpora in which the same few sentences are said in every emotion."""
+def _without_fixed_sentences(rows: list[ManifestRow], source: str, report: Callable[[str], None]) -> list[ManifestRow]:
+    """Remove the words of corpora in which the same few sentences are said in every emotion."""
     fixed = fixed_sentences(rows)
     for corpus, (spoken, sentences) in fixed.items():
-        tell(
+        report(
             f"{source}{f' ({corpus})' if corpus else ''}: {counted(spoken, 'recording')} of {counted(sentences, 'sentence')}: "
             "the words tell nothing of the emotion, so the recordings alone are learned from (modalities both: the words too)"
         )
@@ -177,45 +181,47 @@ def _transcribed(
     args: TrainingArguments,
     rows: list[ManifestRow],
     errors: list[InputError],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[list[ManifestRow], str | None]:
     from multimodal_ser.transcription import WhisperTranscriber
 
-    wanted = [
+    missing = [
         i
         for i, row in enumerate(rows)
         if row.path is not None and not row.text and (args.context_turns or _is_target(args, row))
     ]
-    if not wanted:
+    if not missing:
         return rows, None
     transcriber = WhisperTranscriber(args.whisper)
-    tell(f"Whisper {transcriber.name} writes the texts of {counted(len(wanted), 'recording')}")
-    rows, silent, reader = list(rows), 0, RecordingReader()
-    for done, index in enumerate(wanted, 1):
+    report(f"Whisper {transcriber.name} writes the texts of {counted(len(missing), 'recording')}")
+    rows = list(rows)
+    silent = 0
+    reader = RecordingReader()
+    for done, index in enumerate(missing, 1):
         row = rows[index]
         try:
-            language = row_language(row.language) or row.language  # a language that nobody knows is an error of its row
+            language = row_language(row.language) or row.language  # an unknown language is an error
             transcript: Any = transcriber.transcribe(reader.part(row), sampling_rate=SAMPLING_RATE, language=language)
             rows[index] = replace(row, text=transcript.text or None, language=row.language or transcript.language)
         except AudioError:
-            pass  # it is told with the others that cannot be used
+            pass  # `examine` reports it with the other rows that cannot be used
         except WhisperNotFoundError:
             raise
         except InputError as error:
             errors.append(error.named(f"{row.place or row.name}, {error.what}"))
         silent += not rows[index].text
         if on_progress is not None:
-            on_progress(done, len(wanted))
+            on_progress(done, len(missing))
     if silent:
-        tell(f"in {silent} of them no words were heard")
+        report(f"in {silent} of them no words were heard")
     return rows, transcriber.name
 
 
-def _readable(
-    rows: list[ManifestRow], languages: Sequence[str] | None, tell: Callable[[str], None]
+def _in_languages(
+    rows: list[ManifestRow], languages: Sequence[str] | None, report: Callable[[str], None]
 ) -> list[ManifestRow]:
-    """Without texts in languages that the text branch does not read."""
+    """Remove texts in languages that the text branch does not read, and rows of which nothing is left."""
     if languages is None:
         return rows
     unread = Counter(
@@ -225,62 +231,68 @@ def _readable(
     )
     if not unread:
         return rows
-    told = ", ".join(f"{name} ({count})" for name, count in sorted(unread.items()) if name)
-    tell(
-        f"texts left out, for the text branch reads {', '.join(languages)}: {told} "
+    counts = ", ".join(f"{name} ({count})" for name, count in sorted(unread.items()) if name)
+    report(
+        f"texts left out, for the text branch reads {', '.join(languages)}: {counts} "
         "(train it, with text out of freeze, or name a text_model that reads them)"
     )
-    kept = [replace(row, text=None) if row.language in unread else row for row in rows]
-    return [row for row in kept if row.path is not None or row.text]
+    rows = [replace(row, text=None) if row.language in unread else row for row in rows]
+    return [row for row in rows if row.path is not None or row.text]
 
 
-def _for_modalities(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
-    """Leave out of each row what is not learned from, and rows of which nothing is left."""
+def _with_modalities(
+    args: TrainingArguments, rows: list[ManifestRow], report: Callable[[str], None]
+) -> list[ManifestRow]:
+    """Remove the modalities that are not learned from, and rows of which nothing is left."""
     if args.modalities == "audio":
-        kept = [replace(row, text=None) for row in rows if row.path is not None]
+        selected = [replace(row, text=None) for row in rows if row.path is not None]
     elif args.modalities == "text":
-        kept = [replace(row, path=None, start=None, end=None) for row in rows if row.text]
+        selected = [replace(row, path=None, start=None, end=None) for row in rows if row.text]
     elif args.modalities == "both":
-        kept = [row for row in rows if row.path is not None and row.text]
+        selected = [row for row in rows if row.path is not None and row.text]
     else:
-        kept = rows
-    if len(kept) < len(rows):
-        out = counted(len(rows) - len(kept), "row has", "rows have")
-        tell(f"left out: {out} not what modalities {args.modalities} asks for")
-    if not kept:
-        what = (
+        selected = rows
+    if len(selected) < len(rows):
+        out = counted(len(rows) - len(selected), "row has", "rows have")
+        report(f"left out: {out} not what modalities {args.modalities} asks for")
+    if not selected:
+        requirement = (
             "anything that can be learned from"
             if args.modalities == "auto"
             else f"what modalities {args.modalities} asks for"
         )
-        raise InputError("data", expected=f"rows with {what}", got="none", remedy="use other data, or modalities auto")
-    return kept
+        raise InputError(
+            "data", expected=f"rows with {requirement}", got="none", remedy="use other data, or modalities auto"
+        )
+    return selected
 
 
 def _is_target(args: TrainingArguments, row: ManifestRow) -> bool:
     return is_annotated(row, emotions=args.emotions, dimensions=args.dimensions)
 
 
-def _annotated(args: TrainingArguments, rows: list[ManifestRow], tell: Callable[[str], None]) -> list[ManifestRow]:
-    kept = [row for row in rows if _is_target(args, row)]
-    if len(kept) < len(rows):
-        out = counted(len(rows) - len(kept), "row has", "rows have")
-        tell(f"left out: {out} no annotation (unlabelled=... learns from recordings without)")
-    if not kept:
-        what = "an emotion" if args.emotions else ", ".join(args.dimensions)
+def _only_annotated(
+    args: TrainingArguments, rows: list[ManifestRow], report: Callable[[str], None]
+) -> list[ManifestRow]:
+    selected = [row for row in rows if _is_target(args, row)]
+    if len(selected) < len(rows):
+        out = counted(len(rows) - len(selected), "row has", "rows have")
+        report(f"left out: {out} no annotation (unlabelled=... learns from recordings without)")
+    if not selected:
+        targets = "an emotion" if args.emotions else ", ".join(args.dimensions)
         remedy = "fill the column in, or use a folder per emotion"
-        raise InputError("data", expected=f"rows annotated with {what}", got="none", remedy=remedy)
-    return kept
+        raise InputError("data", expected=f"rows annotated with {targets}", got="none", remedy=remedy)
+    return selected
 
 
-def _report(errors: Sequence[InputError], tell: Callable[[str], None]) -> None:
+def _report_errors(errors: Sequence[InputError], report: Callable[[str], None]) -> None:
     for error in errors[:SHOWN]:
-        tell(f"left out: {error}")
+        report(f"left out: {error}")
     if len(errors) > SHOWN:
-        tell(f"left out: {len(errors) - SHOWN} more (errors.txt in the run folder)")
+        report(f"left out: {len(errors) - SHOWN} more (errors.txt in the run folder)")
 
 
-def _enough(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], rows: int) -> None:
+def _require_clips(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], rows: int) -> None:
     layout = (
         "a folder with a folder per emotion (clips/happy/*.wav, clips/sad/*.wav), or a manifest with a column emotion"
     )
@@ -299,13 +311,13 @@ def _enough(args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str
 
 
 def _classes(clip: Clip, labels: Sequence[str]) -> list[str]:
-    """The classes that a clip's annotation admits; of votes all that have one."""
+    """Return the classes that a clip's annotation admits; of votes all that have one."""
     classes = [admissible_row_classes(name, labels, clip.row.corpus) for name in annotated_emotions(clip.row)]
     return [label for place, label in enumerate(labels) if any(row[place] for row in classes)]
 
 
 def _by_class(clip: Clip, labels: Sequence[str]) -> ManifestRow:
-    """The row by the name of its class, so that what is held out is chosen by classes, whatever they are called."""
+    """Return the row with the name of its class as its emotion, so that the split is stratified by class."""
     if clip.row.label is None or not labels:
         return clip.row
     try:
@@ -315,9 +327,9 @@ def _by_class(clip: Clip, labels: Sequence[str]) -> ManifestRow:
     return replace(clip.row, emotion=labels[cells.index(True)], votes=None) if sum(cells) == 1 else clip.row
 
 
-def _every_class(args: TrainingArguments, train: Sequence[Clip], labels: Sequence[str]) -> None:
-    there = {label for clip in train for label in _classes(clip, labels)} if args.emotions else set(labels)
-    absent = [label for label in labels if label not in there]
+def _require_every_class(args: TrainingArguments, train: Sequence[Clip], labels: Sequence[str]) -> None:
+    present = {label for clip in train for label in _classes(clip, labels)} if args.emotions else set(labels)
+    absent = [label for label in labels if label not in present]
     if absent:
         raise InputError(
             "data", expected="training clips of every class", got=f"none of {', '.join(absent)}",
@@ -325,73 +337,83 @@ def _every_class(args: TrainingArguments, train: Sequence[Clip], labels: Sequenc
         )  # fmt: skip
 
 
-def _pairable(args: TrainingArguments, train: Sequence[Clip]) -> None:
-    heard, read = (any(bool(c.row.path) is has and bool(c.row.text) is not has for c in train) for has in (True, False))
-    if args.pair_matched + args.pair_mismatched and not (heard and read):
-        got = "no recordings without words" if not heard else "no words without recordings"
+def _require_pairs(args: TrainingArguments, train: Sequence[Clip]) -> None:
+    recordings = any(clip.row.path and not clip.row.text for clip in train)
+    texts = any(clip.row.text and not clip.row.path for clip in train)
+    if args.pair_matched + args.pair_mismatched and not (recordings and texts):
+        got = "no recordings without words" if not recordings else "no words without recordings"
         name = "pair_matched" if args.pair_matched else "pair_mismatched"
         raise InputError(
             name, expected="rows of either modality alone, to be paired", got=got, remedy="add some, or set it to 0"
         )
 
 
-def _selectable(args: TrainingArguments, validation: Sequence[Clip], protocol: str) -> None:
-    """What is to choose the best epoch has to be annotated in the rows that it is chosen on."""
+def _require_selection(args: TrainingArguments, validation: Sequence[Clip], protocol: str) -> None:
+    """Require validation rows that are annotated with what `metric_for_best_model` measures."""
     if not validation:
         if args.early_stopping_patience:
-            remedy, got = "give more clips or validation_speakers, or set it to 0", f"none ({protocol})"
+            got = f"none ({protocol})"
+            remedy = "give more clips or validation_speakers, or set it to 0"
             raise InputError("early_stopping_patience", expected="validation data to watch", got=got, remedy=remedy)
         return
-    wanted = ", ".join(args.dimensions) if args.selects_by_dimensions else "an emotion"
+    target = ", ".join(args.dimensions) if args.selects_by_dimensions else "an emotion"
     emotion = any(is_annotated(clip.row, dimensions=()) for clip in validation)
     dimension = any(is_annotated(clip.row, emotions=False, dimensions=args.dimensions) for clip in validation)
     if args.metric != "loss" and not (dimension if args.selects_by_dimensions else emotion):
-        expected, remedy = f"validation rows annotated with {wanted}", "hold out other speakers, or choose by loss"
-        raise InputError("metric_for_best_model", expected=f"{expected}, for {args.metric}", got="none", remedy=remedy)
+        expected = f"validation rows annotated with {target}, for {args.metric}"
+        remedy = "hold out other speakers, or choose by loss"
+        raise InputError("metric_for_best_model", expected=expected, got="none", remedy=remedy)
 
 
 def _describe(
-    args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], tell: Callable[[str], None]
+    args: TrainingArguments, clips: Sequence[Clip], labels: Sequence[str], report: Callable[[str], None]
 ) -> None:
-    """How much there is of what, and of whom."""
+    """Report the numbers of clips, classes and speakers."""
     if args.emotions:
         classes = [_classes(clip, labels) for clip in clips]
-        counts = Counter(found[0] for found in classes if len(found) == 1)
-        several = sum(len(found) > 1 for found in classes)
+        counts = Counter(admissible[0] for admissible in classes if len(admissible) == 1)
+        several = sum(len(admissible) > 1 for admissible in classes)
         shown = [f"{label} {counts[label]}" for label in labels] + [f"several admissible {several}"] * bool(several)
-        tell(f"classes: {', '.join(shown)}")
-        for label, names in zip(labels, _merged(clips, labels), strict=True):
+        report(f"classes: {', '.join(shown)}")
+        for label, names in zip(labels, _merged_names(clips, labels), strict=True):
             if len(names) > 1:
-                tell(f"{', '.join(names)} are one class, {label} (labels keeps those apart that it names)")
+                report(f"{', '.join(names)} are one class, {label} (labels keeps those apart that it names)")
     speakers = {clip.row.speaker for clip in clips if clip.row.speaker}
     minutes = sum(clip.duration for clip in clips) / 60
-    known = counted(len(speakers), "speaker") if speakers else "speakers not known"
-    heard = sum(clip.row.path is not None for clip in clips)
-    alone = counted(len(clips) - heard, "text alone", "texts alone")
-    sizes = [f"{counted(heard, 'clip')}, {minutes:.1f} min"] * bool(heard) + [alone] * (heard < len(clips))
-    tell(f"{', '.join(sizes)}, {known}")
+    voices = counted(len(speakers), "speaker") if speakers else "speakers not known"
+    recordings = sum(clip.row.path is not None for clip in clips)
+    sizes = []
+    if recordings:
+        sizes.append(f"{counted(recordings, 'clip')}, {minutes:.1f} min")
+    if recordings < len(clips):
+        sizes.append(counted(len(clips) - recordings, "text alone", "texts alone"))
+    report(f"{', '.join(sizes)}, {voices}")
     cut = sum(clip.duration > args.max_duration for clip in clips)
     if cut:
-        kept = args.embedding_cache and "audio" in args.freeze and args.unfreeze_epoch is None and not args.lora_rank
-        part = "the first part of each" if kept else "in each epoch another part of each"
+        is_cached = (
+            args.embedding_cache and "audio" in args.freeze and args.unfreeze_epoch is None and not args.lora_rank
+        )
+        part = "the first part of each" if is_cached else "in each epoch another part of each"
         longer = counted(cut, "recording is", "recordings are")
-        tell(f"{longer} longer than {args.max_duration:g} s: {part} is heard (max_duration; start and end choose one)")
+        report(
+            f"{longer} longer than {args.max_duration:g} s: {part} is heard (max_duration; start and end choose one)"
+        )
 
 
-def _merged(clips: Sequence[Clip], labels: Sequence[str]) -> list[list[str]]:
-    """The names by which each class is annotated, whatever their case."""
-    found: list[dict[str, None]] = [{} for _ in labels]
-    written = {
+def _merged_names(clips: Sequence[Clip], labels: Sequence[str]) -> list[list[str]]:
+    """Return the names, in lower case, by which each class is annotated."""
+    names_of: list[dict[str, None]] = [{} for _ in labels]
+    annotations = {
         (name, clip.row.corpus)
         for clip in clips
         for name in clip.row.votes or (clip.row.emotion or "").split("|")
         if name
     }
-    for name, corpus in sorted(written, key=lambda pair: (pair[0], pair[1] or "")):
+    for name, corpus in sorted(annotations, key=lambda pair: (pair[0], pair[1] or "")):
         cells = [place for place, yes in enumerate(admissible_row_classes(name, labels, corpus)) if yes]
         if len(cells) == 1:
-            found[cells[0]][name.strip().lower()] = None
-    return [list(names) for names in found]
+            names_of[cells[0]][name.strip().lower()] = None
+    return [list(names) for names in names_of]
 
 
 def _pseudo_labelled(
@@ -399,9 +421,12 @@ def _pseudo_labelled(
     labels: Sequence[str],
     use_text: bool,
     held_out: Sequence[Clip],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> list[Clip]:
-    """Recordings without labels that the model that is started from is sure of (Lee 2013, pseudo-label; hard labels, one round)."""
+    """Return recordings without labels that the starting model labels with enough confidence.
+
+    These are pseudo-labels as in Lee (2013), hard labels of one round.
+    """
     from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
     assert args.unlabelled is not None
@@ -418,14 +443,15 @@ def _pseudo_labelled(
             remedy="name a folder or manifest of recordings",
         )
     classifier = MultimodalEmotionClassifier.from_pretrained(args.model, whisper=None)
-    unknown = [label for label in labels if not has_class(label, classifier.labels)]
-    if unknown:
+    missing = [label for label in labels if not has_class(label, classifier.labels)]
+    if missing:
         raise InputError(
-            "unlabelled", expected="a model that knows the classes", got=f"one without {', '.join(unknown)}",
+            "unlabelled", expected="a model that knows the classes", got=f"one without {', '.join(missing)}",
             remedy="train without unlabelled first, then again with --model RUN/best",
         )  # fmt: skip
     clips, unreadable = examine(rows if use_text else [replace(row, text=None) for row in rows])
-    contents, speakers = {clip.content for clip in held_out}, {clip.row.speaker for clip in held_out} - {None}
+    contents = {clip.content for clip in held_out}
+    speakers = {clip.row.speaker for clip in held_out} - {None}
     others = [clip for clip in clips if clip.content not in contents and clip.row.speaker not in speakers]
     if not args.use_cpu and torch.cuda.is_available():
         classifier.to("cuda")
@@ -436,21 +462,21 @@ def _pseudo_labelled(
         "sampling_rate": SAMPLING_RATE,
         "progress": not args.disable_tqdm and len(others) > 50,
     }
-    chosen = []
+    labelled = []
     for clip, outcome in zip(others, classifier.predict_iter(items, total=len(others), **options), strict=True):
         if (
             not isinstance(outcome, Exception)
             and outcome.confidence >= args.pseudo_label_threshold
             and has_class(outcome.label, labels)
         ):
-            chosen.append(replace(clip, row=replace(clip.row, emotion=outcome.label, votes=None)))
+            labelled.append(replace(clip, row=replace(clip.row, emotion=outcome.label, votes=None)))
     counts = ", ".join(
-        f"{name} {count}" for name, count in sorted(Counter(clip.row.emotion or "" for clip in chosen).items())
+        f"{name} {count}" for name, count in sorted(Counter(clip.row.emotion or "" for clip in labelled).items())
     )
-    sure = f"{len(chosen)} are labelled with at least {args.pseudo_label_threshold:g}"
-    tell(
-        f"unlabelled: of {len(rows)} recordings {sure}: {counts or 'none'}"
+    confident = f"{len(labelled)} are labelled with at least {args.pseudo_label_threshold:g}"
+    report(
+        f"unlabelled: of {len(rows)} recordings {confident}: {counts or 'none'}"
         + (f"; {len(unreadable)} cannot be read" if unreadable else "")
         + (f"; {len(clips) - len(others)} are held out, or of speakers who are" if len(others) < len(clips) else "")
     )
-    return chosen
+    return labelled

@@ -1,4 +1,4 @@
-"""A run from beginning to end: data, model, cache, loop, and the folder that tells of it."""
+"""`train`: a training run from the data to the evaluated model, with the folder of its results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from multimodal_ser.training.initialization import (
     starting_config,
     usual_rate,
 )
-from multimodal_ser.training.loop import Loop
+from multimodal_ser.training.loop import Loop, Progress
 from multimodal_ser.training.parameters import Freezing, add_adapters, merged, parameter_groups, part_of, save_adapter
 from multimodal_ser.training.preparation import Prepared, prepare_data
 from multimodal_ser.training.run_folder import (
@@ -54,15 +54,16 @@ from multimodal_ser.training.tracking import installed, tracking
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a run.
+    """Result of a training run.
 
     Args:
-        model: folder of the best model, ready for `MultimodalEmotionClassifier.from_pretrained`; of several seeds, of the one with the
-            best validation figure.
-        validation: its figures on the validation set; empty without one. Of several seeds the means.
-        test: likewise.
-        best_epoch: the first is 1; None: the last, without selection.
-        runs: with several seeds, the result of each.
+        model: folder of the best model, for `MultimodalEmotionClassifier.from_pretrained`; of several seeds that of the
+            seed with the best validation metric.
+        validation: metrics by name ("loss", "ua", ...; shares from 0 to 1) on the validation rows; empty if there are
+            none. Of several seeds the means.
+        test: the same for the test rows.
+        best_epoch: number of the chosen epoch, from 1; None: the last epoch, without selection.
+        runs: the result of each seed, if there are several.
 
     Example:
         >>> from pathlib import Path
@@ -80,20 +81,21 @@ class TrainingResult:
 
 
 def train(args: TrainingArguments, *, on_epoch: Callable[[dict[str, Any]], None] | None = None) -> TrainingResult:
-    """Train as `args` says; everything that comes of it is in `args.output_dir`, with several seeds in a folder each (`seed-1`, ...).
+    """Train a model with the options `args`, and write it with its log and predictions into `args.output_dir`.
 
-    All seeds learn from the same rows: `args.seed` divides them.
+    With several seeds, each has a folder of its own in it (`seed-1`, ...). All seeds learn from the same rows, which
+    `args.seed` divides.
 
     Args:
         args: data, model and options.
-        on_epoch: called after each epoch with its line of `log.jsonl` ("epoch" counts from 0; "ua", "loss" ... are of validation), on
-            every process; what it raises ends the run, and this function with it.
+        on_epoch: called after each epoch with its record in `log.jsonl` ("epoch" counts from 0; "ua", "loss" and other
+            metrics are of validation), on every process. An exception that it raises ends the run.
 
     Returns:
-        Where the best model is, and its figures; with `seeds`, their means.
+        The folder of the best model and its metrics; with `seeds`, their means.
 
     Raises:
-        InputError: data, checkpoint or options that do not do, with the remedy.
+        InputError: data, checkpoint or options cannot be used; with the remedy.
 
     Example:
         >>> from multimodal_ser.training import TrainingArguments, train
@@ -153,17 +155,49 @@ def train(args: TrainingArguments, *, on_epoch: Callable[[dict[str, Any]], None]
     )
 
 
-class _Run:
-    """One run with one seed.
+@dataclass
+class _Setup:
+    """Model and data of a run, ready for training.
 
     Args:
-        args: of the run.
-        folder: of the run.
-        seed: of the order, the head's start, dropout; `args.seed` divides the data.
-        cache: where embeddings are kept for other runs too; None: in the folder, or where `args.cache_dir` says.
-        prepared: the data, where another run has read it.
-        begun: called by the main process when the folder begins to hold a run.
-        on_epoch: called after each epoch with its figures.
+        args: the options, with the learning rate that is used.
+        prepared: the rows.
+        model: the model, on the device.
+        freezing: its frozen parts.
+        train, validation, test: batches of the rows.
+        trained: the weights that learn, by name.
+    """
+
+    args: TrainingArguments
+    prepared: Prepared
+    model: Any
+    freezing: Freezing
+    train: ClipData
+    validation: ClipData
+    test: ClipData
+    trained: dict[str, torch.nn.Parameter] = dataclasses.field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Return numbers of parameters: "trained", "all", and "adapters" of those trained."""
+        return {
+            "trained": sum(weight.numel() for weight in self.trained.values()),
+            "all": sum(weight.numel() for weight in self.model.parameters()),
+            "adapters": sum(weight.numel() for name, weight in self.trained.items() if ".lora_" in name),
+        }
+
+
+class _Run:
+    """One run with one seed: it prepares the data, sets up the model, fills the caches, trains, and evaluates the best
+    model.
+
+    Args:
+        args: the options.
+        folder: folder of the run.
+        seed: seed of the order of rows, the head's initial weights and dropout; `args.seed` divides the data.
+        cache: folder of an embedding cache that other runs use too; None: `args.cache_dir`, or one in the run folder.
+        prepared: the data, if another run has prepared it; None: it is prepared here.
+        on_start: called by the main process after it has written the run's options.
+        on_epoch: called after each epoch with its record.
     """
 
     def __init__(
@@ -173,17 +207,15 @@ class _Run:
         seed: int,
         cache: Path | None = None,
         prepared: Prepared | None = None,
-        begun: Callable[[], None] = lambda: None,
+        on_start: Callable[[], None] = lambda: None,
         on_epoch: Callable[[dict[str, Any]], None] | None = None,
     ):
-        self.args, self.folder, self.seed, self.prepared, self.begun, self.on_epoch = (
-            args,
-            folder,
-            seed,
-            prepared,
-            begun,
-            on_epoch,
-        )
+        self.args = args
+        self.folder = folder
+        self.seed = seed
+        self.prepared = prepared
+        self.on_start = on_start
+        self.on_epoch = on_epoch
         self.cache = cache or Path(args.cache_dir or folder / "embeddings")
         self.keeps_cache = cache is not None or args.cache_dir is not None
         self.accelerator = _accelerator(args, folder)
@@ -192,7 +224,7 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def say(self, message: str) -> None:
-        """Tell the person who waits, on stderr, once."""
+        """Write a message to stderr, from the main process alone."""
         if self.accelerator.is_main_process:
             say(message)
 
@@ -201,24 +233,34 @@ class _Run:
         return ProgressBar(what, shown=False if hidden else None)
 
     def result(self) -> TrainingResult:
-        """Do it."""
-        args, accelerator, folder = self.args, self.accelerator, self.folder
-        began = time.monotonic()
-        config = starting_config(args)
+        """Run all steps, from the data to the evaluation of the best model; a finished run gives its stored result."""
+        start_time = time.monotonic()
+        config = starting_config(self.args)
         augmenter = self._augmenter()
-        reads_anew = (
+        prepared = self.prepared = self.prepared or self._prepare(self._languages(config))
+        self.data_hash = data_hash([*prepared.train, *prepared.validation, *prepared.test])
+        refuse_other_data(self.folder, self.data_hash)
+        if (self.folder / "arguments.yaml").exists() and (self.folder / "scores.json").exists():
+            return self._stored_result()
+        setup = self._set_up(prepared, config, augmenter)
+        self._fill_caches(setup)
+        progress = self._fit(setup)
+        return self._finish(setup, progress, start_time)
+
+    def _languages(self, config: Any) -> Sequence[str] | None:
+        """Return the languages that the text branch reads; None: any, since it is trained or replaced."""
+        args = self.args
+        is_trained = (
             "text" not in args.freeze
             or args.unfreeze_epoch is not None
             or (args.lora_rank and args.lora_branches != "audio")
         )
-        languages = None if args.text_model or reads_anew else config.text_languages
-        prepared = self.prepared = self.prepared or self._prepare(languages)
-        self.data_hash = data_hash([*prepared.train, *prepared.validation, *prepared.test])
-        refuse_other_data(folder, self.data_hash)
-        if (folder / "arguments.yaml").exists() and (folder / "scores.json").exists():
-            return self._done_before()
-        labels = list(prepared.labels) if args.emotions else [config.id2label[i] for i in range(config.num_labels)]
-        args = replace(args, learning_rate=usual_rate(args, config, labels))
+        return None if args.text_model or is_trained else config.text_languages
+
+    def _set_up(self, prepared: Prepared, config: Any, augmenter: Augmenter | None) -> _Setup:
+        """Build the model, freeze its parts, and make batches of the data."""
+        labels = list(prepared.labels) if self.args.emotions else [config.id2label[i] for i in range(config.num_labels)]
+        args = replace(self.args, learning_rate=usual_rate(self.args, config, labels))
         _seed_everything(self.seed)
         model = build_model(args, labels, self._class_weights(prepared), self.say)
         self._describe(model, prepared)
@@ -230,58 +272,67 @@ class _Run:
             # transformers 5.23 has a new name for it and warns of the old one
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
-        model.to(accelerator.device)
-        train_data, validation, test = self._data(prepared, model, labels, augmenter)
+        model.to(self.accelerator.device)
+        train, validation, test = self._data(prepared, model, labels, augmenter)
+        return _Setup(args, prepared, model, freezing, train, validation, test)
+
+    def _fill_caches(self, setup: _Setup) -> None:
+        """Store the output of frozen branches, and measure what depends on it."""
+        args, model, prepared = setup.args, setup.model, setup.prepared
         if args.embedding_cache:
-            parts = [train_data, validation]
-            if prepared.use_audio and freezing.is_frozen("audio"):
-                cache_audio(model, parts, self.cache, accelerator, self.say)
-            if prepared.use_text and freezing.is_frozen("text"):
-                cache_text(model, parts, self.cache, accelerator, self.say)
-            accelerator.wait_for_everyone()
+            parts = [setup.train, setup.validation]
+            if prepared.use_audio and setup.freezing.is_frozen("audio"):
+                cache_audio(model, parts, self.cache, self.accelerator, self.say)
+            if prepared.use_text and setup.freezing.is_frozen("text"):
+                cache_text(model, parts, self.cache, self.accelerator, self.say)
+            self.accelerator.wait_for_everyone()
         if args.voice_shift or args.speaker_mean_share:
-            train_data.voices = Voices(train_data)
+            setup.train.voices = Voices(setup.train)
         if prepared.use_audio and needs_statistics(model):
-            measure_statistics(model, train_data, accelerator.device)
-        trained = self._trained(freezing, prepared)
-        counts = {
-            "trained": sum(w.numel() for w in trained.values()),
-            "all": sum(w.numel() for w in model.parameters()),
-        }
-        counts["adapters"] = sum(w.numel() for name, w in trained.items() if ".lora_" in name)
-        model.card_facts = self.facts = starting_facts(args, model, prepared, trained, accelerator, self.seed)
-        best = folder / "best"
+            measure_statistics(model, setup.train, self.accelerator.device)
+
+    def _fit(self, setup: _Setup) -> Progress:
+        """Train the model; the best one is saved in the folder `best`."""
+        args, accelerator, folder, model = setup.args, self.accelerator, self.folder, setup.model
+        setup.trained = trained = self._trained(setup.freezing, setup.prepared)
+        model.card_facts = self.facts = starting_facts(args, model, setup.prepared, trained, accelerator, self.seed)
 
         def keep() -> None:
             if accelerator.is_main_process:
-                replace_folder(best, lambda new: self._save(model, new, trained))
+                replace_folder(folder / "best", lambda new: self._save(model, new, trained))
             accelerator.wait_for_everyone()
 
-        def begin(epoch: int) -> None:
-            freezing.apply(epoch)
-            self._tell_time(loop, epoch)
+        def begin_epoch(epoch: int) -> None:
+            setup.freezing.apply(epoch)
+            self._say_time_left(loop, epoch)
+
+        def score(epoch: int) -> dict[str, float]:
+            return evaluate(loop.model, setup.validation, accelerator, self._bar("validation"))[0]
 
         loop = Loop(
-            model, _Source(train_data, self._planner(train_data), model.config.class_weights), args, accelerator, folder,
-            parameter_groups(model, trained, args), seed=self.seed, begin_epoch=begin,
-            evaluate=(lambda epoch: evaluate(loop.model, validation, accelerator, self._bar("validation"))[0]) if len(validation) else None,
-            keep=keep, averaged=trained, say=self.say, on_epoch=self.on_epoch,
+            model, _Source(setup.train, self._planner(setup.train), model.config.class_weights), args, accelerator, folder,
+            parameter_groups(model, trained, args), seed=self.seed, begin_epoch=begin_epoch,
+            evaluate=score if len(setup.validation) else None, keep=keep, averaged=trained, say=self.say, on_epoch=self.on_epoch,
         )  # fmt: skip
+        counts = setup.counts()
         size = f"{counts['trained'] / 1e6:.2f} M of {counts['all'] / 1e6:.2f} M parameters"
         epochs = f"{args.num_train_epochs} epoch{'s' * (args.num_train_epochs > 1)}, " if args.max_steps < 0 else ""
         self.say(f"{size} are trained, {epochs}{loop.total_steps} steps, on {accelerator.device.type}")
-        self._begin(prepared)
-        given = {k: v for k, v in dataclasses.asdict(self.args).items() if v is not None}
-        told = {k: v if isinstance(v, int | float | str | bool) else json.dumps(v) for k, v in given.items()}
+        self._begin(setup.prepared)
+        options = {name: value for name, value in dataclasses.asdict(self.args).items() if value is not None}
+        plain = {
+            name: value if isinstance(value, int | float | str | bool) else json.dumps(value)
+            for name, value in options.items()
+        }
         try:
-            with tracking(accelerator, folder, args.run_name or folder.name, told):
+            with tracking(accelerator, folder, args.run_name or folder.name, plain):
                 progress = loop.run()
         except KeyboardInterrupt:
             self.say("stopped; the same command with --resume-from-checkpoint goes on from the last checkpoint")
             raise
         if progress.stopped:
             self.say(f"stopped early: {progress.stopped}")
-        return self._finish(prepared, validation, test, counts, progress, began)
+        return progress
 
     def _prepare(self, languages: Sequence[str] | None) -> Prepared:
         errors: list[InputError] = []
@@ -290,20 +341,21 @@ class _Run:
         finally:
             if errors and self.accelerator.is_main_process:
                 make_folder(self.folder)
-                told = "".join(f"{error}\n" for error in errors)
-                write_text(self.folder / "errors.txt", told, errors="backslashreplace")
+                lines = "".join(f"{error}\n" for error in errors)
+                write_text(self.folder / "errors.txt", lines, errors="backslashreplace")
 
     def _augmenter(self) -> Augmenter | None:
         args = self.args
         if not args.augmentation:
             return None
-        seed = (
-            args.seed if args.augmentation_variants else self.seed
-        )  # versions that are kept are the same for all seeds
+        # Versions in the cache are the same for all seeds.
+        seed = args.seed if args.augmentation_variants else self.seed
         return Augmenter(args.augmentation, seed=seed, noise_dir=args.noise_dir, room_dir=args.room_dir)
 
     def _class_weights(self, prepared: Prepared) -> list[float] | None:
-        """Inverse to how often a class occurs, mean 1 over the clips."""
+        """Return weights that are inverse to the frequency of each class, with mean 1 over the
+        clips; None: no weights.
+        """
         if self.args.class_weights == "none":
             return None
         targets = Targets.of(prepared.train, prepared.labels, ()).classes.float()
@@ -311,7 +363,7 @@ class _Run:
         return [round(float(value), 6) for value in counts.sum() / (len(counts) * counts)]
 
     def _describe(self, model: Any, prepared: Prepared) -> None:
-        """What the configuration tells of the training data."""
+        """Write facts about the training data into the model's configuration: modalities, transcriber, languages."""
         config = model.config
         config.trained_modalities = [
             name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if used
@@ -319,13 +371,13 @@ class _Run:
         if prepared.transcriber is not None:
             config.transcriber = prepared.transcriber
         if prepared.use_text and config.text_languages is not None:
-            read = {clip.row.language for clip in prepared.train if clip.row.text and clip.row.language}
-            more = sorted({row_language(name) or name for name in read} - set(config.text_languages))
-            if more:  # only a branch that is trained is given others than it reads
-                config.text_languages = [*config.text_languages, *more]
+            languages = {clip.row.language for clip in prepared.train if clip.row.text and clip.row.language}
+            new = sorted({row_language(name) or name for name in languages} - set(config.text_languages))
+            if new:  # only a text branch that is trained gets texts in new languages
+                config.text_languages = [*config.text_languages, *new]
 
     def _for_adapters(self, prepared: Prepared) -> TrainingArguments:
-        """Adapters where they learn: not in the branch that is given nothing."""
+        """Return the options with adapters in those branches alone that get data."""
         used: Literal["both", "audio", "text"] = (
             "text" if not prepared.use_audio else "both" if prepared.use_text else "audio"
         )
@@ -339,7 +391,7 @@ class _Run:
         raise InputError("lora_branches", expected="a branch that is learned from", got=got, remedy=f"set it to {used}")
 
     def _trained(self, freezing: Freezing, prepared: Prepared) -> dict[str, torch.nn.Parameter]:
-        """The weights that learn something, by name: not those of an encoder that is given nothing."""
+        """Return the weights that learn, by name, without those of an encoder that gets no data."""
         idle = {name for name, used in (("audio", prepared.use_audio), ("text", prepared.use_text)) if not used}
         trained = {name: weight for name, weight in freezing.ever_trained().items() if part_of(name) not in idle}
         if not trained:
@@ -366,7 +418,7 @@ class _Run:
         if augmenter is not None and augmenter.has_waveform and not prepared.use_audio:
             self.say(f"augmentation {', '.join(augmenter.waveform_names)} does nothing: no recordings are learned from")
 
-        def of(clips: Sequence[Clip], training: bool) -> ClipData:
+        def batches_of(clips: Sequence[Clip], training: bool) -> ClipData:
             if not args.emotions:
                 clips = [replace(clip, row=replace(clip.row, emotion=None, votes=None)) for clip in clips]
             targets = Targets.of(clips, labels, args.dimensions, soft=args.pair_mismatched > 0)
@@ -376,7 +428,11 @@ class _Run:
                 augmenter if training else None,
             )  # fmt: skip
 
-        return [of(prepared.train, True), of(prepared.validation, False), of(prepared.test, False)]
+        return [
+            batches_of(prepared.train, True),
+            batches_of(prepared.validation, False),
+            batches_of(prepared.test, False),
+        ]
 
     def _planner(self, data: ClipData) -> BatchPlanner:
         args, processes = self.args, self.accelerator.num_processes
@@ -388,37 +444,35 @@ class _Run:
             data.durations, rows=args.per_device_train_batch_size * passes, seed=self.seed, classes=classes
         )
 
-    def _tell_time(self, loop: Loop, epoch: int) -> None:
-        """After the first epoch, and after the first that trains more: how long it will take."""
+    def _say_time_left(self, loop: Loop, epoch: int) -> None:
+        """Say how long the rest will take, after the first epoch and after the first with more trained weights."""
         now, step = time.monotonic(), loop.progress.step
         if self._clock is None or epoch == self.args.unfreeze_epoch:
             self._clock = now, step
         elif self._clock[1] >= 0:
-            began, first = self._clock
-            self._clock = began, -1
-            left = (now - began) * (loop.total_steps - step) / max(step - first, 1)
+            start, first_step = self._clock
+            self._clock = start, -1
+            left = (now - start) * (loop.total_steps - step) / max(step - first_step, 1)
             sooner = "; early stopping may end it sooner" if self.args.early_stopping_patience else ""
             longer = "; longer when more is trained" if epoch <= (self.args.unfreeze_epoch or 0) else ""
             self.say(f"about {_duration(left)} left{longer}{sooner}")
 
     def _save(self, model: Any, folder: Path, trained: dict[str, Any]) -> None:
-        """The model as an ordinary checkpoint; where there are adapters, they are merged into it and lie beside it."""
+        """Save the model as an ordinary checkpoint, with adapters merged into it and saved in `adapter` too."""
         folder.mkdir(parents=True)
         whole = merged(model) if self.args.lora_rank else model
         whole.save_pretrained(folder)
         if self.args.lora_rank:
             (folder / "adapter").mkdir()
-            save_adapter(
-                model, str(folder / "adapter"), trained, self.args, self.args.model
-            )  # encoders alone are no base
+            save_adapter(model, str(folder / "adapter"), trained, self.args, self.args.model)
 
     def _begin(self, prepared: Prepared) -> None:
-        """Write what is known before the first step; from now on the folder holds a run."""
+        """Write the data's description, the environment and the options; from now on the folder holds a run."""
         accelerator, folder = self.accelerator, self.folder
         if accelerator.is_main_process:
             make_folder(folder)
             recover_folder(folder / "best")
-            about: dict[str, Any] = {
+            description: dict[str, Any] = {
                 "data_hash": self.data_hash, "protocol": prepared.protocol, "labels": list(prepared.labels), "notes": list(prepared.notes)
             }  # fmt: skip
             for name, clips in (
@@ -426,7 +480,7 @@ class _Run:
                 ("validation", prepared.validation),
                 ("test", prepared.test),
             ):
-                about[name] = {
+                description[name] = {
                     "clips": len(clips), "minutes": round(sum(clip.duration for clip in clips) / 60, 2),
                     "speakers": sorted({clip.row.speaker for clip in clips if clip.row.speaker}),
                 }  # fmt: skip
@@ -434,31 +488,23 @@ class _Run:
                 "device": str(accelerator.device), "processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision,
                 "device_name": torch.cuda.get_device_name() if accelerator.device.type == "cuda" else None,
             }  # fmt: skip
-            write_json(folder / "data.json", about)
+            write_json(folder / "data.json", description)
             write_json(folder / "environment.json", environment() | device)
             write_arguments(folder, self.args)
-            self.begun()
+            self.on_start()
         accelerator.wait_for_everyone()
 
-    def _finish(
-        self,
-        prepared: Prepared,
-        validation: ClipData,
-        test: ClipData,
-        counts: dict[str, int],
-        progress: Any,
-        began: float,
-    ) -> TrainingResult:
-        """Measure the best model, as it will be loaded: without caches, in whose half precision it would be a little another."""
+    def _finish(self, setup: _Setup, progress: Progress, start_time: float) -> TrainingResult:
+        """Evaluate the best model without caches, whose half precision changes the figures a little."""
         from multimodal_ser.hub.model_card import save_model_card
         from multimodal_ser.model.modeling_multimodal_ser import MultimodalEmotionClassifier
 
-        args, accelerator, folder = self.args, self.accelerator, self.folder
+        args, accelerator, folder, prepared = self.args, self.accelerator, self.folder, setup.prepared
         accelerator.wait_for_everyone()
         best = MultimodalEmotionClassifier.from_pretrained(folder / "best", whisper=None).to(accelerator.device)
         best_epoch = None if progress.best_epoch is None or not args.save_best_model else progress.best_epoch + 1
         figures: dict[str, dict[str, float]] = {}
-        for name, data in (("validation", validation), ("test", test)):
+        for name, data in (("validation", setup.validation), ("test", setup.test)):
             figures[name] = {}
             if len(data):
                 uncached = replace(data, audio_cache=None, text_cache=None)
@@ -469,12 +515,12 @@ class _Run:
                     write_predictions(
                         folder / f"{name}_predictions.csv", data.clips, best.labels, probabilities, regressed or None
                     )
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - start_time
         if accelerator.is_main_process:
             self._draw(progress.history)
             summary = {
                 "validation": figures["validation"], "test": figures["test"], "best_epoch": best_epoch, "epochs": progress.epoch,
-                "steps": progress.step, "stopped": progress.stopped, "parameters": counts, "seconds": round(seconds, 1),
+                "steps": progress.step, "stopped": progress.stopped, "parameters": setup.counts(), "seconds": round(seconds, 1),
                 "protocol": prepared.protocol, "seed": self.seed, "data_hash": self.data_hash, "environment": environment(),
             }  # fmt: skip
             if not self.keeps_cache:
@@ -488,8 +534,8 @@ class _Run:
         )
         return TrainingResult(folder / "best", figures["validation"], figures["test"], best_epoch)
 
-    def _done_before(self) -> TrainingResult:
-        """What a run came to that needs no going on with."""
+    def _stored_result(self) -> TrainingResult:
+        """Return the result of a run that is finished."""
         scores = json.loads((self.folder / "scores.json").read_text(encoding="utf-8"))
         self.say(f"{self.folder} holds a run that is done; the model: {self.folder / 'best'}")
         return TrainingResult(self.folder / "best", scores["validation"], scores["test"], scores["best_epoch"])
@@ -503,7 +549,7 @@ class _Run:
 
 @dataclass
 class _Source:
-    """Clips as the loop takes them."""
+    """The `Source` of a loop that trains on clips."""
 
     data: ClipData
     planner: BatchPlanner
@@ -537,10 +583,10 @@ def _accelerator(args: TrainingArguments, folder: Path) -> Any:
     from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
     trackers = installed(args.report_to)
-    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else None  # None: what `accelerate launch` was told
-    wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
-        AcceleratorState._reset_state()  # a run before this one, in this process, had another precision
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else None  # None: the precision of `accelerate launch`
+    expected = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != expected:
+        AcceleratorState._reset_state()  # an earlier run in this process had another precision
     try:
         accelerator = Accelerator(
             mixed_precision=precision, cpu=args.use_cpu or not torch.accelerator.is_available(), log_with=trackers or None,

@@ -1,4 +1,6 @@
-"""What a run leaves behind: with what it was made, on what, how it went, and what it answered; and that a folder holds one run."""
+"""Files of a run folder: environment, options, predictions and curves; and the checks that a folder holds one run
+alone.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,16 @@ NOT_COMPARED = frozenset(
     ["resume_from_checkpoint", "dataloader_num_workers", "disable_tqdm", "report_to", "run_name", "use_cpu", "output_dir", "logging_steps",
      "save_total_limit", "cache_dir"]
 )  # fmt: skip
-"""Options that may differ when a run goes on: they do not change what is learned."""
+"""Options that may differ when a run is resumed: they do not change what is learned."""
 
 
 def environment() -> dict[str, Any]:
-    """Versions, git commit of the library (None: installed without one), command and machine."""
+    """Describe software and machine of a run.
+
+    Returns:
+        "multimodal_ser" and "python": versions; "git": commit of the library, None without one; "packages": version of
+        each, None if it is not installed; "command"; "platform"; "processors": their number.
+    """
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -52,7 +59,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this library runs from, "+changes" where the tree differs from it."""
+    """Return the git commit of the library, with "+changes" if files differ from it; None without a git checkout."""
     folder = Path(__file__).resolve().parent
     try:
         run = ["git", "-C", str(folder)]
@@ -71,7 +78,7 @@ def git_commit() -> str | None:
 
 
 def data_hash(clips: Sequence[Clip]) -> str:
-    """sha256 over what is learned from: content, part, text, side and annotation of each row, in any order."""
+    """Return the SHA-256 of the data: content, part, text, split and annotation of each row, in any order."""
     lines = sorted(
         repr(
             (
@@ -94,14 +101,15 @@ def data_hash(clips: Sequence[Clip]) -> str:
 def write_predictions(
     path: Path, clips: Sequence[Clip], labels: Sequence[str], probabilities: np.ndarray, dimensions: Any = None
 ) -> None:
-    """A line a clip: its name, what was annotated, what was predicted, the probabilities (N, C); neither audio nor words.
+    """Write a CSV file with a line per clip: name, annotation, prediction and probabilities; neither audio nor words.
 
     Args:
-        path: of the CSV.
-        clips: N.
-        labels: C; annotations are given by these names, several admissible ones joined by a bar, votes as manifests have them.
+        path: path of the CSV file.
+        clips: N clips.
+        labels: names of the C classes. Annotations are written with these names, several admissible ones joined by a
+            bar, votes as in manifests.
         probabilities: (N, C).
-        dimensions: (N,) predicted for each name; what was annotated stands before it.
+        dimensions: predictions (N,) by the name of the dimension; each column follows that of the annotation.
     """
     regressed = {} if dimensions is None else dict(dimensions)
     columns = ["name", "speaker", "emotion", "prediction", *(f"p_{label}" for label in labels)]
@@ -112,8 +120,8 @@ def write_predictions(
             row = probabilities[index]
             cells = [f"{value:.6f}" for value in row]
             for name, values in regressed.items():
-                known = getattr(clip.row, name)
-                cells += ["" if known is None else f"{known:g}", f"{values[index]:.4f}"]
+                annotated = getattr(clip.row, name)
+                cells += ["" if annotated is None else f"{annotated:g}", f"{values[index]:.4f}"]
             writer.writerow(
                 [clip.row.name, clip.row.speaker or "", _annotation(clip, labels), labels[int(row.argmax())], *cells]
             )
@@ -122,10 +130,10 @@ def write_predictions(
 def _annotation(clip: Clip, labels: Sequence[str]) -> str:
     def classes(name: str) -> str:
         try:
-            chosen = admissible_row_classes(name, labels, clip.row.corpus)
+            admissible = admissible_row_classes(name, labels, clip.row.corpus)
         except LabelError:  # of a model that does not learn emotions
             return name
-        return "|".join(label for label, yes in zip(labels, chosen, strict=True) if yes)
+        return "|".join(label for label, yes in zip(labels, admissible, strict=True) if yes)
 
     if clip.row.votes:
         return "|".join(f"{classes(name)}:{votes:g}" for name, votes in clip.row.votes.items())
@@ -133,10 +141,10 @@ def _annotation(clip: Clip, labels: Sequence[str]) -> str:
 
 
 def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
-    """A folder holds one run: it is gone on with only if that was asked for, and only with the options that it began with.
+    """Require a folder without a run, or the same run with `resume_from_checkpoint`.
 
     Raises:
-        InputError: what stands against it, and the remedy.
+        InputError: the folder holds a run that is not resumed, or one with other options.
     """
     stored = folder / "arguments.yaml"
     if folder.exists() and not folder.is_dir():
@@ -155,7 +163,7 @@ def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
     free = NOT_COMPARED | ({"seeds"} if before.get("seeds") and args.seeds else set())
     changed = [name for name in now if name not in free and before.get(name, now[name]) != now[name]]
     if changed:
-        got = ", ".join(f"{name} {_given(now[name])} instead of {_given(before[name])}" for name in changed)
+        got = ", ".join(f"{name} {_shown_value(now[name])} instead of {_shown_value(before[name])}" for name in changed)
         remedy = "give the same, or another output_dir"
         raise InputError(
             "resume_from_checkpoint", expected="the options that the run began with", got=got, remedy=remedy
@@ -163,7 +171,7 @@ def refuse_other_run(folder: Path, args: TrainingArguments) -> None:
 
 
 def shown_figures(figures: Mapping[str, Any]) -> str:
-    """The loss and the metrics that there are, in a line.
+    """Return the loss and the metrics among `figures` as one line of text.
 
     Example:
         >>> from multimodal_ser.training.run_folder import shown_figures
@@ -175,20 +183,20 @@ def shown_figures(figures: Mapping[str, Any]) -> str:
     return ", ".join([*loss, *(f"{metric.title} {metric.text(figures[metric.name])}" for metric in measured)])
 
 
-def _given(value: Any) -> str:
+def _shown_value(value: Any) -> str:
     return "not given" if value is None else repr(value)
 
 
-def refuse_other_data(folder: Path, found: str) -> None:
-    """What a run goes on with has to be what it began with.
+def refuse_other_data(folder: Path, current_hash: str) -> None:
+    """Require that a run is resumed with the data that it began with.
 
     Raises:
-        InputError: it is not.
+        InputError: `current_hash` (see `data_hash`) differs from that of the run in the folder.
     """
     path = folder / "data.json"
     if (folder / "arguments.yaml").exists() and path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))["data_hash"]
-        if before != found:
+        if before != current_hash:
             remedy = "bring them back, or begin anew in another output_dir"
             raise InputError(
                 "data", expected="what the run began with", got="other recordings or annotations", remedy=remedy
@@ -196,15 +204,15 @@ def refuse_other_data(folder: Path, found: str) -> None:
 
 
 def write_arguments(folder: Path, args: TrainingArguments) -> None:
-    """From now on the folder holds this run."""
+    """Write the options into the folder; from now on it holds this run."""
     args.to_yaml(folder / "arguments.yaml")
 
 
 def make_folder(folder: Path) -> None:
-    """Make it where it is not there.
+    """Make a folder if it does not exist.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,7 +224,9 @@ def make_folder(folder: Path) -> None:
 
 
 def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
-    """Losses above, validation figures below, over epochs (needs matplotlib, the extra `train`)."""
+    """Plot losses (above) and validation metrics (below) over epochs; needs matplotlib, which the extra `train`
+    installs.
+    """
     from matplotlib.figure import Figure
 
     epochs = [line["epoch"] + 1 for line in log]

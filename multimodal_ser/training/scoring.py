@@ -1,4 +1,4 @@
-"""What a model's answers are worth, while it is trained and at the end: figures, probabilities and dimensions of a part of the data."""
+"""Evaluation during and after training: figures, probabilities and dimensions of a part of the data."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from multimodal_ser.training.data import ClipData
 def evaluate(
     model: Any, data: ClipData, accelerator: Any, on_progress: Callable[[int, int], None] | None = None
 ) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
-    """Measure a model, which is left in evaluation mode; every process takes every n-th batch, all get the whole result.
+    """Evaluate a model, which stays in evaluation mode; processes share the batches, and all get the whole result.
 
     Args:
-        model: a `MultimodalEmotionClassifier`, as it is or prepared by the accelerator.
+        model: a `MultimodalEmotionClassifier`, prepared by the accelerator or not.
         data: N clips, at least one.
-        accelerator: of the process.
+        accelerator: the Accelerator of this process.
         on_progress: called with (done, all) batches of this process.
 
     Returns:
-        Figures (loss; the metrics that are logged: of classes where emotions are annotated, of dimensions ccc, and ccc_NAME of each),
-        probabilities (N, C), and (N,) each dimension, in the order of the clips.
+        Three results in the order of the clips. Figures: "loss"; the logged metrics of classes ("ua", ...) if emotions
+        are annotated; of dimensions the mean ("ccc") and that of each ("ccc_NAME"). Probabilities (N, C). Predictions
+        (N,) by the name of the dimension.
     """
     from accelerate.utils import gather_object
 
-    args, size = data.args, data.args.per_device_eval_batch_size
+    args = data.args
+    size = args.per_device_eval_batch_size
     order = sorted(range(len(data)), key=lambda i: (data.durations[i], i))
     batches = [order[at : at + size] for at in range(0, len(order), size)][
         accelerator.process_index :: accelerator.num_processes
     ]
     bare = accelerator.unwrap_model(model, keep_torch_compile=False)
     bare.eval()
-    found: list[Any] = []
+    results: list[Any] = []
     for done, rows in enumerate(batches, 1):
         batch = {name: value.to(accelerator.device) for name, value in data.batch(rows).items()}
         with accelerator.autocast():
@@ -46,13 +48,15 @@ def evaluate(
         dimensions = None if output.dimensions is None else output.dimensions.float().cpu()
         probabilities = output.logits.float().softmax(-1).cpu()
         loss = 0.0 if output.loss is None else float(output.loss) * weight
-        found += [(row, probabilities[i], None if dimensions is None else dimensions[i]) for i, row in enumerate(rows)]
-        found.append((-1, loss, weight))
+        results += [
+            (row, probabilities[i], None if dimensions is None else dimensions[i]) for i, row in enumerate(rows)
+        ]
+        results.append((-1, loss, weight))
         if on_progress is not None:
             on_progress(done, len(batches))
-    found = gather_object(found)
-    losses = [item for item in found if item[0] < 0]
-    ordered = sorted((item for item in found if item[0] >= 0), key=lambda item: item[0])
+    results = gather_object(results)
+    losses = [item for item in results if item[0] < 0]
+    ordered = sorted((item for item in results if item[0] >= 0), key=lambda item: item[0])
     probabilities = np.stack([item[1].numpy() for item in ordered])
     regressed = {name: np.array([float(item[2][k]) for item in ordered]) for k, name in enumerate(args.dimensions)}
     figures: dict[str, float] = {"loss": sum(item[1] for item in losses) / max(sum(item[2] for item in losses), 1e-12)}
@@ -71,23 +75,24 @@ def evaluate(
 
 
 def _of_dimensions(regressed: dict[str, np.ndarray], annotated: np.ndarray) -> dict[str, float]:
-    """Metrics of each dimension, and their means; 0 where nothing follows from so few or so equal annotations."""
-    found: dict[str, float] = {}
+    """Return metrics of each dimension, and their means; 0 if there are too few or only equal annotations."""
+    figures: dict[str, float] = {}
     for metric in filter(lambda metric: metric.logged, metrics_of("dimensions")):
         each: dict[str, float] = {}
         for k, (name, predicted) in enumerate(regressed.items()):
-            known = ~np.isnan(annotated[:, k])
-            if known.sum() > 1:
-                value = float(metric.function(annotated[known, k], predicted[known]))
+            has_value = ~np.isnan(annotated[:, k])
+            if has_value.sum() > 1:
+                value = float(metric.function(annotated[has_value, k], predicted[has_value]))
                 each[f"{metric.name}_{name}"] = value if np.isfinite(value) else 0.0
-        found |= each | {metric.name: float(np.mean(list(each.values()))) if each else 0.0}
-    return found
+        figures |= each | {metric.name: float(np.mean(list(each.values()))) if each else 0.0}
+    return figures
 
 
 def weight_of(data: ClipData, rows: Sequence[int], class_weights: Sequence[float] | None) -> float:
-    """What the loss of these rows is divided by.
+    """Return the divisor of the loss of these rows.
 
-    The weights of those with an emotion, as `emotion_loss` has it, and the number of those that have dimensions alone.
+    It is the sum of the weights of rows with an emotion, as in `emotion_loss`, plus the number of rows with dimensions
+    alone.
     """
     chosen = list(rows)
     classes = data.targets.classes[chosen]
@@ -105,12 +110,13 @@ def weight_of(data: ClipData, rows: Sequence[int], class_weights: Sequence[float
 
 
 def compared(classes: torch.Tensor, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """References and predictions of the rows that have a class.
+    """Return references and predictions of the rows that have a class.
 
-    Where several are admitted, the reference is the predicted one if it is among them; of votes it is the most frequent.
+    If several classes are admissible, the reference is the predicted one if it is among them. Of votes it is the most
+    frequent class.
 
     Args:
-        classes: (N, C), bool or the shares of the votes.
+        classes: (N, C), admissible classes (bool) or shares of the votes (float).
         probabilities: (N, C).
 
     Returns:
@@ -128,5 +134,5 @@ def compared(classes: torch.Tensor, probabilities: np.ndarray) -> tuple[np.ndarr
     if classes.dtype == torch.bool:
         admitted = classes.numpy()[np.arange(len(predictions)), predictions]
         references = np.where(admitted, predictions, references)
-    known = classes.float().sum(1).numpy() > 0
-    return references[known], predictions[known]
+    has_class = classes.float().sum(1).numpy() > 0
+    return references[has_class], predictions[has_class]

@@ -1,8 +1,8 @@
-"""Whose voice it is: training that makes a head know emotions from voices.
+"""`Voices`: augmentation of speakers, so that a model separates emotions from voices.
 
-What an encoder makes of a clip tells of the speaker at least as much as of the emotion. Two things help against it, both on the
-hidden states of a frozen audio branch, as the embedding cache keeps them: the same clip is heard as if another speaker had said it,
-and a clip is heard against its own speaker's mean, so that `predict(speaker=...)` helps later.
+Hidden states of speech depend on the speaker at least as much as on the emotion. Two augmentations of the hidden states
+in an embedding cache reduce this: a clip is moved to the voice of another speaker, or it is compared with its own
+speaker's mean, which prepares the model for `predict(speaker=...)`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.training.data import ClipData
 
 FEWEST, MOST = 4, 16
-"""Clips that a speaker's mean is taken of: as few and as many as somebody may enroll with."""
+"""Fewest and most clips in a speaker's mean, as in the enrollment of a speaker."""
 
 
 class Voices:
-    """What clips and speakers usually sound like: mean hidden states, read from the cache once.
+    """Mean hidden states of clips and speakers, read from the cache once.
 
     Args:
-        data: training clips with an audio cache and known speakers.
+        data: training clips with an audio cache and names of speakers.
 
     Raises:
-        InputError: no cache, or fewer than two known speakers, with the remedy.
+        InputError: there is no cache, or clips of fewer than two speakers.
     """
 
     def __init__(self, data: ClipData):
@@ -32,7 +32,7 @@ class Voices:
         option = "voice_shift" if data.args.voice_shift else "speaker_mean_share"
         if data.audio_cache is None:
             raise InputError(
-                option, expected="a frozen audio branch whose output is kept", got="none",
+                option, expected="a frozen audio branch with an embedding cache", got="none",
                 remedy='keep "audio" in freeze and embedding_cache on, or set it to 0',
             )  # fmt: skip
         self.clips: dict[str, list[int]] = {}
@@ -49,10 +49,9 @@ class Voices:
             )
         self.speakers = sorted(self.clips)
         rows = [row for members in self.clips.values() for row in members]
-        self.means = {
-            row: data.audio_cache.get(data.audio_key(row, 0)).float().mean(1) for row in rows
-        }  # (layers + 1, Da) each
-        self.of = {
+        # each (layers + 1, Da)
+        self.means = {row: data.audio_cache.get(data.audio_key(row, 0)).float().mean(1) for row in rows}
+        self.speaker_means = {
             speaker: torch.stack([self.means[row] for row in members]).mean(0)
             for speaker, members in self.clips.items()
         }
@@ -60,16 +59,17 @@ class Voices:
     def apply(
         self, hidden_states: torch.Tensor, mask: torch.Tensor, rows: list[int | None], epoch: int
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Some clips in other voices, some with their speaker's mean; a function of (seed, epoch, row).
+        """Move some clips to other voices, and give others their speaker's mean; a function of (seed, epoch, row).
 
         Args:
             hidden_states: (B, layers + 1, T, Da).
             mask: (B, T).
-            rows: of the data; None: a row without a recording.
-            epoch: of the run.
+            rows: indices of B rows of the data; None: a row without a recording.
+            epoch: number of the epoch.
 
         Returns:
-            The hidden states, and the speakers' means (B, layers + 1, Da), NaN where unknown; None where no row has one.
+            The hidden states, and the speakers' means (B, layers + 1, Da), NaN for a row without one; None if no row
+            has one.
         """
         args = self.data.args
         means = torch.full((len(rows), hidden_states.shape[1], hidden_states.shape[3]), float("nan"))
@@ -86,6 +86,6 @@ class Voices:
                 means[place] = torch.stack([self.means[int(other)] for other in chosen]).mean(0)
             elif draw < args.speaker_mean_share + args.voice_shift:
                 other = self.speakers[int(generator.integers(len(self.speakers)))]
-                shift = float(generator.uniform(0, 1)) * (self.of[other] - self.of[speaker])
+                shift = float(generator.uniform(0, 1)) * (self.speaker_means[other] - self.speaker_means[speaker])
                 hidden_states[place] += shift[:, None].to(hidden_states.dtype) * mask[place, :, None]
         return hidden_states, None if bool(means.isnan().all()) else means
