@@ -120,7 +120,7 @@ class Places:
             return self.folder / matches[0]
         if self.search and matches:
             got = f"{len(matches)} of the name {name}: {', '.join(match.as_posix() for match in matches[:3])}{' ...' * (len(matches) > 3)}"
-            raise InputError(place, expected="match recording", got=got, remedy="write its folder too")
+            raise InputError(place, expected="one recording", got=got, remedy="write its folder too")
         remedy = f"correct it; paths that do not start at the root start at {self.folder}"
         if matches:
             remedy += f"; there is {matches[0].as_posix()}: with --columns path=COLUMN recordings are looked for in all folders below"
