@@ -112,7 +112,7 @@ class Survey:
 
     @property
     def nearly_silent(self) -> dict[str, float | None]:
-        """Clips whose loudest 20 ms are below -50 dBFS, with this level; None: digital silence. The quietest is first."""
+        """Clips whose loudest 20 ms are below -50 dBFS, and this level (None: digital silence), quietest first."""
         clips = sorted((clip for clip in self.measured if clip.level < NEAR_SILENCE), key=lambda clip: clip.level)
         return {clip.row.name: round(clip.level, 1) if np.isfinite(clip.level) else None for clip in clips}
 
@@ -128,7 +128,7 @@ class Survey:
 
     @property
     def odd_rates(self) -> dict[str, int]:
-        """Clips whose sampling rate differs from that of most clips, and their rate, Hz; the rate in the file may be wrong."""
+        """Clips with another sampling rate than most, and their rate, Hz; the rate in the file may be wrong."""
         usual = next(iter(self.sampling_rates), None)
         return {clip.row.name: clip.sampling_rate for clip in self.measured if clip.sampling_rate != usual}
 

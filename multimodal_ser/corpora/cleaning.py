@@ -1,4 +1,4 @@
-"""Writes cleaned copies of recordings: less noise, no silence at the ends, equal loudness. Originals are not changed."""
+"""Writes cleaned copies of recordings: less noise, no silence at the ends, equal loudness."""
 
 from __future__ import annotations
 

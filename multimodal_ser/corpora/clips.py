@@ -126,8 +126,8 @@ def examine(
         on_progress: called with the numbers of decoded recordings and of all recordings.
 
     Returns:
-        The clips of rows that can be used, in order, and an error for each other row. If a part ends after its recording
-        (`recordings.past_the_end`), it is cut at the end of the recording.
+        The clips of rows that can be used, in order, and an error for each other row. If a part ends after its
+        recording (`recordings.past_the_end`), it is cut at the end of the recording.
     """
     members: dict[Path, list[ManifestRow]] = {}
     for row in rows:

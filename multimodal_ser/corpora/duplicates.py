@@ -21,8 +21,8 @@ def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None
 
     Args:
         rows: rows of a manifest.
-        contents: a value for each row that is equal for equal sound, such as `leakage.content_hashes` returns; None: only
-            files are compared.
+        contents: a value for each row that is equal for equal sound, such as `leakage.content_hashes` returns; None:
+            only files are compared.
 
     Returns:
         The number of each row's group; None for rows without a recording.
@@ -57,7 +57,7 @@ def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None
 
 
 def sentence_groups(rows: Sequence[ManifestRow]) -> list[int | None]:
-    """Group rows by sentence: equal codes of sentences in one corpus, or equal words regardless of case and punctuation.
+    """Group rows by sentence: equal codes in one corpus, or equal words regardless of case and punctuation.
 
     Returns:
         The number of each row's group; None for rows without words and code.

@@ -69,8 +69,8 @@ def read_dataset(
     copied.
 
     Args:
-        source: a `Dataset`, an `IterableDataset` or a dict of them; a folder written by `save_to_disk`; a folder or file
-            that `load_dataset` reads (parquet, an audio folder, ...); or a Hub id.
+        source: a `Dataset`, an `IterableDataset` or a dict of them; a folder written by `save_to_disk`; a folder or
+            file that `load_dataset` reads (parquet, an audio folder, ...); or a Hub id.
         output_dir: recordings are written to a folder "audio" in this folder; it is created.
         config: the configuration, if the dataset has several ("subset" on the Hub).
         split: the only split that is read; None: all splits.

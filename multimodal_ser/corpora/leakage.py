@@ -21,8 +21,8 @@ class Leak:
     """Something that two parts of a split share.
 
     Args:
-        kind: "speaker"; "recording": parts of one recording of an unknown speaker; "duplicate": the same sound, possibly
-            under another name or in another format; "sentence": the same words.
+        kind: "speaker"; "recording": parts of one recording of an unknown speaker; "duplicate": the same sound,
+            possibly under another name or in another format; "sentence": the same words.
         one, other: the parts, in the order "train", "validation", "test".
         names: the shared speakers, recordings, groups of names joined by " = ", or sentences; sorted.
         rows: the number of rows of `other` that are concerned.
@@ -70,8 +70,8 @@ def find_leaks(
     Args:
         rows: the rows that were split.
         split: indices of the rows.
-        contents: a value for each row that is equal for equal sound, such as `content_hashes` returns. Without it (None)
-            only files with equal bytes and overlapping parts of a file are found.
+        contents: a value for each row that is equal for equal sound, such as `content_hashes` returns. Without it
+            (None) only files with equal bytes and overlapping parts of a file are found.
 
     Returns:
         A leak for each kind and pair of parts, serious leaks first.

@@ -110,14 +110,14 @@ def check_recordings(
 
     Args:
         rows: rows of a manifest; rows without a recording are always usable.
-        whole: decode each recording to its end; else only its header and first second, which takes a few ms for each file
-            and does not find later damage.
+        whole: decode each recording to its end; else only its header and first second, which takes a few ms for each
+            file and does not find later damage.
         workers: number of threads; None: one for each core, at most four.
         on_progress: called with the numbers of checked recordings and of all recordings.
 
     Returns:
-        The rows that can be used, in order, and an error for each other row, with its place and the field "path", "start"
-        or "end". Parts of less than 25 ms are errors too.
+        The rows that can be used, in order, and an error for each other row, with its place and the field "path",
+        "start" or "end". Parts of less than 25 ms are errors too.
 
     Example:
         >>> import tempfile
