@@ -22,7 +22,7 @@ from multimodal_ser.audio import (
     load_audio,
     stream_audio,
 )
-from multimodal_ser.audio.integrity import View, look, matroska_duration
+from multimodal_ser.audio.integrity import View, inspect_structure, matroska_duration
 from multimodal_ser.errors import InputError
 from multimodal_ser.testing import synthetic_speech
 
@@ -456,21 +456,21 @@ def test_short_aac_is_not_taken_for_a_cut_mp3():
     """Bytes that look like an mp3's frame are found in any data."""
     for seed in range(20):
         samples = np.random.default_rng(seed).uniform(-1, 1, (4410, 2))
-        assert look(View(io.BytesIO(piped("adts", "aac", samples=samples)))).claim is None
+        assert inspect_structure(View(io.BytesIO(piped("adts", "aac", samples=samples)))).claim is None
 
 
 def test_what_follows_an_mp3_is_not_a_cut_frame():
     content = piped("mp3", "libmp3lame")
     for seed in range(300):
         generator = np.random.default_rng(seed)
-        assert look(View(io.BytesIO(content + generator.bytes(generator.integers(1, 3000))))).claim is None
+        assert inspect_structure(View(io.BytesIO(content + generator.bytes(generator.integers(1, 3000))))).claim is None
 
 
 def test_looking_at_a_long_mp3_takes_little_memory(tmp_path):
     (tmp_path / "long.mp3").write_bytes(piped("mp3", "libmp3lame") * 600)
     tracemalloc.start()
     with open(tmp_path / "long.mp3", "rb") as file:
-        (part,) = look(View(file)).parts
+        (part,) = inspect_structure(View(file)).parts
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert part.duration == pytest.approx(1200, abs=60)

@@ -16,7 +16,7 @@ from multimodal_ser import doctor as inspection
 from multimodal_ser.cli import main
 from multimodal_ser.testing import synthetic_speech, tiny_model
 from multimodal_ser.transcription import WhisperWeights, transcriber
-from multimodal_ser.transcription.backends import Heard
+from multimodal_ser.transcription.backends import Recognition
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ class Played:
         self.multilingual = weights.name != "base.en"
 
     def transcribe(self, waveforms, language, word_timestamps):
-        return [Heard("hello world", language or "en", 0.9, -0.1, 0.0, () if word_timestamps else None)] * len(
+        return [Recognition("hello world", language or "en", 0.9, -0.1, 0.0, () if word_timestamps else None)] * len(
             waveforms
         )
 

@@ -393,7 +393,7 @@ def test_recognised_words_take_the_place_of_given_ones(manifest):
 
 def test_transcripts_are_measured_and_kept(manifest, tiny, tmp_path, monkeypatch):
     from multimodal_ser.transcription import WhisperWeights, transcriber
-    from multimodal_ser.transcription.backends import Heard
+    from multimodal_ser.transcription.backends import Recognition
 
     calls = []
 
@@ -405,7 +405,7 @@ def test_transcripts_are_measured_and_kept(manifest, tiny, tmp_path, monkeypatch
 
         def transcribe(self, waveforms, language, word_timestamps):
             calls.append(language)
-            return [Heard("so angry", language, 0.9, -0.1, 0.0, None)] * len(waveforms)
+            return [Recognition("so angry", language, 0.9, -0.1, 0.0, None)] * len(waveforms)
 
     monkeypatch.setattr(transcriber, "BACKENDS", {"faster-whisper": Played})
     monkeypatch.setattr(

@@ -62,8 +62,8 @@ def test_every_corpus_says_what_a_user_should_know():
         assert all(len(language) == 2 for language in corpus.languages)
         assert corpus.title and corpus.licence and corpus.citation and corpus.layout and corpus.remarks
         module = __import__(f"multimodal_ser.corpora.readers.{name}", fromlist=["CORPUS"])
-        assert ("Never run on the real corpus" in module.__doc__) == (corpus.run_on == "made tree")
-        assert "http" in module.__doc__ or "No documentation" in module.__doc__
+        assert ("Tested only on a made tree" in module.__doc__) == (corpus.run_on == "made tree")
+        assert "http" in module.__doc__ or "not documented" in module.__doc__
     real = {name for name, corpus in CORPORA.items() if corpus.run_on != "made tree"}
     assert real == {"ravdess", "emodb", "nemo", "goemotions", "dailydialog", "meld"}
 

@@ -21,7 +21,7 @@ from multimodal_ser.transcription import (
     find_whisper,
     weights,
 )
-from multimodal_ser.transcription.backends import Heard
+from multimodal_ser.transcription.backends import Recognition
 from multimodal_ser.transcription.gate import speech_segments
 from multimodal_ser.transcription.transcriber import language_code
 
@@ -46,7 +46,7 @@ class Played:
             "average_log_probability": -0.2,
             "no_speech_probability": 0.1,
         }
-        return [Heard(**(found | {"text": f"{len(w)} samples"} | self.fields), words=words) for w in waveforms]
+        return [Recognition(**(found | {"text": f"{len(w)} samples"} | self.fields), words=words) for w in waveforms]
 
 
 def transcriber(backend, **options):

@@ -1,4 +1,4 @@
-"""Audio in: any recording becomes mono (or split) float32 at 16 kHz, whole or block by block at flat memory."""
+"""Loads recordings as mono or multichannel float32 at 16 kHz, completely or in blocks with constant memory."""
 
 from multimodal_ser.audio.loading import (
     MAX_DURATION,

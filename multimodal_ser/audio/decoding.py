@@ -1,7 +1,8 @@
-"""Decoding: whatever holds a recording becomes pieces of float32 at its own rate, with its own channels; what is none is told in a line.
+"""Decodes files, bytes and arrays to pieces of float32, at their own sampling rate and with their own channels.
 
-libsndfile decodes what it knows (wav, flac, mp3, ogg), PyAV, whose wheel carries ffmpeg's libraries, the rest (m4a, webm, mp4, ...).
-Nothing has to be installed beside Python packages. `containers.py` looks first: decoders believe what a header claims.
+libsndfile decodes the formats that it knows (wav, flac, mp3, ogg). PyAV, whose wheel includes ffmpeg's libraries,
+decodes the others (m4a, webm, mp4, ...). Only Python packages are needed. `integrity.py` checks files first, because
+decoders trust their headers.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from multimodal_ser.audio.integrity import Part, View, look, matroska_duration
+from multimodal_ser.audio.integrity import Part, View, inspect_structure, matroska_duration
 from multimodal_ser.errors import InputError
 
 AudioInput = str | os.PathLike | bytes | BinaryIO | np.ndarray | Mapping[str, Any] | Any
-"""A path, encoded bytes, a binary file object, an array or tensor (with its sampling rate), a Hugging Face audio dict."""
+"""A path, encoded bytes, a binary file object, an array or tensor (with its sampling rate), or an audio dict."""
 
 FORMS = (
     "a path, bytes, a binary file object, an array or tensor with sampling_rate, "
@@ -31,41 +32,41 @@ FORMS = (
 )
 
 DEMUXERS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,rm,tta,w64,wav,wv"
-"""What PyAV may take a file for: containers of sound, and none that names other files (playlists)."""
+"""The formats that PyAV may detect: containers of sound, but no playlists, which name other files."""
 
 UNKNOWN = 1 << 60
-"""Frames from which on a header's count means that it knows none (libsndfile says 2^63 - 1)."""
+"""A count of frames of this size or more means that the length is unknown (libsndfile reports 2^63 - 1)."""
 
 PIECE = 1 << 19
-"""Samples of all channels that are decoded at a time."""
+"""The number of samples of all channels that are decoded at once."""
 
-STORED = {"mov,mp4,m4a,3gp,3g2,mj2", "ape", "caf", "tta", "wv"}
-"""ffmpeg's names of formats whose header says how long they are; of others ffmpeg only guesses it from the bitrate, far off at times."""
+FORMATS_WITH_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "ape", "caf", "tta", "wv"}
+"""ffmpeg's names of formats with their length in the header; for others ffmpeg guesses it, often wrongly."""
 
 
 class AudioError(InputError):
-    """A recording that cannot be used, with what was expected, what was got, and the remedy."""
+    """A recording cannot be used; the message has the expected and the actual input, and a remedy."""
 
 
 class AudioNotFoundError(AudioError, FileNotFoundError):
-    """There is no such file."""
+    """The file of a recording does not exist."""
 
 
 def is_file(audio: Any) -> bool:
-    """Whether this can be read from as a file."""
+    """Whether an input is a file object."""
     return hasattr(audio, "read") and not isinstance(audio, np.ndarray)
 
 
 def is_seekable(file: Any) -> bool:
-    """Whether a file can be read twice."""
+    """Whether a file object can be read twice."""
     try:
         return bool(file.seekable()) and file.tell() >= 0
-    except (AttributeError, OSError, ValueError):  # it has no such method, or is closed
+    except (AttributeError, OSError, ValueError):  # the file has no such method, or is closed
         return False
 
 
 def _source(audio: AudioInput) -> tuple[str | bytes | BinaryIO | np.ndarray, str]:
-    """What to decode, and what to call it in errors."""
+    """The input to decode, and its name in errors."""
     if isinstance(audio, Mapping):
         path = audio.get("path")
         if audio.get("array") is not None:
@@ -84,10 +85,10 @@ def _source(audio: AudioInput) -> tuple[str | bytes | BinaryIO | np.ndarray, str
         return bytes(audio), "bytes"
     if isinstance(audio, np.ndarray):
         return audio, "array"
-    if hasattr(audio, "detach") and hasattr(audio, "numpy"):  # a tensor, without importing torch to say so
+    if hasattr(audio, "detach") and hasattr(audio, "numpy"):  # a tensor; torch is not imported to check it
         tensor = audio.detach().cpu()
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy(), "tensor"
-    if hasattr(audio, "get_all_samples"):  # what `datasets` decodes to where torchcodec is installed
+    if hasattr(audio, "get_all_samples"):  # a decoder of `datasets` with torchcodec
         return audio.get_all_samples().data.numpy(), "audio decoder"
     if is_file(audio):
         return audio, str(getattr(audio, "name", None) or "file object")
@@ -113,13 +114,22 @@ def _valid_rate(rate: Any, name: str) -> int:
 
 
 @contextmanager
-def _told(name: str, *views: View) -> Iterator[None]:
-    """Whatever files and decoders stumble over becomes an error of one line."""
+def _one_line_errors(name: str, *views: View) -> Iterator[None]:
+    """Turn errors of files and decoders into an error of one line."""
     try:
         yield
         error: Exception | None = None
-    except (InputError, OSError, ValueError, TypeError, AttributeError, RuntimeError, EOFError, struct.error) as caught:
-        error = caught
+    except (
+        InputError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        EOFError,
+        struct.error,
+    ) as exception:
+        error = exception
     error = next((view.error for view in views if view.error is not None), error)
     if isinstance(error, InputError):
         raise error
@@ -132,7 +142,7 @@ def _told(name: str, *views: View) -> Iterator[None]:
 
 @contextmanager
 def _opened(source: str | bytes | BinaryIO, name: str) -> Iterator[View]:
-    """A file that starts where the recording does, and can be read twice."""
+    """Open a file that starts at the recording, and can be read twice."""
     with ExitStack() as stack:
         if isinstance(source, str):
             remedy = "check the path"
@@ -164,45 +174,46 @@ def _opened(source: str | bytes | BinaryIO, name: str) -> Iterator[View]:
 
 @dataclass(frozen=True)
 class Recording:
-    """What is decoded."""
+    """A recording that is decoded."""
 
     name: str
     rate: int
     pieces: Iterator[np.ndarray]
     """float32 (S, C) at `rate`."""
     duration: float | None = None
-    """s, where it is known for certain before decoding."""
+    """The exact length in s, if it is known before decoding."""
 
 
 @contextmanager
 def opened_recording(audio: AudioInput, sampling_rate: Any, max_duration: float) -> Iterator[Recording]:
-    """Open a recording and look at it; it is decoded as its pieces are taken.
+    """Open and check a recording; its pieces are decoded when they are requested.
 
     Args:
         audio: see `audio.load_audio`.
-        sampling_rate: of an array, Hz.
-        max_duration: longest recording that is taken, s.
+        sampling_rate: sampling rate of an array, Hz.
+        max_duration: the longest recording that is accepted, s.
 
     Raises:
-        AudioError: see `audio.load_audio`; what only shows on the way is raised there.
+        AudioError: see `audio.load_audio`; errors within the recording are raised by its pieces.
     """
     source, name = _source(audio)
     if isinstance(source, np.ndarray):
-        given = audio.get("sampling_rate", sampling_rate) if isinstance(audio, Mapping) else sampling_rate
+        array_rate = audio.get("sampling_rate", sampling_rate) if isinstance(audio, Mapping) else sampling_rate
         if hasattr(audio, "get_all_samples"):
-            given = audio.get_all_samples().sample_rate
-        samples, rate = _from_array(source, name), _valid_rate(given, name)
+            array_rate = audio.get_all_samples().sample_rate
+        samples = _from_array(source, name)
+        rate = _valid_rate(array_rate, name)
         yield Recording(name, rate, _scaled(samples), len(samples) / rate)
         return
     if sampling_rate is not None:
         _valid_rate(sampling_rate, name)
     with ExitStack() as stack:
-        with _told(name):
+        with _one_line_errors(name):
             file = stack.enter_context(_opened(source, name))
-        with _told(name, file):
-            structure = look(file)
+        with _one_line_errors(name, file):
+            structure = inspect_structure(file)
         if structure.claim is not None:
-            raise _shorter(name, structure.claim.claimed, structure.claim.held)
+            raise _shorter(name, structure.claim.expected, structure.claim.actual)
         recording = _decoded(file, structure.parts[0], name, max_duration, stack)
         if len(structure.parts) > 1:
             recording = Recording(name, recording.rate, _joined(recording, file, structure.parts[1:], max_duration))
@@ -210,7 +221,7 @@ def opened_recording(audio: AudioInput, sampling_rate: Any, max_duration: float)
 
 
 def _joined(first: Recording, file: View, parts: tuple[Part, ...], max_duration: float) -> Iterator[np.ndarray]:
-    """The recordings of one file, one after another, at the rate of the first."""
+    """Join the recordings of one file, at the sampling rate of the first."""
     yield from first.pieces
     for part in parts:
         with ExitStack() as stack:
@@ -219,11 +230,11 @@ def _joined(first: Recording, file: View, parts: tuple[Part, ...], max_duration:
 
 
 def _decoded(file: View, part: Part, name: str, max_duration: float, stack: ExitStack) -> Recording:
-    """Open a part of a file with libsndfile, or where it cannot read it with ffmpeg. The stack closes what was opened."""
+    """Open a part of a file with libsndfile, or with ffmpeg if libsndfile cannot read it; the stack closes it."""
     import soundfile as sf
 
     view = file.part(part.start, part.end)
-    with _told(name, view):
+    with _one_line_errors(name, view):
         decoder = None
         if part.demuxer is None:
             try:
@@ -240,7 +251,7 @@ def _decoded(file: View, part: Part, name: str, max_duration: float, stack: Exit
 
 def _guarded(pieces: Iterator[np.ndarray], name: str, view: View) -> Iterator[np.ndarray]:
     while True:
-        with _told(name, view):
+        with _one_line_errors(name, view):
             piece = next(pieces, None)
         if piece is None:
             return
@@ -275,7 +286,7 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _scaled(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Samples (S, C) of any type -> pieces (S, C) float32."""
+    """Scale samples (S, C) of any type to pieces (S, C) of float32."""
     zero, scale = (128, 128.0) if array.dtype == np.uint8 else (0, 1.0)
     if array.dtype == np.int64:
         scale = 32768.0 if max(int(array.max()), -int(array.min())) <= 1 << 15 else 2.0**31
@@ -284,14 +295,14 @@ def _scaled(array: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, PIECE // array.shape[1])
     for at in range(0, len(array), step):
         piece = array[at : at + step]
-        with np.errstate(over="ignore"):  # infinity is told of later
+        with np.errstate(over="ignore"):  # infinity is reported later
             piece = (piece if array.dtype.kind == "f" else (piece - float(zero)) / scale).astype(np.float32)
         yield piece
 
 
 def _with_soundfile(decoder: Any, name: str) -> Recording:
-    claimed = decoder.frames / decoder.samplerate if decoder.frames < UNKNOWN else None
-    # soundfile would seek behind each read: inexact in an mp3, impossible in a FLAC that was written to a pipe.
+    header_duration = decoder.frames / decoder.samplerate if decoder.frames < UNKNOWN else None
+    # soundfile seeks after each read, which is inexact in an mp3, and impossible in a FLAC that was written to a pipe.
     decoder.seekable = lambda: False
     size = max(1, PIECE // decoder.channels)
 
@@ -305,12 +316,15 @@ def _with_soundfile(decoder: Any, name: str) -> Recording:
                 yield piece
         except sf.LibsndfileError as error:
             raise _damaged(name, decoder.tell() / decoder.samplerate, error.error_string.strip()) from error
+        # the frames of an mp3 have been checked before
         if (
-            claimed is not None and decoder.format != "MP3" and claimed - frames / decoder.samplerate > 0.1
-        ):  # an mp3 was walked through
-            raise _shorter(name, f"{claimed:.2f} s", f"{frames / decoder.samplerate:.2f} s")
+            header_duration is not None
+            and decoder.format != "MP3"
+            and header_duration - frames / decoder.samplerate > 0.1
+        ):
+            raise _shorter(name, f"{header_duration:.2f} s", f"{frames / decoder.samplerate:.2f} s")
 
-    return Recording(name, decoder.samplerate, pieces(), claimed)
+    return Recording(name, decoder.samplerate, pieces(), header_duration)
 
 
 def _damaged(name: str, seconds: float, why: str | None) -> AudioError:
@@ -318,11 +332,11 @@ def _damaged(name: str, seconds: float, why: str | None) -> AudioError:
     return AudioError(name, expected="a recording that can be decoded to its end", got=got, remedy="get it again")
 
 
-def _shorter(name: str, claimed: str, held: str) -> AudioError:
+def _shorter(name: str, length: str, actual: str) -> AudioError:
     return AudioError(
         name,
-        expected=f"{claimed}, as its header claims",
-        got=held,
+        expected=f"{length}, as its header claims",
+        got=actual,
         remedy="the file is cut off or damaged: get it again",
     )
 
@@ -334,7 +348,7 @@ def _with_av(view: View, name: str, part: Part, max_duration: float, stack: Exit
         remedy = "check that this is a recording, or convert it to wav"
         return AudioError(name, expected="audio (wav, flac, mp3, ogg, m4a, webm, ...)", got=got, remedy=remedy)
 
-    view.name = name  # its ending is a hint
+    view.name = name  # the ending is a hint for ffmpeg
     try:
         container = stack.enter_context(av.open(view, format=part.demuxer, options={"format_whitelist": DEMUXERS}))
     except (av.FFmpegError, ValueError) as error:
@@ -347,45 +361,45 @@ def _with_av(view: View, name: str, part: Part, max_duration: float, stack: Exit
     rate = stream.codec_context.sample_rate
     if not rate:
         raise not_audio("an audio track that says no sampling rate")
-    claimed = part.duration or 0.0
-    if container.format.name in STORED and stream.duration and stream.time_base:
-        claimed = float(stream.duration * stream.time_base)
-    elif container.format.name == "matroska,webm" and not container.streams.video:  # it says it for the whole file
-        claimed = matroska_duration(view.part(0, view.size))
-    _not_longer(claimed, name, max_duration)
+    header_duration = part.duration or 0.0
+    if container.format.name in FORMATS_WITH_LENGTH and stream.duration and stream.time_base:
+        header_duration = float(stream.duration * stream.time_base)
+    elif container.format.name == "matroska,webm" and not container.streams.video:  # the length of the whole file
+        header_duration = matroska_duration(view.part(0, view.size))
+    _not_longer(header_duration, name, max_duration)
 
     def frames() -> Iterator[Any]:
         for packet in container.demux(stream):
             try:
                 yield from packet.decode()
             except av.InvalidDataError:
-                if (
-                    part.demuxer is None
-                ):  # else a bad frame of an mp3, passed over as libsndfile does; too many are too short in the end
+                # a bad frame of an mp3 is skipped as by libsndfile; too many make the recording too short
+                if part.demuxer is None:
                     raise
 
     def pieces() -> Iterator[np.ndarray]:
-        samples, kind = 0, None
+        samples = 0
+        format_of_resampler = None
         resampler: Any = None
         try:
             for frame in itertools.chain(frames(), [None]):
                 converted = []
-                now = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
-                if (
-                    resampler is not None and now != kind
-                ):  # at the end, and where a stream turns from mono to stereo or changes its rate
+                format_of_frame = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+                # at the end, and if a stream changes between mono and stereo or changes its rate
+                if resampler is not None and format_of_frame != format_of_resampler:
                     converted += resampler.resample(None)
                 if frame is not None:
-                    if now != kind:
-                        resampler, kind = av.AudioResampler(format="fltp", rate=rate), now
+                    if format_of_frame != format_of_resampler:
+                        resampler = av.AudioResampler(format="fltp", rate=rate)
+                        format_of_resampler = format_of_frame
                     converted += resampler.resample(frame)
                 for piece in converted:
                     samples += piece.samples
                     yield piece.to_ndarray().T
         except av.FFmpegError as error:
             raise _damaged(name, samples / rate, error.strerror) from error
-        if samples / rate < claimed - max(0.25, 0.02 * claimed):
-            raise _shorter(name, f"{claimed:.2f} s", f"{samples / rate:.2f} s")
+        if samples / rate < header_duration - max(0.25, 0.02 * header_duration):
+            raise _shorter(name, f"{header_duration:.2f} s", f"{samples / rate:.2f} s")
 
     return Recording(name, rate, pieces(), part.duration)
 
@@ -401,7 +415,7 @@ def _not_longer(duration: float, name: str, max_duration: float) -> None:
 
 
 def _one_width(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Give all pieces as many channels as the first has: some streams change between mono and stereo."""
+    """Give all pieces the channels of the first, because some streams change between mono and stereo."""
     width = 0
     for piece in pieces:
         width = width or piece.shape[1]
@@ -413,12 +427,14 @@ def _one_width(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def checked(recording: Recording, max_duration: float) -> Iterator[np.ndarray]:
-    """Its pieces (S, C), all as wide as the first.
+    """Check the pieces (S, C) of a recording, and give all the channels of the first.
 
     Raises:
-        AudioError: NaN or infinity, more than `max_duration`, damaged data.
+        AudioError: the recording has NaN or infinity or damaged data, or is longer than `max_duration`.
     """
-    name, rate, frames = recording.name, recording.rate, 0
+    name = recording.name
+    rate = recording.rate
+    frames = 0
     for piece in _one_width(recording.pieces):
         if not np.isfinite(piece).all():
             at = frames + int(np.argmin(np.isfinite(piece).all(axis=1)))
@@ -434,7 +450,7 @@ def checked(recording: Recording, max_duration: float) -> Iterator[np.ndarray]:
 
 
 def resampled(pieces: Iterator[np.ndarray], rate: int, to: int) -> Iterator[np.ndarray]:
-    """Pieces (S, C) at one rate -> pieces (S, C) at another; seamless, whatever the pieces."""
+    """Resample pieces (S, C); the result does not depend on the limits of the pieces."""
     if rate == to:
         yield from pieces
         return

@@ -1,4 +1,4 @@
-"""What a look at a file's structure tells that decoders pass over in silence: ends that are missing, and recordings strung together."""
+"""Checks the structure of files for problems that decoders ignore: missing ends, and several recordings in one file."""
 
 from __future__ import annotations
 
@@ -11,62 +11,66 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 SYNC_LIMIT = 65536
-"""Bytes of junk that are searched for the next frame of an mp3; decoders stop there too."""
+"""The most bytes that are searched for the next frame of an mp3; decoders have the same limit."""
 
 
 class View:
-    """A stretch of a file as a file of its own.
+    """A range of bytes in a file, with the methods of a file.
 
-    It has no name (soundfile takes everything named *.raw for samples without a header), seeks before each read (so that several views
-    share a file), and where the file fails keeps the error and ends: decoders call it from C, where exceptions are lost.
+    A view has no name, because soundfile reads every file named *.raw as samples without a header. It seeks before each
+    read, so that several views can share a file. If a read fails, the view stores the error and ends, because decoders
+    call it from C, where exceptions are lost.
     """
 
     name: str
 
     def __init__(self, file: Any, start: int = 0, end: int | None = None):
-        self.file, self.start, self.at = file, start, 0
+        self.file = file
+        self.start = start
+        self.at = 0
         self.end = file.seek(0, io.SEEK_END) if end is None else end
         self.error: Exception | None = None
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The number of bytes."""
         return self.end - self.start
 
     def part(self, start: int, end: int) -> View:
-        """A stretch of this stretch."""
+        """A view of a range of this view."""
         return View(self.file, self.start + start, self.start + end)
 
     def seekable(self) -> bool:
-        """Always: what is not is read into memory before it comes here."""
+        """Always true: other files are read into memory before."""
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The position of the next read."""
         return self.at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of a file."""
+        """Move like a file."""
         self.at = max(0, offset + (0, self.at, self.size)[whence])
         return self.at
 
     def read(self, size: int = -1) -> bytes:
-        """As of a file; less than asked for only at the end."""
-        left = self.size - self.at
-        left = max(0, left if size < 0 else min(size, left))
+        """Read like a file; fewer bytes than requested only at the end."""
+        remaining = self.size - self.at
+        remaining = max(0, remaining if size < 0 else min(size, remaining))
         content = b""
         try:
-            if left:
+            if remaining:
                 self.file.seek(self.start + self.at)
-            while left and (more := self.file.read(left)):  # a file object may give less at a time
-                content, left = content + more if content else more, left - len(more)
+            while remaining and (more := self.file.read(remaining)):  # a file object may return fewer bytes
+                content = content + more if content else more
+                remaining -= len(more)
         except Exception as error:
             self.error = error
         self.at += len(content)
         return content
 
     def readinto(self, buffer: Any) -> int:
-        """As of a file."""
+        """Read into a buffer like a file."""
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
@@ -76,8 +80,8 @@ class View:
 class Part:
     """A recording within a file, from byte `start` to byte `end`.
 
-    `demuxer` is ffmpeg's name of its format where libsndfile would not read it to its end; `duration` (s) is counted where no header
-    says it.
+    `demuxer` is ffmpeg's name of the format if libsndfile would not read it to its end. `duration`, in s, is counted if
+    no header has it.
     """
 
     start: int
@@ -88,22 +92,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a header claims and what the file holds, in words."""
+    """The length in a header, and the actual length of the file, as texts for messages."""
 
-    claimed: str
-    held: str
+    expected: str
+    actual: str
 
 
 @dataclass(frozen=True)
 class Structure:
-    """The recordings in a file, one after another (nearly always one), and a claim where more is claimed than held."""
+    """The recordings in a file (nearly always one), and a claim if the header has a longer length than the file."""
 
     parts: tuple[Part, ...]
     claim: Claim | None = None
 
 
-def look(file: View) -> Structure:
-    """Walk a file's chunks, pages or frames. Whatever is not known here is one part that claims nothing."""
+def inspect_structure(file: View) -> Structure:
+    """Check the chunks, pages or frames of a file. A file of an unknown format is one part without a claim."""
     window = _Window(file)
     start = window(0, 16)
     if start[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
@@ -116,39 +120,48 @@ def look(file: View) -> Structure:
 
 
 class _Window:
-    """Bytes of a file at any place, through a buffer: looking takes little memory."""
+    """Bytes of a file at any place, read through a buffer to save memory."""
 
     def __init__(self, file: View, size: int = 1 << 17):
-        self.file, self.size, self.end = file, size, file.size
-        self.at, self.content = 0, b""
+        self.file = file
+        self.size = size
+        self.end = file.size
+        self.at = 0
+        self.content = b""
 
     def __call__(self, at: int, length: int) -> bytes:
-        """The bytes at this place; fewer where the file ends."""
+        """The bytes at a place; fewer at the end of the file."""
         begin = at - self.at
         if begin < 0 or begin + length > len(self.content):
             self.file.seek(at)
-            self.at, self.content, begin = at, self.file.read(max(length, self.size)), 0
+            self.at = at
+            self.content = self.file.read(max(length, self.size))
+            begin = 0
         return self.content[begin : begin + length]
 
     def number(self, at: int, form: str) -> Any:
-        """The number at this place; 0 where the file ends before it."""
+        """The number at a place; 0 if the file ends before it."""
         content = self(at, struct.calcsize(form))
         return struct.unpack(form, content)[0] if len(content) == struct.calcsize(form) else 0
 
 
-def _claim(length: int, held: int, bytes_a_second: int = 0) -> Claim | None:
-    """A few bytes too many are a writer's slip (the header counted in, a byte of padding), and less than the shortest recording."""
-    if length <= held + max(64 if bytes_a_second else 1024, bytes_a_second // 40):
+def _claim(length: int, actual: int, bytes_a_second: int = 0) -> Claim | None:
+    """A claim if the length is clearly larger than `actual`, both in bytes.
+
+    Small differences are errors of writers, such as the header or a byte of padding; they are shorter than any
+    recording.
+    """
+    if length <= actual + max(64 if bytes_a_second else 1024, bytes_a_second // 40):
         return None
     if bytes_a_second:
-        return Claim(f"{length / bytes_a_second:.2f} s", f"{held / bytes_a_second:.2f} s")
-    return Claim(f"{length} bytes", f"{held} bytes")
+        return Claim(f"{length / bytes_a_second:.2f} s", f"{actual / bytes_a_second:.2f} s")
+    return Claim(f"{length} bytes", f"{actual} bytes")
 
 
 def _chunks(
     window: _Window, at: int, form: str, align: int = 2, counts_itself: bool = False
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and length of the content of each chunk; the headers (name, length) have this form."""
+    """The name of each chunk, and the place and length of its content; `form` is the format of the headers."""
     size = struct.calcsize(form)
     while len(header := window(at, size)) == size and any(header):
         name, length = struct.unpack(form, header)
@@ -158,33 +171,35 @@ def _chunks(
 
 
 def _riff(window: _Window) -> Structure:
-    """All dialects of wav (RIFF, RIFX, RF64), and avi."""
-    whole = Structure((Part(0, window.end),))
+    """Check all kinds of wav (RIFF, RIFX, RF64), and avi."""
+    default = Structure((Part(0, window.end),))
     order = ">" if window(0, 4) == b"RIFX" else "<"
-    claimed, kind = window.number(4, order + "I"), window(8, 4)
-    bytes_a_second, wide = 0, None
+    file_length = window.number(4, order + "I")
+    kind = window(8, 4)
+    bytes_a_second = 0
+    wide = None
     for name, at, length in _chunks(window, 12, order + "4sI"):
         if name == b"fmt ":
             bytes_a_second = window.number(at + 8, order + "I")
             if window.number(at, order + "H") in (0x50, 0x55):  # mp3 in a wav
-                whole = Structure((Part(0, window.end, demuxer="wav"),))
+                default = Structure((Part(0, window.end, demuxer="wav"),))
         elif name == b"ds64":  # the sizes that do not fit into 32 bits
             wide = window.number(at + 8, "<Q")
         elif (kind == b"WAVE" and name == b"data") or (
             kind == b"AVI " and name == b"LIST" and window(at, 4) == b"movi"
         ):
-            # A program that wrote to a pipe could not go back to fill in the sizes: it left a stand-in, 0 or a very large number.
+            # A program that writes to a pipe cannot go back to fill in the sizes: it leaves 0 or a very large number.
             if wide is not None and length == 0xFFFFFFFF:
-                length, streamed = wide, wide == 0 or wide >= 1 << 62
+                length = wide
+                streamed = wide == 0 or wide >= 1 << 62
             else:
-                untold = claimed >= 0x7FFF0000 or 8 + claimed <= at
-                streamed = length >= 0xFFFFFF00 or (untold and (length == 0 or length >= 0x7FFF0000))
-            if (
-                streamed and length == 0 and kind == b"WAVE" and order == "<" and window.end > at
-            ):  # ffmpeg reads all wav as little-endian
+                unknown_length = file_length >= 0x7FFF0000 or 8 + file_length <= at
+                streamed = length >= 0xFFFFFF00 or (unknown_length and (length == 0 or length >= 0x7FFF0000))
+            # ffmpeg reads all wav as little-endian
+            if streamed and length == 0 and kind == b"WAVE" and order == "<" and window.end > at:
                 return Structure((Part(0, window.end, demuxer="wav"),))
-            return whole if streamed else Structure(whole.parts, _claim(length, window.end - at, bytes_a_second))
-    return whole
+            return default if streamed else Structure(default.parts, _claim(length, window.end - at, bytes_a_second))
+    return default
 
 
 def _au(window: _Window) -> Claim | None:
@@ -195,12 +210,14 @@ def _au(window: _Window) -> Claim | None:
     return None if length >= 0xFFFFFF00 else _claim(length, window.end - offset)
 
 
-W64, W64_DATA = bytes.fromhex("726966662e91cf11a5d628db04c10000"), bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
-ASF, ASF_DATA = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 
 
 def _sized(window: _Window) -> Claim | None:
-    """Formats of chunks, one of which is the sound (aiff, caf, w64, wma): is it there as long as it says?"""
+    """Check formats with a chunk of sound (aiff, caf, w64, wma): a claim if the file ends before this chunk."""
     for magic, first, form, align, counts_itself, sound in (
         (b"FORM", 12, ">4sI", 2, False, b"SSND"),
         (b"caff", 8, ">4sQ", 1, False, b"data"),
@@ -208,16 +225,18 @@ def _sized(window: _Window) -> Claim | None:
         (ASF, 0, "<16sQ", 1, True, ASF_DATA),
     ):
         if window(0, len(magic)) == magic:
-            untold = 0x7FFF0000 if form == ">4sI" else 1 << 62
+            unknown_length = 0x7FFF0000 if form == ">4sI" else 1 << 62
             for name, at, length in _chunks(window, first, form, align, counts_itself):
                 if name == sound:
-                    return None if length >= untold else _claim(length, window.end - at)
+                    return None if length >= unknown_length else _claim(length, window.end - at)
     return None
 
 
 def _ogg(window: _Window) -> Structure:
-    """Walk the pages: one that goes past the end means that the end is missing; in a chained file, each stream is a part."""
-    at, starts, heading = 0, [0], True
+    """Check the pages: if the last page is incomplete, the end is missing; each stream of a chained file is a part."""
+    at = 0
+    starts = [0]
+    heading = True
     while window(at, 4) == b"OggS":
         header = window(at, 27)
         table = window(at + 27, header[26]) if len(header) == 27 else b""
@@ -227,14 +246,16 @@ def _ogg(window: _Window) -> Structure:
         begins = bool(header[5] & 2)
         if begins and not heading:
             starts.append(at)
-        heading, at = begins, after
+        heading = begins
+        at = after
     return Structure(tuple(Part(start, end) for start, end in zip(starts, [*starts[1:], window.end], strict=True)))
 
 
 def matroska_duration(file: View) -> float:
-    """Seconds that a matroska or webm file claims in its header; 0 where it does not say (it was recorded to a pipe)."""
+    """The length in s in the header of a matroska or webm file; 0 if there is none, as in files written to a pipe."""
     window = _Window(file, 1 << 12)
-    at, nanoseconds = 0, 1_000_000
+    at = 0
+    nanoseconds = 1_000_000
     while first := window(at, 1):
         id_size = 9 - first[0].bit_length()
         size_size = 9 - (window(at + id_size, 1) or b"\0")[0].bit_length()
@@ -248,8 +269,8 @@ def matroska_duration(file: View) -> float:
             nanoseconds = int.from_bytes(window(content, min(length, 8)), "big")
         if element == b"\x1f\x43\xb6\x75":  # the first cluster of sound
             return 0.0
-        inside = element in (b"\x18\x53\x80\x67", b"\x15\x49\xa9\x66")  # segment, info: what is wanted lies in them
-        at = content if inside else content + length
+        is_container = element in (b"\x18\x53\x80\x67", b"\x15\x49\xa9\x66")  # segment and info contain the duration
+        at = content if is_container else content + length
     return 0.0
 
 
@@ -265,12 +286,12 @@ RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8
 
 class _Frame(NamedTuple):
     length: int
-    """Bytes."""
+    """The number of bytes."""
     samples: int
     kind: tuple[int, int, int]
     """Version, layer and sampling rate: the same in all frames of a recording."""
     tag: int
-    """Where in a first frame a Xing or Info header stands."""
+    """The place of a Xing or Info header in a first frame."""
 
     @property
     def rate(self) -> int:
@@ -279,7 +300,7 @@ class _Frame(NamedTuple):
 
 @lru_cache(4096)
 def _frame(header: bytes) -> _Frame | None:
-    """Read the four bytes that an MPEG frame begins with; None if they are not such."""
+    """Read the first four bytes of an MPEG frame; None if they do not start a frame."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -294,7 +315,7 @@ def _frame(header: bytes) -> _Frame | None:
 
 
 def _chain(window: _Window, at: int) -> bool:
-    """Do three frames of a kind follow each other here? Bytes that look like one are found in any data."""
+    """Whether three frames of one kind follow each other; single frames occur by chance in any data."""
     first = _frame(window(at, 4))
     for _ in range(2):
         frame = _frame(window(at, 4))
@@ -321,23 +342,23 @@ def _past_tags(window: _Window, at: int) -> int:
 
 @dataclass
 class _Run:
-    """Frames of a kind in a row, with one Xing or Info header at most."""
+    """Consecutive frames of one kind, with at most one Xing or Info header."""
 
     start: int
     end: int = 0
     frames: int = 0
     frame: _Frame | None = None
     expected: int | None = None
-    """Frames that the header counts."""
+    """The number of frames in the header."""
     at_expected: int = 0
-    """Where they ended."""
+    """The place after this number of frames."""
     cut: bool = False
 
     def seconds(self, frames: int) -> float:
         return frames * self.frame.samples / self.frame.rate if self.frame else 0.0
 
     def parts(self) -> list[Part]:
-        """A header that counts right goes to libsndfile, which goes by it; where there is none libsndfile stops at its guess."""
+        """The parts of the run. libsndfile reads it if the header is right; without a header it would guess the end."""
         if self.expected is None or self.frames + 1 < self.expected:
             return [Part(self.start, self.end, "mp3", self.seconds(self.frames))]
         if self.frames <= self.expected + 1:
@@ -379,7 +400,7 @@ def _run(window: _Window, at: int) -> _Run:
 
 
 def _continues(window: _Window, at: int, run: _Run) -> bool:
-    """Are the frames behind a tag the same recording, or another one?"""
+    """Whether the frames after a tag belong to the same recording."""
     frame = _frame(window(at, 4))
     if (
         run.frame is None
@@ -393,31 +414,35 @@ def _continues(window: _Window, at: int, run: _Run) -> bool:
 
 
 def _next(window: _Window, at: int) -> int | None:
-    """Where the next frames stand: behind tags, or a stretch of junk."""
+    """The place of the next frames, after tags or other bytes; None if there are none."""
     start = _past_tags(window, at)
     places = (match.start() for match in re.finditer(b"\xff", window(start, SYNC_LIMIT)))
     return next((start + place for place in places if _chain(window, start + place)), None)
 
 
 def _mp3(window: _Window) -> Structure:
-    """Walk the frames: a last one that is not whole, or fewer than a Xing header counts, mean that the end is missing."""
-    start, runs = _past_tags(window, 0), list[_Run]()
+    """Check the frames: the end is missing if the last frame is incomplete, or if a Xing header counts more frames."""
+    start = _past_tags(window, 0)
+    runs = list[_Run]()
     at = start if _frame(window(start, 4)) else _next(window, start)
     while at is not None:
         runs.append(_run(window, at))
         at = None if runs[-1].cut else _next(window, runs[-1].end)
     if not runs:
         return Structure((Part(0, window.end),))
-    runs[0].start, last = 0, runs[-1]
+    runs[0].start = 0
+    last = runs[-1]
     parts = [part for run in runs for part in run.parts()]
-    known = window.end - _past_tags(window, last.end) < SYNC_LIMIT  # else there may be sound in what follows
-    if not known:
+    is_complete = window.end - _past_tags(window, last.end) < SYNC_LIMIT  # else more sound may follow
+    if not is_complete:
         parts[-1] = replace(parts[-1], end=window.end, duration=None)
-    total, counted = sum(run.frames for run in runs), max(run.expected or 0 for run in runs)
-    held, claim = sum(run.seconds(run.frames) for run in runs), None
+    frames = sum(run.frames for run in runs)
+    expected_frames = max(run.expected or 0 for run in runs)
+    duration = sum(run.seconds(run.frames) for run in runs)
+    claim = None
     if last.cut and not (last.expected and last.frames >= last.expected):
-        claimed = f"{last.seconds(counted):.2f} s" if counted > total else "whole frames"
-        claim = Claim(claimed, f"{held:.2f} s and a part of a frame")
-    elif total + 1 < counted:
-        claim = Claim(f"{last.seconds(counted):.2f} s", f"{held:.2f} s")
+        length = f"{last.seconds(expected_frames):.2f} s" if expected_frames > frames else "whole frames"
+        claim = Claim(length, f"{duration:.2f} s and a part of a frame")
+    elif frames + 1 < expected_frames:
+        claim = Claim(f"{last.seconds(expected_frames):.2f} s", f"{duration:.2f} s")
     return Structure(tuple(parts), claim)

@@ -1,4 +1,4 @@
-"""Audio in: any recording becomes mono (or split) float32 at 16 kHz, whole or block by block at flat memory."""
+"""Loads recordings as mono or multichannel float32 at 16 kHz, completely or in blocks with constant memory."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 ]  # fmt: skip
 
 SAMPLING_RATE = 16_000
-"""Hz: what every part of this library works at."""
+"""The sampling rate of all parts of this library, Hz."""
 
 MIN_DURATION = 0.025
-"""s: a frame of the models; less is no recording."""
+"""The shortest recording, s: one frame of the models."""
 
 MAX_DURATION = 4 * 3600.0
-"""s: longer recordings are refused unless the caller raises this limit."""
+"""The longest recording, s; callers can raise this limit."""
 
 Channels = Literal["mix", "split"]
 
@@ -50,20 +50,21 @@ def load_audio(
     """Decode a recording, resample it to 16 kHz and mix its channels.
 
     Args:
-        audio: a path, bytes, a binary file object (read from where it stands, not closed), an array or tensor, or a Hugging Face audio dict
-            ({"array", "sampling_rate"}, {"bytes"} or {"path"}). Of a two-dimensional array the shorter axis is the channels. Integers are
-            scaled by their range; int64, which numpy makes of any integers, by that of int16 where no sample is beyond it, else by
-            that of int32.
-        sampling_rate: of an array, Hz. A file's header says its own.
-        channels: "mix" for their mean, "split" to keep them.
-        max_duration: longest recording that is taken, s.
+        audio: a path, bytes, a binary file object (it is read from its position, and not closed), an array or tensor,
+            or a Hugging Face audio dict ({"array", "sampling_rate"}, {"bytes"} or {"path"}). The shorter axis of a
+            two-dimensional array is the channels. Integers are scaled by the range of their type; int64, the default
+            type of numpy, by the range of int16 if all samples are in it, else by the range of int32.
+        sampling_rate: sampling rate of an array, Hz; for files the header is used.
+        channels: "mix" for the mean of the channels, "split" to keep them.
+        max_duration: the longest recording that is accepted, s.
 
     Returns:
         float32: (S,) mixed, (C, S) split.
 
     Raises:
-        AudioError: what was given is no audio, cannot be read, is empty, shorter than 25 ms, longer than `max_duration`, holds NaN or
-            infinity, or holds less than its header claims. `AudioNotFoundError`, also a `FileNotFoundError`, where there is no such file.
+        AudioError: the input is no audio, cannot be read, is empty, is shorter than 25 ms or longer than
+            `max_duration`, has NaN or infinity, or is shorter than its header says.
+        AudioNotFoundError: the file does not exist; also a `FileNotFoundError`.
 
     Example:
         >>> import numpy as np
@@ -83,12 +84,12 @@ def stream_audio(
     channels: Channels = "mix",
     max_duration: float = MAX_DURATION,
 ) -> Iterator[np.ndarray]:
-    """The same signal as `load_audio` gives, block by block, at flat memory.
+    """Load the same signal as `load_audio` in blocks, with constant memory.
 
     Args:
         audio: see `load_audio`.
         sampling_rate: see `load_audio`.
-        block_duration: s; every block but the last is this long. Infinity: one block.
+        block_duration: the length of all blocks except the last, s; infinity: one block.
         channels: see `load_audio`.
         max_duration: see `load_audio`.
 
@@ -96,7 +97,7 @@ def stream_audio(
         float32: (S,) mixed, (C, S) split.
 
     Raises:
-        AudioError: see `load_audio`; what only shows at the end (a recording shorter than its header claims) is raised there.
+        AudioError: see `load_audio`; an error at the end, such as a missing end, is raised only there.
     """
     if channels not in ("mix", "split"):
         raise InputError("channels", expected="'mix' or 'split'", got=repr(channels), remedy="choose one of them")
@@ -110,20 +111,20 @@ def stream_audio(
         )
     size = sys.maxsize if math.isinf(block_duration) else round(block_duration * SAMPLING_RATE)
     with opened_recording(audio, sampling_rate, max_duration) as recording:
-        waiting: list[np.ndarray] = []
-        held = total = 0
+        parts: list[np.ndarray] = []
+        length = total = 0
         for piece in resampled(checked(recording, max_duration), recording.rate, SAMPLING_RATE):
             piece = piece.mean(axis=1, dtype=np.float32) if channels == "mix" else piece.T
             total += piece.shape[-1]
-            while (
-                held + piece.shape[-1] > size
-            ):  # the last block is kept back until the recording has been read to its end
-                waiting.append(piece[..., : size - held])
-                piece, held = piece[..., size - held :], 0
-                yield np.ascontiguousarray(np.concatenate(waiting, axis=-1))
-                waiting = []
-            waiting.append(piece)
-            held += piece.shape[-1]
+            # the last block is not yielded before the recording has been read to its end
+            while length + piece.shape[-1] > size:
+                parts.append(piece[..., : size - length])
+                piece = piece[..., size - length :]
+                length = 0
+                yield np.ascontiguousarray(np.concatenate(parts, axis=-1))
+                parts = []
+            parts.append(piece)
+            length += piece.shape[-1]
         if total < MIN_DURATION * SAMPLING_RATE:
             got = "no sound" if total == 0 else f"{1000 * total / SAMPLING_RATE:.0f} ms"
             raise AudioError(
@@ -132,16 +133,16 @@ def stream_audio(
                 got=got,
                 remedy="record it again",
             )
-        if held:
-            yield np.ascontiguousarray(np.concatenate(waiting, axis=-1))
+        if length:
+            yield np.ascontiguousarray(np.concatenate(parts, axis=-1))
 
 
 def audio_duration(audio: AudioInput, sampling_rate: int | None = None) -> float:
-    """Length of a recording in seconds: from its header where that says it, else by decoding.
+    """The length of a recording in s, from its header if possible, else by decoding.
 
     Args:
-        audio: see `load_audio`. A file object stands afterwards where it stood.
-        sampling_rate: of an array, Hz.
+        audio: see `load_audio`. The position of a file object is not changed.
+        sampling_rate: sampling rate of an array, Hz.
 
     Raises:
         AudioError: see `load_audio`.
@@ -160,11 +161,14 @@ def audio_duration(audio: AudioInput, sampling_rate: int | None = None) -> float
 
 @contextmanager
 def as_recorded(audio: AudioInput, max_duration: float = MAX_DURATION) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """A recording at its own rate and with its own channels, piece by piece: (sampling rate in Hz, pieces (S, C) of float32).
+    """Open a recording at its own sampling rate and with its own channels.
 
     Args:
-        audio: see `load_audio`; an array has to name its rate (a dict).
-        max_duration: s.
+        audio: see `load_audio`; an array must be a dict with its sampling rate.
+        max_duration: the longest recording that is accepted, s.
+
+    Yields:
+        The sampling rate in Hz, and an iterator of pieces (S, C) of float32.
 
     Raises:
         AudioError: see `load_audio`.

@@ -1,4 +1,4 @@
-"""Cutters: a recording comes in piece by piece, and goes out in windows that a model hears at once."""
+"""Cuts recordings into windows for models; a recording comes in piece by piece."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from multimodal_ser.audio.loading import SAMPLING_RATE
 from multimodal_ser.errors import InputError
 
 WHOLE = 30.0
-"""Recordings up to this length (s) are one window: as much as Whisper hears at once."""
+"""Recordings up to this length, s, are one window: Whisper reads 30 s at once."""
 
 WINDOW = 15.0
-"""Windows of longer recordings are about this long (s)."""
+"""The approximate length of the windows of longer recordings, s."""
 
 REACH = 5.0
-"""How far (s) from there the quietest place is looked for."""
+"""The largest distance of a cut from the target length, s."""
 
 Window = tuple[float, np.ndarray]
-"""Start in s, and the waveform (S,) at 16 kHz."""
+"""The start of a window in s, and its waveform (S,) at 16 kHz."""
 
 
 class Cutter(Protocol):
-    """Takes a recording piece by piece and gives its windows in order; holds no more than it needs for the next one."""
+    """Takes a recording piece by piece, and yields its windows in order; stores only the samples it needs."""
 
     def push(self, samples: np.ndarray) -> Iterator[Window]:
-        """Add samples (S,) at 16 kHz; the windows that they complete."""
+        """Add samples (S,) at 16 kHz, and yield the windows that they complete."""
         ...
 
     def finish(self) -> Iterator[Window]:
-        """The windows that are left at the end of the recording."""
+        """Yield the remaining windows at the end of the recording."""
         ...
 
 
 def quietest(waveform: np.ndarray, start: int, stop: int) -> int:
-    """The sample between `start` and `stop` around which 0.2 s carry least energy; of equals the one nearest to their middle."""
+    """The sample between `start` and `stop` with the least energy in 0.2 s around it, nearest to the middle if equal."""
     span = SAMPLING_RATE // 5
     energy = np.concatenate([[0.0], np.cumsum(np.square(waveform[start:stop], dtype=np.float64))])
     if len(energy) <= span:
@@ -48,17 +48,17 @@ def quietest(waveform: np.ndarray, start: int, stop: int) -> int:
 
 
 class Windower:
-    """Windows of about equal length, cut where the recording is quietest, so that no word is torn.
+    """Cuts recordings into windows of about equal length, at quiet places, so that words stay whole.
 
     Args:
-        longest: recordings up to this length (s) stay whole.
-        target: length of the windows of longer ones, s.
-        reach: how far (s) from there the place of a cut may lie.
-        overlap: s that a window shares with the one before.
-        place: chooses the place of a cut: from a waveform (S,), its first and its last admissible sample, to a sample.
+        longest: recordings up to this length are not cut, s.
+        target: the approximate length of windows of longer recordings, s.
+        reach: the largest distance of a cut from the target length, s.
+        overlap: the length that a window shares with the one before, s.
+        place: chooses the sample of a cut from a waveform (S,) and the first and last admissible sample.
 
     Raises:
-        InputError: lengths that do not fit each other.
+        InputError: the lengths do not fit each other.
 
     Example:
         >>> import numpy as np
@@ -82,27 +82,29 @@ class Windower:
             got = f"longest={longest}, target={target}, reach={reach}, overlap={overlap}"
             expected = "0 <= overlap < target - reach, and target + reach <= longest"
             raise InputError("windows", expected=expected, got=got, remedy="leave them out for windows of 15 s")
-        self.longest, self.place = round(longest * SAMPLING_RATE), place
-        self.target, self.reach = round(target * SAMPLING_RATE), round(reach * SAMPLING_RATE)
+        self.longest = round(longest * SAMPLING_RATE)
+        self.place = place
+        self.target = round(target * SAMPLING_RATE)
+        self.reach = round(reach * SAMPLING_RATE)
         self.overlap = round(overlap * SAMPLING_RATE)
         self._rest = np.zeros(0, np.float32)
         self._start = 0  # of the rest, in samples
 
     def _cut(self, center: int) -> Window:
-        """The window up to the best place around a sample of the rest."""
+        """The window up to the best place near a sample of the rest."""
         at = self.place(self._rest, center - self.reach, center + self.reach) if self.reach else center
         window, self._rest = self._rest[:at], self._rest[at - self.overlap :]
         start, self._start = self._start / SAMPLING_RATE, self._start + at - self.overlap
         return start, window
 
     def push(self, samples: np.ndarray) -> Iterator[Window]:
-        """Add samples (S,) at 16 kHz; the windows that they complete."""
+        """Add samples (S,) at 16 kHz, and yield the windows that they complete."""
         self._rest = np.concatenate([self._rest, samples])
         while len(self._rest) > self.longest:
             yield self._cut(self.target)
 
     def finish(self) -> Iterator[Window]:
-        """The windows that are left at the end of the recording."""
+        """Yield the remaining windows at the end of the recording."""
         if self._start and len(self._rest) > self.target + self.reach:
             yield self._cut(len(self._rest) // 2)
         if len(self._rest):
@@ -111,15 +113,15 @@ class Windower:
 
 
 class IntervalCutter:
-    """The windows that somebody has named, such as a speaker's turns; what is longer than the model hears at once is cut.
+    """Cuts recordings into given intervals, such as the turns of a speaker; long intervals are cut into windows.
 
     Args:
-        intervals: (start, end) in s, in the order of their starts; they may overlap. What lies after the recording's
-            end is left out.
-        longest: longer intervals are cut into windows by a `Windower`, s.
+        intervals: starts and ends in s, sorted by start; they may overlap. Parts after the end of the recording are
+            left out.
+        longest: longer intervals, s, are cut into windows by a `Windower`.
 
     Raises:
-        InputError: an interval that ends before it starts, or that starts before the one before it.
+        InputError: an interval ends before it starts, or the intervals are not sorted.
 
     Example:
         >>> import numpy as np
@@ -133,29 +135,29 @@ class IntervalCutter:
     def __init__(self, intervals: Sequence[tuple[float, float]], *, longest: float = WHOLE) -> None:
         ends_first = [interval for interval in intervals if not 0 <= interval[0] < interval[1]]
         unsorted = [later for earlier, later in pairwise(intervals) if later[0] < earlier[0]]
-        if wrong := ends_first or unsorted:
-            expected, remedy = "(start, end) in s, start before end, sorted by start", "sort them"
-            raise InputError("intervals", expected=expected, got=str(wrong[0]), remedy=remedy)
-        self._waiting = [
+        if invalid := ends_first or unsorted:
+            expected = "(start, end) in s, start before end, sorted by start"
+            raise InputError("intervals", expected=expected, got=str(invalid[0]), remedy="sort them")
+        self._pending = [
             (round(start * SAMPLING_RATE), round(end * SAMPLING_RATE), _windower(longest)) for start, end in intervals
         ]
-        self._position = 0  # samples that have come in
+        self._position = 0  # the number of samples so far
 
     def push(self, samples: np.ndarray) -> Iterator[Window]:
-        """Add samples (S,) at 16 kHz; the windows that they complete."""
+        """Add samples (S,) at 16 kHz, and yield the windows that they complete."""
         begin, self._position = self._position, self._position + len(samples)
-        for interval in [interval for interval in self._waiting if interval[0] < self._position]:
+        for interval in [interval for interval in self._pending if interval[0] < self._position]:
             start, end, windower = interval
             yield from self._shifted(start, windower.push(samples[max(start - begin, 0) : end - begin]))
             if end <= self._position:
-                self._waiting.remove(interval)
+                self._pending.remove(interval)
                 yield from self._shifted(start, windower.finish())
 
     def finish(self) -> Iterator[Window]:
-        """The windows that are left at the end of the recording."""
-        for start, _, windower in self._waiting:
+        """Yield the remaining windows at the end of the recording."""
+        for start, _, windower in self._pending:
             yield from self._shifted(start, windower.finish())
-        self._waiting = []
+        self._pending = []
 
     @staticmethod
     def _shifted(start: int, windows: Iterator[Window]) -> Iterator[Window]:

@@ -1,4 +1,4 @@
-"""Corpora: tables and folders of labelled recordings and texts, and which of their rows may be learned from."""
+"""Provides corpora: tables and folders of labelled recordings and texts, their readers, and ways to split them."""
 
 from multimodal_ser.corpora.leakage import Leak, content_hashes, find_leaks
 from multimodal_ser.corpora.manifest import read_manifest, write_manifest

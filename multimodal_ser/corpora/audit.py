@@ -1,4 +1,4 @@
-"""A look at a corpus before anything is learned from it: what is there, and what in it should not be."""
+"""Surveys a corpus before training: measures its clips, counts its labels, and warns of problems."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import is_emotion
 
 FULL_SCALE = 0.999
-"""From which on a sample counts as being at full scale."""
+"""Samples of this absolute value or more count as full scale."""
 
 CLIPPED_SHARE = 0.001
-"""Share of samples at full scale from which on a clip is called clipped; one that was made as loud as it can be has a sample or two."""
+"""A clip with a larger share of samples at full scale counts as clipped; normalizing a clip leads to only a few."""
 
 NEAR_SILENCE = -50.0
-"""dBFS of the loudest 20 ms: a clip below this is nearly silent."""
+"""A clip whose loudest 20 ms are below this level, in dBFS, counts as nearly silent."""
 
 SHOWN = 50
-"""Errors that the readable report has room for."""
+"""The most errors in the readable report."""
 
 LISTED = 16
-"""Classes, languages, ... that it has room for."""
+"""The most classes, languages, ... in the readable report."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a row's recording, or the part of it that is meant, is like.
+    """Measurements of the part of a recording that a row names.
 
     Args:
-        row: of the manifest.
-        duration: s.
-        sampling_rate: Hz, of the file.
-        channels: of the file.
-        level: dBFS, root mean square of the loudest 20 ms of the mix; -inf: digital silence.
-        full_scale: share of the samples, of all channels, at full scale.
+        row: the row of the manifest.
+        duration: length of the part, s.
+        sampling_rate: sampling rate of the file, Hz.
+        channels: number of channels of the file.
+        level: root mean square of the loudest 20 ms of the mix, dBFS; -inf: digital silence.
+        full_scale: the share of the samples of all channels at full scale, 0 to 1.
         content: digest of the mix, rounded to 16 bit: equal for the same samples in another file or format.
     """
 
@@ -63,13 +63,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a corpus holds. Names are `ManifestRow.name`; counts are of rows that can be used.
+    """The result of `survey`. Clips are named by `ManifestRow.name`; only rows that can be used are counted.
 
     Args:
-        rows: those that can be used, in order.
-        measured: of each of them that has a recording.
-        errors: what is wrong with the others, each named.
-        source: what was read.
+        rows: the rows that can be used, in order.
+        measured: the measurements of each of them with a recording.
+        errors: the errors of the other rows.
+        source: the path of the corpus.
 
     Example:
         >>> import tempfile
@@ -82,8 +82,8 @@ class Survey:
         >>> for name, seed in (("a.wav", 1), ("b.flac", 1), ("c.wav", 2)):
         ...     soundfile.write(folder / name, (synthetic_speech(1.0, seed=seed) * 32768).astype("int16"), 16000)
         >>> rows = [ManifestRow(path=folder / name, emotion="joy", folder=folder) for name in ("a.wav", "b.flac", "c.wav", "d.wav")]
-        >>> found = survey(rows)
-        >>> len(found.measured), found.duplicates, [error.got for error in found.errors]
+        >>> result = survey(rows)
+        >>> len(result.measured), result.duplicates, [error.got for error in result.errors]
         (3, [['a.wav', 'b.flac']], ['no such file'])
     """
 
@@ -94,47 +94,47 @@ class Survey:
 
     @property
     def duration(self) -> float:
-        """Of all clips together, s."""
+        """The length of all clips together, s."""
         return sum(clip.duration for clip in self.measured)
 
     @property
     def duplicates(self) -> list[list[str]]:
-        """Clips of the same samples under several names, a list each."""
+        """Lists of clips that have the same samples under several names."""
         return [[clip.row.name for clip in group] for group in self._alike()]
 
     @property
     def clipped(self) -> dict[str, float]:
-        """Clips of which more than a thousandth is at full scale, and how much; the worst first."""
-        found = sorted(
+        """Clips with more than a thousandth of their samples at full scale, and this share; the largest first."""
+        clips = sorted(
             (clip for clip in self.measured if clip.full_scale > CLIPPED_SHARE), key=lambda clip: -clip.full_scale
         )
-        return {clip.row.name: round(clip.full_scale, 5) for clip in found}
+        return {clip.row.name: round(clip.full_scale, 5) for clip in clips}
 
     @property
     def nearly_silent(self) -> dict[str, float | None]:
-        """Clips whose loudest 20 ms are below -50 dBFS, and how loud these are; None: digital silence. The quietest first."""
-        found = sorted((clip for clip in self.measured if clip.level < NEAR_SILENCE), key=lambda clip: clip.level)
-        return {clip.row.name: round(clip.level, 1) if np.isfinite(clip.level) else None for clip in found}
+        """Clips whose loudest 20 ms are below -50 dBFS, and this level (None: digital silence), quietest first."""
+        clips = sorted((clip for clip in self.measured if clip.level < NEAR_SILENCE), key=lambda clip: clip.level)
+        return {clip.row.name: round(clip.level, 1) if np.isfinite(clip.level) else None for clip in clips}
 
     @property
     def sampling_rates(self) -> dict[int, int]:
-        """How many clips have each sampling rate, Hz; the most frequent first."""
+        """The number of clips of each sampling rate, Hz; the most frequent rate is first."""
         return dict(Counter(clip.sampling_rate for clip in self.measured).most_common())
 
     @property
     def low_rates(self) -> dict[str, int]:
-        """Clips below 16 kHz, and their rate: nothing is heard in them above half of it."""
+        """Clips below 16 kHz, and their sampling rate, Hz; they have no sound above half of this rate."""
         return {clip.row.name: clip.sampling_rate for clip in self.measured if clip.sampling_rate < SAMPLING_RATE}
 
     @property
     def odd_rates(self) -> dict[str, int]:
-        """Clips whose rate is not that of most, and their rate: they may sound otherwise, or a wrong rate is written in them."""
+        """Clips with another sampling rate than most, and their rate, Hz; the rate in the file may be wrong."""
         usual = next(iter(self.sampling_rates), None)
         return {clip.row.name: clip.sampling_rate for clip in self.measured if clip.sampling_rate != usual}
 
     @property
     def unknown_emotions(self) -> dict[str, int]:
-        """Emotions that this library has no name for, and how many rows show them."""
+        """Emotions that this library does not know, and the number of their rows."""
         return {
             name: count
             for name, count in self._count("emotion").items()
@@ -143,7 +143,7 @@ class Survey:
 
     @property
     def warnings(self) -> list[str]:
-        """What should be looked at before anything is learned from this, a line each."""
+        """Problems to check before training, a line each."""
         lines = []
         if self.duplicates:
             groups = counted(len(self.duplicates), "recording is", "recordings are")
@@ -202,7 +202,11 @@ class Survey:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
+        """The survey for JSON.
+
+        Durations are in s ("hours" in hours), sampling rates in Hz, levels in dBFS; "emotions", "speakers" and the like
+        are counts of rows.
+        """
         longest, shortest = self._extremes()
         return {
             "source": self.source,
@@ -257,8 +261,8 @@ class Survey:
         return "\n".join(lines)
 
     def _count(self, what: str) -> dict[str, int]:
-        given = (main_emotion(row) if what == "emotion" else getattr(row, what) for row in self.rows)
-        return dict(sorted(Counter(value for value in given if value is not None).items()))
+        values = (main_emotion(row) if what == "emotion" else getattr(row, what) for row in self.rows)
+        return dict(sorted(Counter(value for value in values if value is not None).items()))
 
     def _alike(self) -> list[list[Measured]]:
         groups: dict[str, dict[str, Measured]] = {}
@@ -283,39 +287,41 @@ def survey(
     """Decode every recording once, block by block, and measure each clip in it.
 
     Args:
-        rows: of a manifest.
-        errors: what is wrong with other rows, for the report.
-        source: what was read, for the report.
-        max_duration: longest recording that is taken, s.
-        workers: threads; None: see `threads`.
-        on_progress: called with (done, all) recordings.
+        rows: rows of a manifest.
+        errors: errors of other rows, for the report.
+        source: the path of the corpus, for the report.
+        max_duration: the longest recording that is accepted, s.
+        workers: number of threads; None: see `threads`.
+        on_progress: called with the numbers of measured recordings and of all recordings.
 
     Returns:
-        What is there; a recording that cannot be decoded to its end, and a part that is not in its recording, are among the errors.
+        The survey. A recording that cannot be decoded to its end, and a part outside its recording, are errors.
     """
     parts: dict[Path, list[int]] = {}
     for index, row in enumerate(rows):
         if row.path is not None:
             parts.setdefault(row.path, []).append(index)
-    found: dict[int, Measured | InputError] = {}
+    results_by_row: dict[int, Measured | InputError] = {}
 
     def measure(path: Path) -> list[Measured | InputError]:
         return _measured(path, [rows[index] for index in parts[path]], max_duration)
 
-    told = list(errors)
+    reported = list(errors)
     with ThreadPoolExecutor(threads(workers)) as pool:
         for done, (path, results) in enumerate(zip(parts, pool.map(measure, parts), strict=True), 1):
-            found |= dict(zip(parts[path], results, strict=True))
-            told += [result for result in results if isinstance(result, InputError)]
+            results_by_row |= dict(zip(parts[path], results, strict=True))
+            reported += [result for result in results if isinstance(result, InputError)]
             if on_progress is not None:
                 on_progress(done, len(parts))
-    usable = [index for index, row in enumerate(rows) if row.path is None or isinstance(found[index], Measured)]
-    measured = tuple(clip for index in usable if isinstance(clip := found.get(index), Measured))
-    return Survey(tuple(rows[index] for index in usable), measured, tuple(in_order(told)), source)
+    usable = [
+        index for index, row in enumerate(rows) if row.path is None or isinstance(results_by_row[index], Measured)
+    ]
+    measured = tuple(clip for index in usable if isinstance(clip := results_by_row.get(index), Measured))
+    return Survey(tuple(rows[index] for index in usable), measured, tuple(in_order(reported)), source)
 
 
 class _Gauge:
-    """Measures a part of a recording as its pieces go by."""
+    """Measures a part of a recording, piece by piece."""
 
     def __init__(self, part: slice, rate: int):
         self.start, self.end = part.start, part.stop
@@ -325,8 +331,8 @@ class _Gauge:
         self.rest = np.zeros(0, np.float32)
         self.digest = hashlib.sha256(f"{rate} Hz".encode())
 
-    def hear(self, at: int, piece: np.ndarray, mix: np.ndarray) -> None:
-        """Take what of a piece (S, C) that begins `at` is in the part."""
+    def add(self, at: int, piece: np.ndarray, mix: np.ndarray) -> None:
+        """Add the samples of a piece (S, C) that are in the part; `at` is the first sample of the piece."""
         first = max(0, self.start - at)
         last = len(mix) if self.end is None else min(len(mix), self.end - at)
         if first >= last:
@@ -336,11 +342,11 @@ class _Gauge:
         self.values += mix.size * piece.shape[1]
         self.full += int(np.count_nonzero(np.abs(piece[first:last]) >= FULL_SCALE))
         self.digest.update(np.rint(mix * 32768).astype("<i4"))
-        waiting = np.concatenate([self.rest, mix])
-        whole = len(waiting) // self.frame * self.frame
-        if whole:
-            self.power = max(self.power, float(np.square(waiting[:whole].reshape(-1, self.frame)).mean(1).max()))
-        self.rest = waiting[whole:]
+        pending = np.concatenate([self.rest, mix])
+        complete = len(pending) // self.frame * self.frame
+        if complete:
+            self.power = max(self.power, float(np.square(pending[:complete].reshape(-1, self.frame)).mean(1).max()))
+        self.rest = pending[complete:]
 
     def result(self, row: ManifestRow, rate: int, channels: int) -> Measured:
         level = 10 * np.log10(self.power) if self.power > 0 else -np.inf
@@ -350,7 +356,7 @@ class _Gauge:
 
 
 def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> list[Measured | InputError]:
-    """Each row's part of a recording, or what is wrong with it."""
+    """The measurements of each row's part of a recording, or the error."""
     at, channels = 0, 0
     try:
         with as_recorded(path, max_duration) as (rate, pieces):
@@ -359,7 +365,7 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
                 channels = piece.shape[1]
                 mix = piece.mean(axis=1, dtype=np.float32) if channels > 1 else piece[:, 0]
                 for gauge in gauges:
-                    gauge.hear(at, piece, mix)
+                    gauge.add(at, piece, mix)
                 at += len(piece)
         if at < MIN_DURATION * rate:
             got = f"{1000 * at / rate:.0f} ms" if at else "no sound"
@@ -372,7 +378,7 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
 
 
 def _counts(counts: dict[str, int]) -> str:
-    """All of them, or the most frequent ones."""
+    """A line with the counts of all names, or of the most frequent ones."""
     most = counts if len(counts) <= LISTED else dict(sorted(counts.items(), key=lambda one: -one[1])[:LISTED])
     more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
     return ", ".join(f"{name} {count}" for name, count in most.items()) + more
@@ -393,12 +399,12 @@ def _length(clip: Measured | None) -> dict[str, Any] | None:
 
 
 def _some(names: Iterable[str]) -> str:
-    known = list(names)
-    return ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+    listed = list(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
 
 
 def threads(workers: int | None) -> int:
-    """How many threads: as many as are asked for, else one a core, four at most: more only wait for one another.
+    """The number of threads: `workers`, or one for each core, at most four, because more only wait for one another.
 
     Example:
         >>> from multimodal_ser.corpora.audit import threads

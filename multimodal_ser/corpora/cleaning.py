@@ -1,4 +1,4 @@
-"""Cleaned copies: noise reduced, silence cut off both ends, loudness made equal. The originals stay as they are."""
+"""Writes cleaned copies of recordings: less noise, no silence at the ends, equal loudness."""
 
 from __future__ import annotations
 
@@ -20,33 +20,36 @@ from multimodal_ser.corpora.rows import ManifestRow
 from multimodal_ser.errors import InputError
 
 STEPS = ("denoise", "trim", "loudness")
-"""What can be done, in the order in which it is done: noise hides where speech begins, and what is cut off changes the loudness."""
+"""The steps of cleaning, in their order.
+
+Noise is reduced first because it hides the start of speech; loudness is last because trimming changes it.
+"""
 
 LOUDNESS = -23.0
 """LUFS: programme loudness of EBU R 128 (https://tech.ebu.ch/docs/r/r128.pdf)."""
 
 TRIM_SILENCE_DB = 40.0
-"""dB below the loudest 20 ms: what is quieter than this at the ends is silence."""
+"""dB below the loudest 20 ms: quieter sound at the ends counts as silence."""
 
 PEAK = 0.99
-"""Largest sample that a gain may lead to."""
+"""The largest absolute sample after a gain."""
 
 PRINT = 0.1
-"""s: the quietest stretch of this length is taken for the noise. Shorter than most pauses, so that clips cut tight have one too."""
+"""s: the quietest stretch of this length is the noise print. It is shorter than most pauses, so every clip has one."""
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What was done.
+    """The result of `clean_rows`.
 
     Args:
-        rows: those whose recordings have a clean copy, which they name now, and those without a recording; in order.
-        errors: what could not be cleaned, by name.
-        steps: what was done, in order.
-        folder: where the copies lie.
-        files: how many there are.
-        duration: of all copies, s.
-        notes: what went otherwise than asked, and for how many copies.
+        rows: the rows with a cleaned copy, with its path, and the rows without a recording; in order.
+        errors: the errors of recordings that could not be cleaned.
+        steps: the steps of cleaning, in order.
+        folder: the folder of the copies.
+        files: the number of copies.
+        duration: the length of all copies together, s.
+        notes: steps that could not be done as requested, and the number of copies that each concerns.
 
     Example:
         >>> import tempfile
@@ -71,7 +74,7 @@ class Cleaning:
     notes: dict[str, int]
 
     def to_dict(self) -> dict[str, object]:
-        """What JSON can hold of it; not the rows."""
+        """Everything except the rows, for JSON: steps, folder, files (a count), hours, notes, errors."""
         return {
             "steps": list(self.steps), "folder": str(self.folder), "files": self.files, "hours": round(self.duration / 3600, 4),
             "notes": self.notes, "errors": [str(error) for error in self.errors],
@@ -79,27 +82,27 @@ class Cleaning:
 
 
 def check_steps(steps: str | Sequence[str]) -> tuple[str, ...]:
-    """Steps of cleaning in the order in which they are done.
+    """Check steps of cleaning, and sort them into their order.
 
     Raises:
-        InputError: an unknown step, or one that needs a package that is not installed.
+        InputError: a step is unknown, or needs a package that is not installed.
 
     Example:
         >>> from multimodal_ser.corpora.cleaning import check_steps
         >>> check_steps(["loudness", "trim"])
         ('trim', 'loudness')
     """
-    asked = [steps] if isinstance(steps, str) else list(steps)
-    for step in asked:
+    requested = [steps] if isinstance(steps, str) else list(steps)
+    for step in requested:
         if step not in STEPS:
             raise InputError(
                 "clean", expected=f"some of {', '.join(STEPS)}", got=repr(step), remedy="choose among them"
             )
-    if "denoise" in asked:
+    if "denoise" in requested:
         _noisereduce()
-    if "loudness" in asked:
+    if "loudness" in requested:
         _pyloudnorm()
-    return tuple(step for step in STEPS if step in asked)
+    return tuple(step for step in STEPS if step in requested)
 
 
 def clean_waveform(
@@ -107,20 +110,22 @@ def clean_waveform(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Clean one clip.
 
-    - "denoise": spectral gating by the clip's quietest 100 ms (Sainburg and Zorea 2024, https://arxiv.org/abs/2412.17851), 20 dB at most.
-      It helps where noise is heard; clean speech only loses by it, its quiet sounds first.
-    - "trim": `trimmed`, as the processor does it; at least half a second stays.
-    - "loudness": one gain, to an integrated loudness after ITU-R BS.1770 (https://www.itu.int/rec/R-REC-BS.1770); clips shorter than
-      its block of 400 ms, by their root mean square. No gain lifts a sample above 0.99.
+    - "denoise": spectral gating by the clip's quietest 100 ms (Sainburg and Zorea 2024,
+      https://arxiv.org/abs/2412.17851), by 20 dB at most. It helps if noise is audible; clean speech loses its quiet
+      sounds.
+    - "trim": removes silence at both ends with the processor's `trimmed`; at least half a second is kept.
+    - "loudness": applies one gain to reach an integrated loudness after ITU-R BS.1770
+      (https://www.itu.int/rec/R-REC-BS.1770). Clips shorter than its block of 400 ms are measured by their root mean
+      square. The gain is limited so that no sample is above 0.99.
 
     Args:
         waveform: (S,) float32 at 16 kHz.
-        steps: some of `STEPS`, done in their order there.
-        trim_silence_db: dB below the loudest 20 ms.
-        loudness: LUFS; of short clips dBFS.
+        steps: some of `STEPS`, done in the order of `STEPS`.
+        trim_silence_db: threshold of "trim", dB below the loudest 20 ms.
+        loudness: loudness after "loudness", LUFS; for short clips dBFS.
 
     Returns:
-        The clean waveform (S',) float32, and notes on what went otherwise than asked.
+        The cleaned waveform (S',) float32, and notes on steps that could not be done as requested.
 
     Raises:
         InputError: see `check_steps`.
@@ -156,21 +161,21 @@ def clean_rows(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Cleaning:
-    """Write a clean copy of each row's recording, or of the part of it that is meant: mono FLAC of 16 bit at 16 kHz.
+    """Write a cleaned copy of the part of a recording that each row names: mono FLAC of 16 bit at 16 kHz.
 
-    Copies lie under the folder as the originals lie under theirs. What an earlier run wrote is written anew.
+    The copies have the same folders below `folder` as the originals. Copies of an earlier run are written again.
 
     Args:
-        rows: of a manifest.
-        folder: where the copies go; it is made.
+        rows: rows of a manifest.
+        folder: folder of the copies; it is created.
         steps: see `clean_waveform`.
         trim_silence_db: see `clean_waveform`.
         loudness: see `clean_waveform`.
-        workers: threads; None: see `survey.threads`.
-        on_progress: called with (done, all) copies.
+        workers: number of threads; None: see `audit.threads`.
+        on_progress: called with the numbers of written copies and of all copies.
 
     Raises:
-        InputError: see `check_steps`; the folder cannot be written, or holds originals.
+        InputError: see `check_steps`; or the folder cannot be written, or it holds originals.
     """
     steps = check_steps(steps)
     folder = Path(os.path.abspath(folder))
@@ -205,15 +210,15 @@ def clean_rows(
             results[target] = result
             if on_progress is not None:
                 on_progress(done, len(jobs))
-    kept = []
+    result_rows = []
     for row, copy in zip(rows, targets, strict=True):
         if copy is None:
-            kept.append(row)
+            result_rows.append(row)
         elif not isinstance(results[copy], InputError):
-            kept.append(replace(row, path=copy, start=None, end=None))
+            result_rows.append(replace(row, path=copy, start=None, end=None))
     written = [result for result in results.values() if not isinstance(result, InputError)]
     return Cleaning(
-        rows=tuple(kept),
+        rows=tuple(result_rows),
         errors=tuple(result for result in results.values() if isinstance(result, InputError)),
         steps=steps,
         folder=folder,
@@ -224,25 +229,25 @@ def clean_rows(
 
 
 def _targets(rows: Sequence[ManifestRow], folder: Path) -> list[Path | None]:
-    """The copy of each row's recording; a.wav and a.mp3 in one folder have one each."""
+    """The path of each row's copy; a.wav and a.mp3 in one folder have different copies."""
     paths = [None if row.path is None else Path(os.path.abspath(row.path)) for row in rows]
-    given = [path for path in paths if path is not None]
-    root = Path(os.path.commonpath([path.parent for path in given])) if given else folder
-    homes = {os.path.realpath(path.parent) for path in given}
-    originals = Counter(path.with_suffix("") for path in set(given))
+    recordings = [path for path in paths if path is not None]
+    root = Path(os.path.commonpath([path.parent for path in recordings])) if recordings else folder
+    homes = {os.path.realpath(path.parent) for path in recordings}
+    originals = Counter(path.with_suffix("") for path in set(recordings))
     targets: list[Path | None] = []
     for row, path in zip(rows, paths, strict=True):
         if path is None:
             targets.append(None)
             continue
-        inside = path.relative_to(root)
-        stem = inside.stem if originals[path.with_suffix("")] == 1 else inside.name.replace(".", "_")
+        relative = path.relative_to(root)
+        stem = relative.stem if originals[path.with_suffix("")] == 1 else relative.name.replace(".", "_")
         part = (
             ""
             if row.start is None and row.end is None
             else f"_{row.start or 0:.3f}-{'' if row.end is None else f'{row.end:.3f}'}"
         )
-        target = folder / inside.parent / f"{stem}{part}.flac"
+        target = folder / relative.parent / f"{stem}{part}.flac"
         if os.path.realpath(target.parent) in homes:
             raise InputError(
                 "cleaned_dir",
@@ -255,7 +260,7 @@ def _targets(rows: Sequence[ManifestRow], folder: Path) -> list[Path | None]:
 
 
 def _write(target: Path, waveform: np.ndarray) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file; a failed write leaves no part of it behind."""
     import soundfile as sf
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -266,8 +271,9 @@ def _write(target: Path, waveform: np.ndarray) -> None:
 def _denoised(waveform: np.ndarray, notes: list[str]) -> np.ndarray:
     """Gate each band by the mean and spread of the quietest 100 ms.
 
-    A shorter, calmer print and a lower threshold than noisereduce's own: with the clip itself as its print, a clean clip comes out 6 dB
-    above what was taken from it; so it is 15 to 20 dB, and noise at 5 dB falls as far (EmoDB's clips with white and with recorded noise).
+    The print is shorter and quieter than noisereduce's default, the whole clip, and the threshold is lower. With the
+    default, a clean clip is only 6 dB louder than what is removed from it; here it is 15 to 20 dB louder, and noise at
+    5 dB is reduced as much (measured on EmoDB's clips, with white and with recorded noise).
     """
     frame = SAMPLING_RATE // 50
     wide = round(PRINT * 50)
@@ -275,8 +281,9 @@ def _denoised(waveform: np.ndarray, notes: list[str]) -> np.ndarray:
     sounding = np.flatnonzero(power)
     if not len(sounding):
         return waveform
-    # Zeros that a clip was padded with hold no noise; the frame where they end holds half of it.
-    first, last = sounding[0] + (sounding[0] > 0), sounding[-1] + (sounding[-1] == len(power) - 1)
+    # Zeros of padding hold no noise, and the frame at their end holds only part of it: both are left out.
+    first = sounding[0] + (sounding[0] > 0)
+    last = sounding[-1] + (sounding[-1] == len(power) - 1)
     power = power[first:last]
     if len(power) < 3 * wide:
         notes.append("too short (less than 0.3 s) to tell noise from speech: noise not reduced")
@@ -304,14 +311,13 @@ def _levelled(waveform: np.ndarray, loudness: float, notes: list[str]) -> np.nda
     if not peak > 0:
         measured = -np.inf
     elif len(waveform) >= meter.block_size * SAMPLING_RATE:
-        full = (
-            waveform.astype(np.float64) / peak
-        )  # at full scale the standard's absolute gate hits no quiet recording's speech
+        # at full scale the absolute gate of the standard does not remove the speech of quiet recordings
+        full = waveform.astype(np.float64) / peak
         measured = float(meter.integrated_loudness(full)) + 20 * np.log10(peak)
     else:
         notes.append("shorter than the block of ITU-R BS.1770 (0.4 s): loudness by root mean square")
         measured = 10 * np.log10(float(np.square(waveform, dtype=np.float64).mean()))
-    if not measured > -70:  # below the standard's gate there is nothing to hear
+    if not measured > -70:  # below the gate of the standard there is no sound
         notes.append("below -70 LUFS, too quiet to be measured: loudness left as it is")
         return waveform
     gain = 10 ** ((loudness - measured) / 20)

@@ -1,4 +1,4 @@
-"""Clips: rows of a manifest whose recordings can be decoded, and the samples of the part that each row names."""
+"""Decodes the recordings of a manifest, and provides the samples of the part that each row names."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Clip:
     """A row whose recording was decoded.
 
     Args:
-        row: of the manifest.
-        content: sha256 of the recording's bytes, or of the text of a row without one.
-        duration: s, of the row's part; 0 without a recording.
-        context: texts of the turns before it, oldest first.
-        sound: a digest of the part's samples, equal in a copy under another name; None: words alone.
+        row: the row of the manifest.
+        content: sha256 of the recording's bytes, or of the text of a row without a recording.
+        duration: length of the row's part, s; 0 without a recording.
+        context: texts of the turns before the row, oldest first.
+        sound: a digest of the part's samples, equal in a copy under another name; None without a recording.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -44,11 +44,11 @@ class Clip:
 
 
 def part_samples(row: ManifestRow, sampling_rate: int = SAMPLING_RATE) -> slice:
-    """The samples of a recording that a row names: the one place where `start` and `end` are rounded to samples.
+    """The samples of a recording that a row names; only this function rounds `start` and `end` to samples.
 
     Args:
-        row: of a manifest.
-        sampling_rate: of the recording's samples, Hz.
+        row: row of a manifest.
+        sampling_rate: sampling rate of the recording, Hz.
 
     Example:
         >>> from pathlib import Path
@@ -83,10 +83,10 @@ class RecordingReader:
         self._last: tuple[Path, np.ndarray] | None = None
 
     def recording(self, path: Path) -> np.ndarray:
-        """All of a recording, (S,) float32 at 16 kHz.
+        """A whole recording, (S,) float32 at 16 kHz.
 
         Raises:
-            AudioError: it cannot be decoded, see `load_audio`.
+            AudioError: the recording cannot be decoded, see `load_audio`.
         """
         last = self._last
         if last is None or last[0] != path:
@@ -117,17 +117,17 @@ def examine(
     among: Sequence[ManifestRow] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Clip], list[InputError]]:
-    """Decode every recording once, so that one that cannot be used is an error now and not in the middle of a night's run.
+    """Decode every recording once, so that broken recordings are errors before a long run, not during it.
 
     Args:
-        rows: of a manifest.
-        context_turns: how many turns before each of its dialogue are its context.
-        among: the rows that these turns are taken from, such as those that nobody annotated too; None: `rows`.
-        on_progress: called with (done, all) recordings.
+        rows: rows of a manifest.
+        context_turns: the number of turns before each row in its dialogue that are its context.
+        among: the rows from which the context is taken, for example with unlabelled rows too; None: `rows`.
+        on_progress: called with the numbers of decoded recordings and of all recordings.
 
     Returns:
-        The rows that can be used, in order, and an error for each of the others: also for each of those that share a recording. Of a part
-        that is said to end after its recording does (`recordings.past_the_end`), what there is is taken.
+        The clips of rows that can be used, in order, and an error for each other row. If a part ends after its
+        recording (`recordings.past_the_end`), it is cut at the end of the recording.
     """
     members: dict[Path, list[ManifestRow]] = {}
     for row in rows:
@@ -148,8 +148,8 @@ def examine(
         result = decoded[row.path]
         if isinstance(result, InputError):
             errors.append(recording_error(row, result))
-        elif (wrong := part_error(row, result.duration)) is not None:
-            errors.append(wrong)
+        elif (error := part_error(row, result.duration)) is not None:
+            errors.append(error)
         else:
             end = result.duration if row.end is None else min(row.end, result.duration)
             sound = result.sounds[row.start, row.end]
@@ -159,7 +159,7 @@ def examine(
 
 @dataclass(frozen=True)
 class _Decoded:
-    """The sha256 of a recording's bytes, its length in seconds, and digests of the samples of its parts, by their start and end."""
+    """The sha256 of a recording's bytes, its length in s, and digests of the samples of its parts by start and end."""
 
     content: str
     duration: float
@@ -204,5 +204,5 @@ def _contexts(rows: Sequence[ManifestRow], among: Sequence[ManifestRow], turns: 
 
 
 def _dialogue(row: ManifestRow) -> tuple:
-    """What the turns of one dialogue have in common; other tables, splits and languages have dialogues of the same name."""
+    """A key of a row's dialogue: other tables, splits and languages may have dialogues of the same name."""
     return row.folder, row.place.rpartition(", ")[0], row.split, row.language, row.dialogue

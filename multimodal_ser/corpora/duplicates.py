@@ -1,4 +1,4 @@
-"""What rows have in common: the same sound, the same words, names of speakers that differ only in how they are written."""
+"""Finds duplicates among rows: the same sound, the same words, and speakers whose names differ only in spelling."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from multimodal_ser.corpora.rows import ManifestRow
 Member = TypeVar("Member", int, str)
 
 ENDS = 1 << 14
-"""Bytes at both ends of a file that are compared before all of it is."""
+"""How many bytes at both ends of files are compared before whole files."""
 
 
 def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None] | None = None) -> list[int | None]:
-    """Which rows hold the same sound: overlapping parts of one file, files that are equal byte for byte, equal contents.
+    """Group rows by sound: overlapping parts of one file, files with equal bytes, and equal contents.
 
     Args:
-        rows: of a manifest.
-        contents: a value a row that is equal for equal sound, such as `leaks.content_hashes` gives; None: only files are compared.
+        rows: rows of a manifest.
+        contents: a value for each row that is equal for equal sound, such as `leakage.content_hashes` returns; None:
+            only files are compared.
 
     Returns:
-        A number a row, the same for rows that belong together; None: words alone.
+        The number of each row's group; None for rows without a recording.
 
     Example:
         >>> from pathlib import Path
@@ -56,10 +57,10 @@ def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None
 
 
 def sentence_groups(rows: Sequence[ManifestRow]) -> list[int | None]:
-    """Which rows say the same: equal codes of sentences in one corpus, or equal words whatever their case and punctuation.
+    """Group rows by sentence: equal codes in one corpus, or equal words regardless of case and punctuation.
 
     Returns:
-        A number a row, the same for rows that belong together; None: nobody knows what is said.
+        The number of each row's group; None for rows without words and code.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -77,7 +78,7 @@ def sentence_groups(rows: Sequence[ManifestRow]) -> list[int | None]:
 
 
 def sentence_of(row: ManifestRow) -> str | None:
-    """What a row says, whatever its case and punctuation: its words, or else the code of its sentence; None: nobody knows.
+    """A key of a row's sentence: its words without case and punctuation, else the code of the sentence; None: unknown.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -90,7 +91,7 @@ def sentence_of(row: ManifestRow) -> str | None:
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """The first few, and how many more.
+    """A text with the first few names, and the number of the others.
 
     Example:
         >>> from multimodal_ser.corpora.duplicates import some
@@ -101,7 +102,7 @@ def some(names: Sequence[str], most: int = 5) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number and what it counts.
+    """A text with a number and its noun, in the singular or plural.
 
     Example:
         >>> from multimodal_ser.corpora.duplicates import counted
@@ -112,7 +113,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def alike_speakers(names: Iterable[str | None]) -> list[list[str]]:
-    """Speakers whose names differ only in case, or in what stands between their parts: perhaps one voice, that is taken for two.
+    """Groups of speakers whose names differ only in case or in the signs between words: they may be the same person.
 
     Example:
         >>> from multimodal_ser.corpora.duplicates import alike_speakers
@@ -126,7 +127,7 @@ def alike_speakers(names: Iterable[str | None]) -> list[list[str]]:
 
 
 class Groups(Generic[Member]):
-    """Members that belong together, found by joining them in pairs (union-find).
+    """Groups of members, built by joining pairs (union-find).
 
     Example:
         >>> from multimodal_ser.corpora.duplicates import Groups
@@ -141,13 +142,13 @@ class Groups(Generic[Member]):
         self.parents: dict[Member, Member] = {}
 
     def root(self, member: Member) -> Member:
-        """The smallest member of a member's group."""
+        """The smallest member of the group of a member."""
         while (parent := self.parents.setdefault(member, member)) != member:
             self.parents[member] = member = self.parents[parent]
         return member
 
     def join(self, one: Member, other: Member) -> None:
-        """Make one group of the groups of two members."""
+        """Merge the groups of two members."""
         first, last = sorted((self.root(one), self.root(other)))
         self.parents[last] = first
 
@@ -159,23 +160,23 @@ class Groups(Generic[Member]):
 
 
 def _same_files(paths: Iterable[Path]) -> dict[Path, str]:
-    """The first path by name of files that are equal byte for byte; only files of equal length and ends are read whole."""
+    """For each path the first of the files with equal bytes; only files of equal size and ends are read completely."""
     real = {path: os.path.realpath(path) for path in paths}
     first = {path: path for path in real.values()}
     alike: dict[Hashable, list[str]] = {}
     for path in sorted(first):
         try:
             size = os.stat(path).st_size
-        except OSError:  # it need not be there to be split
+        except OSError:  # rows can be split without their files
             continue
         if size:
             alike.setdefault(size, []).append(path)
-    for look in (_ends, _digest):
-        again: dict[Hashable, list[str]] = {}
+    for digest in (_ends, _digest):
+        refined: dict[Hashable, list[str]] = {}
         for key, group in alike.items():
             for path in group if len(group) > 1 else ():
-                again.setdefault((key, look(path)), []).append(path)
-        alike = again
+                refined.setdefault((key, digest(path)), []).append(path)
+        alike = refined
     for group in alike.values():
         first |= dict.fromkeys(group, group[0])
     return {path: first[name] for path, name in real.items()}
@@ -187,7 +188,7 @@ def _ends(path: str) -> bytes:
             begin = file.read(ENDS)
             file.seek(max(0, os.fstat(file.fileno()).st_size - ENDS))
             return begin + file.read(ENDS)
-    except OSError:  # whoever decodes it will tell
+    except OSError:  # decoding the file reports the error
         return os.fsencode(path)
 
 

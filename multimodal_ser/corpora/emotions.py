@@ -1,4 +1,4 @@
-"""What rows are annotated with: labels are mapped and put into a set, odd ones are told, and words that tell nothing are found."""
+"""Maps the emotions of rows to other names or to a label set; finds unknown emotions and corpora of fixed sentences."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import LABEL_SETS, LabelError, canonical_emotion, in_label_set, is_emotion
 
 ODD_ROWS = 10
-"""Rows from which on an emotion that this library has no name for is a class of its own, however large the corpus."""
+"""An unknown emotion with this number of rows or more is accepted as a class in a corpus of any size."""
 
 ODD_SHARE = 0.05
-"""Share of the annotated rows above which it is one, however few they are."""
+"""An unknown emotion with more than this share of the annotated rows is accepted as a class, 0 to 1."""
 
-SAID_OFTEN = 10
-"""Times that each sentence of a corpus is said, on average, from which on its words tell nothing of the emotion."""
+REPETITIONS = 10
+"""If each sentence of a corpus is spoken this often on average, its words do not depend on the emotion."""
 
 
 def labels_option(pairs: Iterable[str]) -> dict[str, str]:
-    """What `--map-labels 1=anger 2=happiness 9=` says, as `map_emotions` takes it.
+    """The value of `--map-labels 1=anger 2=happiness 9=`, in the form that `map_emotions` takes.
 
     Raises:
-        InputError: something that is no LABEL=EMOTION, or a label twice.
+        InputError: a part is not LABEL=EMOTION, or a label occurs twice.
 
     Example:
         >>> from multimodal_ser.corpora.emotions import labels_option
         >>> labels_option(["1=anger", "xxx="])
         {'1': 'anger', 'xxx': ''}
     """
-    told: dict[str, str] = {}
+    emotions: dict[str, str] = {}
     for pair in pairs:
         label, equals, emotion = (part.strip() for part in pair.partition("="))
-        if not equals or not label or label in told:
+        if not equals or not label or label in emotions:
             remedy = "write each label once, with an equals sign; nothing behind it leaves its rows unlabelled"
             raise InputError("--map-labels", expected="LABEL=EMOTION, as 1=anger", got=repr(pair), remedy=remedy)
-        told[label] = emotion
-    return told
+        emotions[label] = emotion
+    return emotions
 
 
 def map_emotions(rows: Sequence[ManifestRow], labels: Mapping[str, str | None]) -> list[ManifestRow]:
-    """Rows by the names that their labels are said to have.
+    """Replace the labels of rows by the emotions that they mean.
 
     Args:
-        rows: of a manifest.
-        labels: what a label of theirs means, whatever its case, {"1": "anger"}; an empty one or None: nothing, the row is unlabelled.
-            Labels that are not told stay as they are.
+        rows: rows of a manifest.
+        labels: the emotion that each label means, {"1": "anger"}; case does not matter. An empty name or None means
+            that rows with this label are unlabelled. Other labels are not changed.
 
     Raises:
-        InputError: labels that no row has.
+        InputError: no row has one of the labels.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -61,7 +61,7 @@ def map_emotions(rows: Sequence[ManifestRow], labels: Mapping[str, str | None]) 
         ['anger', 'anger|joy', None]
     """
     exact = {label.strip(): (emotion or "").strip() for label, emotion in labels.items()}
-    said = {label.lower(): emotion for label, emotion in exact.items()}
+    by_lower_case = {label.lower(): emotion for label, emotion in exact.items()}
     written = {
         name.strip().lower(): name
         for row in rows
@@ -70,23 +70,26 @@ def map_emotions(rows: Sequence[ManifestRow], labels: Mapping[str, str | None]) 
     }
     unknown = [label for label in labels if label.strip().lower() not in written]
     if unknown:
-        there = ", ".join(sorted(written.values())[:30]) or "none at all"
+        existing = ", ".join(sorted(written.values())[:30]) or "none at all"
         remedy = "name them as they are written"
-        raise InputError("map_labels", expected=f"labels of the rows ({there})", got=", ".join(unknown), remedy=remedy)
+        raise InputError(
+            "map_labels", expected=f"labels of the rows ({existing})", got=", ".join(unknown), remedy=remedy
+        )
 
-    def named(label: str) -> str:
+    def mapped_name(label: str) -> str:
         label = label.strip()
-        return exact.get(label, said.get(label.lower(), label))
+        return exact.get(label, by_lower_case.get(label.lower(), label))
 
     mapped = []
     for row in rows:
         emotion = (
-            "|".join(dict.fromkeys(name for label in (row.emotion or "").split("|") if (name := named(label)))) or None
+            "|".join(dict.fromkeys(name for label in (row.emotion or "").split("|") if (name := mapped_name(label))))
+            or None
         )
         votes: dict[str, float] = {}
         for label, count in (row.votes or {}).items():
-            if named(label):
-                votes[named(label)] = votes.get(named(label), 0) + count
+            if mapped_name(label):
+                votes[mapped_name(label)] = votes.get(mapped_name(label), 0) + count
         mapped.append(replace(row, emotion=emotion, votes=votes or None))
     return mapped
 
@@ -94,19 +97,19 @@ def map_emotions(rows: Sequence[ManifestRow], labels: Mapping[str, str | None]) 
 def without_odd_emotions(
     rows: Sequence[ManifestRow], keep: Collection[str] = (), remedy: str = "name it among the labels"
 ) -> tuple[list[ManifestRow], list[InputError]]:
-    """Take out rows whose emotion is most likely a slip of the pen.
+    """Separate rows whose emotion is probably a typing error.
 
-    Where most annotated rows show emotions that this library has a name for, one that it has none for, in fewer than ten rows and at most
-    5 % of them, is no class: each of its rows is an error. Any other name is a class of its own: a corpus may call its classes what it
-    likes. Of votes nothing is said.
+    If most annotated rows have emotions that this library knows, an unknown emotion in fewer than ten rows and in at
+    most 5 % of them is not accepted as a class: each of its rows is an error. Other unknown names are accepted, because
+    a corpus may have its own classes. Votes are not checked.
 
     Args:
-        rows: of one source.
-        keep: emotions that are wanted, whatever they are called.
-        remedy: what keeps such an emotion.
+        rows: rows of one source.
+        keep: emotions that are accepted, even if they are unknown and rare.
+        remedy: the advice in the errors for keeping such an emotion.
 
     Returns:
-        The other rows, and an error for each that is taken out.
+        The accepted rows, and an error for each other row.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -117,47 +120,55 @@ def without_odd_emotions(
         >>> print(len(rows), error.what, "|", error.remedy)
         30 m.csv, line 32, emotion | did you mean 'happiness'? to keep it as a class: name it among the labels
     """
-    wanted = {name.strip().lower() for name in keep}
+    accepted = {name.strip().lower() for name in keep}
     names = [
         [name for part in (row.emotion or "").split("|") if (name := part.strip())] if not row.votes else []
         for row in rows
     ]
     annotated = sum(map(bool, names))
     counts = Counter(
-        name.lower() for found in names for name in set(found) if not is_emotion(name) and name.lower() not in wanted
+        name.lower()
+        for row_names in names
+        for name in set(row_names)
+        if not is_emotion(name) and name.lower() not in accepted
     )
-    known = sum(bool(found) and all(map(is_emotion, found)) for found in names)
+    familiar_rows = sum(bool(row_names) and all(map(is_emotion, row_names)) for row_names in names)
     few = {name for name, count in counts.items() if count < ODD_ROWS and count <= ODD_SHARE * annotated}
-    odd = few if 2 * known > annotated else set()
-    kept: list[ManifestRow] = []
+    odd = few if 2 * familiar_rows > annotated else set()
+    accepted_rows: list[ManifestRow] = []
     errors: list[InputError] = []
-    for row, found in zip(rows, names, strict=True):
-        wrong = next((name for name in found if name.lower() in odd), None)
-        if wrong is None:
-            kept.append(row)
+    for row, row_names in zip(rows, names, strict=True):
+        unknown = next((name for name in row_names if name.lower() in odd), None)
+        if unknown is None:
+            accepted_rows.append(row)
             continue
         try:
-            canonical_emotion(wrong)
+            canonical_emotion(unknown)
         except LabelError as error:
-            meant = error.remedy if error.remedy.startswith("did you mean") else "correct it, or drop the row;"
-            got = (
-                f"{wrong!r}, which {counts[wrong.lower()]} of {annotated} rows say{'s' * (counts[wrong.lower()] == 1)}"
-            )
+            correction = error.remedy if error.remedy.startswith("did you mean") else "correct it, or drop the row;"
+            got = f"{unknown!r}, which {counts[unknown.lower()]} of {annotated} rows say{'s' * (counts[unknown.lower()] == 1)}"
             place = f"{row.place or row.name}, emotion"
             errors.append(
-                LabelError(place, expected=error.expected, got=got, remedy=f"{meant} to keep it as a class: {remedy}")
+                LabelError(
+                    place, expected=error.expected, got=got, remedy=f"{correction} to keep it as a class: {remedy}"
+                )
             )
-    return kept, errors
+    return accepted_rows, errors
 
 
 def relabelled(
     rows: Sequence[ManifestRow], label_set: str | None
 ) -> tuple[list[ManifestRow], list[InputError], dict[str, tuple[int, str]]]:
-    """Rows in a label set, an error for each emotion that nobody knows, and what has no place in the set: how many rows, and why.
+    """Map the emotions of rows to a label set.
 
     Args:
-        rows: of a manifest.
-        label_set: one of `labels.LABEL_SETS`, or "native": the names of this library; None: as they are written.
+        rows: rows of a manifest.
+        label_set: one of `labels.LABEL_SETS`, or "native" for the names of this library; None: emotions are not
+            changed.
+
+    Returns:
+        The rows; an error for each row with an unknown emotion; and for each emotion without a label in the set the
+        number of its rows and the reason.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -168,15 +179,15 @@ def relabelled(
     """
     if label_set is None:
         return list(rows), [], {}
-    kept: list[ManifestRow] = []
+    mapped: list[ManifestRow] = []
     errors: list[InputError] = []
     left_out: dict[str, tuple[int, str]] = {}
     for row in rows:
         try:
-            emotion = None if row.emotion is None else "|".join(_placed(row.emotion.split("|"), label_set))
+            emotion = None if row.emotion is None else "|".join(_map_to_set(row.emotion.split("|"), label_set))
             votes: dict[str, float] = {}
             for name, count in (row.votes or {}).items():
-                for label in _placed([name], label_set):
+                for label in _map_to_set([name], label_set):
                     votes[label] = votes.get(label, 0) + count
         except LabelError as error:
             errors.append(error.named(f"{row.place or row.name}, {error.what}"))
@@ -185,11 +196,11 @@ def relabelled(
             shown = row.emotion or row.label or ""
             left_out[shown] = left_out.get(shown, (0, ""))[0] + 1, _why(shown, label_set)
         else:
-            kept.append(replace(row, emotion=emotion, votes=votes or None))
-    return kept, errors, left_out
+            mapped.append(replace(row, emotion=emotion, votes=votes or None))
+    return mapped, errors, left_out
 
 
-def _placed(emotions: Sequence[str], label_set: str) -> list[str]:
+def _map_to_set(emotions: Sequence[str], label_set: str) -> list[str]:
     return list(dict.fromkeys(label for name in emotions if (label := in_label_set(name, label_set)) is not None))
 
 
@@ -199,13 +210,14 @@ def _why(emotion: str, label_set: str) -> str:
 
 
 def fixed_sentences(rows: Sequence[ManifestRow]) -> dict[str | None, tuple[int, int]]:
-    """Corpora in which the same few sentences are said in every emotion: their words tell nothing of it.
+    """Find corpora whose few sentences are spoken in every emotion, so that the words do not depend on the emotion.
 
     Args:
-        rows: of manifests.
+        rows: rows of manifests.
 
     Returns:
-        For each such corpus (None: rows that name none) how many recordings with words it has, and of how many sentences.
+        For each such corpus (None: rows without a corpus) the number of its recordings with words, and of its
+        sentences.
 
     Example:
         >>> from pathlib import Path
@@ -214,10 +226,10 @@ def fixed_sentences(rows: Sequence[ManifestRow]) -> dict[str | None, tuple[int, 
         >>> fixed_sentences([ManifestRow(path=Path(f"{k}.wav"), text="Dogs are sitting by the door.") for k in range(12)])
         {None: (12, 1)}
     """
-    found = {}
+    result = {}
     for corpus in dict.fromkeys(row.corpus for row in rows):
         spoken = [row for row in rows if row.corpus == corpus and row.path is not None and row.text]
         sentences = {sentence_of(replace(row, sentence=None)) for row in spoken}
-        if spoken and len(spoken) >= SAID_OFTEN * len(sentences):
-            found[corpus] = len(spoken), len(sentences)
-    return found
+        if spoken and len(spoken) >= REPETITIONS * len(sentences):
+            result[corpus] = len(spoken), len(sentences)
+    return result

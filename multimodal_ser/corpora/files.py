@@ -1,4 +1,4 @@
-"""Files below a folder: which of them are recordings, and where they lie."""
+"""Lists the files and recordings below a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECORDINGS = frozenset(
         ".oga", ".ogg", ".opus", ".rm", ".snd", ".tta", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
     }
 )  # fmt: skip
-"""Endings of what `load_audio` decodes."""
+"""Endings of files that `load_audio` can decode."""
 
 
 LOSSLESS = (".wav", ".flac", ".wave", ".aiff", ".aif", ".aifc", ".w64", ".caf", ".au", ".snd")
@@ -21,7 +21,7 @@ VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".flv", ".webm", ".mpeg", ".mpg", ".as
 
 
 def preference(suffix: str) -> int:
-    """How well a copy in this format is liked, the best first: sound without loss, compressed sound, a video.
+    """The rank of a format among copies of a clip, the best is lowest: lossless sound, compressed sound, video.
 
     Example:
         >>> from multimodal_ser.corpora.files import preference
@@ -34,7 +34,9 @@ def preference(suffix: str) -> int:
 
 
 def files_below(root: str | os.PathLike, *suffixes: str) -> list[Path]:
-    """Files below a folder that have one of the endings (none given: all), sorted; hidden ones are passed over, links are followed.
+    """Files below a folder with one of the endings, or all files without endings, sorted.
+
+    Hidden files are ignored, and links are followed.
 
     Example:
         >>> import tempfile
@@ -50,7 +52,7 @@ def files_below(root: str | os.PathLike, *suffixes: str) -> list[Path]:
 
 
 def recordings_below(root: str | os.PathLike, most: int | None = None) -> list[Path]:
-    """Recordings below a folder, sorted; of the first so many files that are found, where a limit is given.
+    """Recordings below a folder, sorted; with `most` only the first files are searched.
 
     Example:
         >>> import tempfile
@@ -62,21 +64,21 @@ def recordings_below(root: str | os.PathLike, most: int | None = None) -> list[P
         >>> [path.name for path in recordings_below(root)]
         ['b.wav']
     """
-    found = []
-    for seen, path in enumerate(_walk(root)):
-        if seen == most:
+    recordings = []
+    for count, path in enumerate(_walk(root)):
+        if count == most:
             break
         if path.suffix.lower() in RECORDINGS:
-            found.append(path)
-    return sorted(found)
+            recordings.append(path)
+    return sorted(recordings)
 
 
 def _walk(root: str | os.PathLike) -> Iterator[Path]:
-    """Each folder is entered once, whatever links lead to it."""
-    entered: set[str] = set()
+    """Yield the files below a folder; each folder is entered once, even if several links lead to it."""
+    visited: set[str] = set()
     for at, folders, names in os.walk(str(root), followlinks=True):
         real = os.path.realpath(at)
-        folders[:] = [] if real in entered else sorted(name for name in folders if not name.startswith("."))
-        if real not in entered:
+        folders[:] = [] if real in visited else sorted(name for name in folders if not name.startswith("."))
+        if real not in visited:
             yield from (Path(at, name) for name in names if not name.startswith("."))
-        entered.add(real)
+        visited.add(real)

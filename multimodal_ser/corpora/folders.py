@@ -1,4 +1,4 @@
-"""Folders of recordings: their names say what is heard, no table is needed."""
+"""Reads folders of recordings without a table: the names of the folders are the emotions and speakers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ LAYOUT = "a folder per emotion: ROOT/happy/*.wav, ROOT/SPEAKER/happy/*.wav or RO
 
 
 def read_folder(root: str | os.PathLike) -> Manifest:
-    """Read recordings whose folders are named after emotions, as people wrote them.
+    """Read recordings whose folders are named after emotions; the emotions are kept as the folders write them.
 
-    The rule: where at least half of the recordings lie directly in the folders of the first level, these are the emotions and nobody knows
-    the speakers. Else there are two levels, and the first whose names are mostly known emotions (or synonyms: `labels.SYNONYMS`) holds
-    the emotions, the other one the speakers; where neither is known, the first level holds the emotions. Deeper levels tell
-    nothing. Around all that there may be folders train, validation (dev, val, valid) and test: the split. Hidden files are passed over.
+    If at least half of the recordings lie directly in the folders of the first level, these folders are the emotions,
+    and the speakers are unknown. Else two levels of folders are read: the first of them whose names are mostly known
+    emotions or synonyms (`labels.SYNONYMS`) holds the emotions, and the other level holds the speakers. If neither
+    level has known emotions, the first level holds the emotions. Deeper levels are not used. Folders train, validation
+    (dev, val, valid) and test around all others are the split. Hidden files are ignored.
 
     Args:
         root: the folder.
 
     Returns:
-        The rows, sorted by path; an error for each recording that has no emotion; as `ignored` the files that are no recordings.
+        The rows, sorted by path; an error for each recording that has no emotion; the files that are no recordings are
+        in `ignored`.
 
     Raises:
-        InputError: no such folder, or no recording in a folder of its own.
+        InputError: the folder does not exist, or no recording lies in a folder of an emotion.
 
     Example:
         >>> import tempfile
@@ -47,16 +49,15 @@ def read_folder(root: str | os.PathLike) -> Manifest:
     if not folder.is_dir():
         raise InputError(str(root), expected="a folder", got="no such folder", remedy="check the path")
     files = [path.relative_to(folder) for path in files_below(folder)]
-    found = [path for path in files if path.suffix.lower() in RECORDINGS]
+    recordings = [path for path in files if path.suffix.lower() in RECORDINGS]
     ignored = [path for path in files if path.suffix.lower() not in RECORDINGS]
-    levels = {path: path.parts[:-1] for path in found}
+    levels = {path: path.parts[:-1] for path in recordings}
     splits: dict[Path, str] = {}
-    if found and all(parts and parts[0].lower() in SPLIT_NAMES for parts in levels.values()):
+    if recordings and all(parts and parts[0].lower() in SPLIT_NAMES for parts in levels.values()):
         splits = {path: parts[0] for path, parts in levels.items()}
         levels = {path: parts[1:] for path, parts in levels.items()}
-    direct, deeper = (
-        sum(wanted(len(parts)) for parts in levels.values()) for wanted in (lambda n: n == 1, lambda n: n > 1)
-    )
+    direct = sum(len(parts) == 1 for parts in levels.values())
+    deeper = sum(len(parts) > 1 for parts in levels.values())
     first = {parts[0] for parts in levels.values() if parts}
     second = {parts[1] for parts in levels.values() if len(parts) > 1}
     flat = direct >= deeper
@@ -82,7 +83,7 @@ def read_folder(root: str | os.PathLike) -> Manifest:
             )
         )
     if not rows:
-        got = "no recording" if not found else f"{len(found)} recordings in no folder of their own"
+        got = "no recording" if not recordings else f"{len(recordings)} recordings in no folder of their own"
         raise InputError(
             str(root), expected=LAYOUT, got=got, remedy="sort the recordings into such folders, or write a manifest"
         )
@@ -90,5 +91,5 @@ def read_folder(root: str | os.PathLike) -> Manifest:
 
 
 def _mostly_emotions(names: Iterable[str]) -> bool:
-    known = [is_emotion(name) for name in names]
-    return 2 * sum(known) > len(known)
+    matches = [is_emotion(name) for name in names]
+    return 2 * sum(matches) > len(matches)

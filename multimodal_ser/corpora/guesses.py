@@ -1,4 +1,4 @@
-"""What the columns of a foreign table seem to hold, so that the message about it can say what to write."""
+"""Guesses what the unknown columns of a table hold, so that a message can suggest the option that reads it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from multimodal_ser.corpora.files import RECORDINGS, recordings_below
 from multimodal_ser.labels import is_emotion
 
 FILES = 200_000
-"""Files among which is looked for recordings that a column may name."""
+"""The most files that are searched for recordings that a column may name."""
 
 FEW = 12
-"""Different short cells that a column of codes of emotions has at most."""
+"""The most different cells in a column of codes of emotions."""
 
 Codes = tuple[str, tuple[str, ...]]
-"""A column, and the codes in it."""
+"""The name of a column, and the codes in it."""
 
 
 def guess_columns(
     names: Sequence[str],
     columns: Mapping[str, int],
-    asked: Collection[str],
+    requested: Collection[str],
     cells: Sequence[Sequence[str]],
     folder: Path,
 ) -> dict[str, str]:
-    """Columns that seem to hold recordings or emotions, where no column is known to.
+    """Guess the columns of recordings and emotions, if no column is known to hold them.
 
     Args:
-        names: of all columns.
-        columns: where the fields stand that are known.
-        asked: fields that were told.
-        cells: some of each column, none of them empty.
-        folder: below which lies what a column of names without an ending may name.
+        names: the names of all columns.
+        columns: the position of each field whose column is known.
+        requested: fields whose column the user named; for these nothing is guessed.
+        cells: a sample of each column's cells, without empty ones.
+        folder: recordings whose names have no ending in the table are searched for below this folder.
 
     Returns:
-        The name of a column for "path" and "emotion", as far as there is one.
+        The names of the columns for "path" and "emotion"; a field without such a column is missing.
 
     Example:
         >>> from pathlib import Path
@@ -50,23 +50,23 @@ def guess_columns(
     }
     guesses: dict[str, str] = {}
     for field, holds in kinds.items():
-        if field in columns or field in asked:
+        if field in columns or field in requested:
             continue
         free = (at for at in range(len(names)) if at not in columns.values() and cells[at])
-        found = next((at for at in free if 2 * sum(map(holds, cells[at])) > len(cells[at])), None)
-        if field == "path" and found is None:
-            found = _naming_recordings(columns, cells, folder)
-        if found is not None:
-            guesses[field] = names[found]
+        position = next((at for at in free if 2 * sum(map(holds, cells[at])) > len(cells[at])), None)
+        if field == "path" and position is None:
+            position = _naming_recordings(columns, cells, folder)
+        if position is not None:
+            guesses[field] = names[position]
     return guesses
 
 
 def _naming_recordings(columns: Mapping[str, int], cells: Sequence[Sequence[str]], folder: Path) -> int | None:
-    """A column of names without an ending that recordings below the folder have."""
+    """The position of a column that names recordings below the folder without their ending; None if there is none."""
     others = {at for field, at in columns.items() if field != "id"}
 
     def may_be(column: Sequence[str]) -> bool:
-        """Names hold no spaces and are not shared: else there is no need to look at files."""
+        """Whether a column may name files: few cells have spaces, and few repeat."""
         return (
             bool(column)
             and 10 * len(set(column)) >= 9 * len(column)
@@ -82,7 +82,9 @@ def _naming_recordings(columns: Mapping[str, int], cells: Sequence[Sequence[str]
 
 
 def guess_codes(names: Sequence[str], columns: Mapping[str, int], cells: Sequence[Sequence[str]]) -> Codes | None:
-    """The only unknown column of a few short cells, which may be codes of emotions.
+    """Find the unknown column that may hold codes of emotions: it has few distinct cells, all short.
+
+    None is returned if several columns are like that, or none is.
 
     Args:
         names, columns, cells: see `guess_columns`.
@@ -92,21 +94,21 @@ def guess_codes(names: Sequence[str], columns: Mapping[str, int], cells: Sequenc
         >>> guess_codes(["clip", "cat"], {"path": 0}, [["a.wav", "b.wav", "c.wav"], ["1", "2", "3"]])
         ('cat', ('1', '2', '3'))
     """
-    found = []
+    candidates = []
     for at, name in enumerate(names):
-        different = sorted(set(cells[at]))
-        if at not in columns.values() and 3 <= len(different) <= FEW and all(len(cell) <= 3 for cell in different):
-            found.append((name, tuple(different)))
-    return found[0] if len(found) == 1 else None
+        distinct = sorted(set(cells[at]))
+        if at not in columns.values() and 3 <= len(distinct) <= FEW and all(len(cell) <= 3 for cell in distinct):
+            candidates.append((name, tuple(distinct)))
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def columns_to_say(known: Collection[str], guesses: Mapping[str, str], codes: Codes | None) -> str:
-    """The option that reads a table whose columns go by other names: `--columns path=wav_name emotion=emo`.
+    """The option that reads a table with other column names: `--columns path=wav_name emotion=emo`.
 
-    What cannot be guessed is COLUMN in it; where there may be codes it says how they are told.
+    A column that cannot be guessed is written COLUMN. For a column of codes the text adds how to explain the codes.
 
     Args:
-        known: fields of which a column is known.
+        known: fields whose column is known.
         guesses: see `guess_columns`.
         codes: see `guess_codes`.
 
@@ -117,14 +119,14 @@ def columns_to_say(known: Collection[str], guesses: Mapping[str, str], codes: Co
         >>> columns_to_say(["text"], {}, ("cat", ("1", "2", "3")))
         '--columns emotion=cat, and with `prepare` --map-labels 1=EMOTION 2=EMOTION 3=EMOTION'
     """
-    told = dict(guesses) if {"path", "text"} & {*known, *guesses} else {"path": "COLUMN", **guesses}
-    codes = None if {"emotion", "votes"} & {*known, *told} else codes
-    if not {"emotion", "votes"} & {*known, *told}:
-        told["emotion"] = codes[0] if codes else "COLUMN"
+    columns = dict(guesses) if {"path", "text"} & {*known, *guesses} else {"path": "COLUMN", **guesses}
+    codes = None if {"emotion", "votes"} & {*known, *columns} else codes
+    if not {"emotion", "votes"} & {*known, *columns}:
+        columns["emotion"] = codes[0] if codes else "COLUMN"
     if "votes" in known:
-        told.pop("emotion", None)
+        columns.pop("emotion", None)
     option = "--columns " + " ".join(
-        f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in told.items()
+        f"{name}='{column}'" if " " in column else f"{name}={column}" for name, column in columns.items()
     )
     return option + (
         f", and with `prepare` --map-labels {' '.join(f'{code}=EMOTION' for code in codes[1])}" if codes else ""

@@ -1,6 +1,7 @@
-"""A Hugging Face dataset, from the Hub or from this machine, becomes a manifest and files of recordings, and a manifest a dataset.
+"""Reads Hugging Face datasets, from the Hub or from this machine, as manifests, and turns manifests into datasets.
 
-Recordings are never decoded by `datasets`, which would need torchcodec: their bytes are written as they are, for `load_audio` to read.
+`datasets` would need torchcodec to decode recordings, so they are not decoded: their bytes are written to files, which
+`load_audio` reads.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from multimodal_ser.corpora.tables import COLUMNS
 from multimodal_ser.errors import InputError
 
 SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")
-"""One of these lies in a folder that `save_to_disk` wrote."""
+"""Files of `save_to_disk`: a folder that it wrote has one of them."""
 
 MAGIC = (
     (b"RIFF", ".wav"),
@@ -37,7 +38,7 @@ MAGIC = (
     (b"\xff\xfb", ".mp3"),
     (b"\x1aE\xdf\xa3", ".webm"),
 )
-"""How recordings begin, and their ending; only for people: decoding looks into the file."""
+"""First bytes of recordings, and the ending of their names. Decoding does not depend on the ending."""
 
 FIELDS = {
     "audio": "path", "text": "text", "emotion": "emotion", "votes": "votes", "id": "id", "speaker": "speaker", "session": "session",
@@ -45,7 +46,7 @@ FIELDS = {
     "corpus": "corpus", "sentence_id": "sentence", "start": "start", "end": "end", "arousal": "arousal", "valence": "valence",
     "dominance": "dominance",
 }  # fmt: skip
-"""The columns of `to_dataset`, and the field of a row that each holds."""
+"""The columns of `to_dataset`, and the field of a row for each."""
 
 
 def read_dataset(
@@ -60,29 +61,31 @@ def read_dataset(
     columns: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Manifest:
-    """Read a dataset; write the recordings that are only bytes in it to files.
+    """Read a dataset, and write recordings that it contains as bytes to files.
 
-    Names of classes (`ClassLabel`) stand for their numbers; several of a row are joined by a bar. Splits that are called train,
-    validation (dev, val, valid) or test are the rows' split; a dataset whose only split is "train" has none. Of several columns of
-    recordings the first is taken. A recording that is a file of this machine stays where it is.
+    Classes (`ClassLabel`) are replaced by their names; several classes of a row are joined by "|". The dataset's splits
+    train, validation (dev, val, valid) and test become the split of the rows; if the only split is "train", the rows
+    have no split. Of several columns of recordings the first is used. Recordings that are files of this machine are not
+    copied.
 
     Args:
-        source: a `Dataset`, `IterableDataset` or a dict of them; a folder written by `save_to_disk`; a folder or file that `load_dataset`
-            reads (parquet, an audio folder, ...); a Hub id.
-        output_dir: where recordings go, in a folder "audio"; it is made.
-        config: of a dataset that has several ("subset" on the Hub).
-        split: the only one to be read.
-        revision: of a dataset of the Hub.
+        source: a `Dataset`, an `IterableDataset` or a dict of them; a folder written by `save_to_disk`; a folder or
+            file that `load_dataset` reads (parquet, an audio folder, ...); or a Hub id.
+        output_dir: recordings are written to a folder "audio" in this folder; it is created.
+        config: the configuration, if the dataset has several ("subset" on the Hub).
+        split: the only split that is read; None: all splits.
+        revision: the revision of a dataset of the Hub.
         streaming: read row by row, without storing the dataset first.
-        limit: rows of each split that are read.
-        columns: which column holds which field, as for `read_manifest`; "path": the column of recordings.
-        on_progress: called with (done, all) rows of a split; all: None where nobody knows.
+        limit: the most rows that are read of each split.
+        columns: the column of each field, as for `read_manifest`; "path" is the column of recordings.
+        on_progress: called with the number of rows that were read and the number of all rows of a split, None if that
+            is unknown.
 
     Returns:
-        The rows, and an error for each row that cannot be used, named by split and row from 1.
+        The rows, and an error for each row that cannot be used, with its split and its number from 1.
 
     Raises:
-        InputError: there is no such dataset, it cannot be reached, or it has neither recordings nor texts.
+        InputError: the dataset does not exist, cannot be loaded, or has neither recordings nor texts.
 
     Example:
         >>> import tempfile
@@ -99,16 +102,16 @@ def read_dataset(
     homes: list[str] = []
     errors: list[InputError] = []
     ignored: dict[str, None] = {}
-    alone = len(parts) == 1 and split is None
+    single = len(parts) == 1 and split is None
     for part, data in parts.items():
-        means = None if (alone and part == "train") else SPLIT_NAMES.get(part.lower())
-        found = _read_part(
-            data, name if alone else f"{name} {part}", folder, Path(_safe(part)), columns, limit, on_progress
+        row_split = None if (single and part == "train") else SPLIT_NAMES.get(part.lower())
+        manifest = _read_part(
+            data, name if single else f"{name} {part}", folder, Path(_safe(part)), columns, limit, on_progress
         )
-        rows += [replace(row, split=row.split or means) for row in found.rows]
-        homes += [part] * len(found.rows)
-        errors += found.errors
-        ignored |= dict.fromkeys(found.ignored)
+        rows += [replace(row, split=row.split or row_split) for row in manifest.rows]
+        homes += [part] * len(manifest.rows)
+        errors += manifest.errors
+        ignored |= dict.fromkeys(manifest.ignored)
     return Manifest(tuple(_distinct(rows, homes)), tuple(errors), Path(name), tuple(ignored))
 
 
@@ -127,28 +130,27 @@ def is_saved_dataset(path: str | os.PathLike) -> bool:
 def _loaded(
     source: Any, config: str | None, split: str | None, revision: str | None, streaming: bool
 ) -> tuple[str, dict[str, Any]]:
-    """What it is called, and its splits."""
+    """The name of a dataset, and its splits by name."""
     import datasets
 
     name = "dataset"
     if isinstance(source, str | os.PathLike):
-        given = os.fspath(source)
-        name = Path(given).name if os.path.exists(given) else given
+        location = os.fspath(source)
+        name = Path(location).name if os.path.exists(location) else location
         try:
             try:
-                source = _from_path(given, config, revision, streaming)
+                source = _from_path(location, config, revision, streaming)
             except Exception as error:
                 if streaming or "torchcodec" not in f"{error}{error.__cause__}":
                     raise
-                source = _from_path(
-                    given, config, revision, True
-                )  # as a stream it can be told not to encode what is encoded
+                # a stream can be read without encoding recordings again
+                source = _from_path(location, config, revision, True)
         except InputError:
             raise
-        except Exception as error:  # datasets raises whatever its loaders, fsspec and the Hub's client raise
+        except Exception as error:  # datasets passes on all errors of its loaders, fsspec and the Hub's client
             got = " ".join(f"{type(error).__name__}: {error}".split())
             remedy = "check the name, --config and the network; a private dataset needs `hf auth login`"
-            raise InputError(given, expected="a dataset that can be loaded", got=got[:500], remedy=remedy) from error
+            raise InputError(location, expected="a dataset that can be loaded", got=got[:500], remedy=remedy) from error
     if isinstance(source, datasets.Dataset | datasets.IterableDataset):
         parts = {str(source.split or "train"): source}
     elif isinstance(source, Mapping):
@@ -167,15 +169,15 @@ def _loaded(
     return name, parts
 
 
-def _from_path(given: str, config: str | None, revision: str | None, streaming: bool) -> Any:
+def _from_path(location: str, config: str | None, revision: str | None, streaming: bool) -> Any:
     import datasets
 
-    if not os.path.exists(given):
-        return datasets.load_dataset(given, config, revision=revision, streaming=streaming)
-    if os.path.isdir(given) and is_saved_dataset(given):
-        return datasets.load_from_disk(given)
-    if os.path.isdir(given):
-        return datasets.load_dataset(given, config, streaming=streaming)
+    if not os.path.exists(location):
+        return datasets.load_dataset(location, config, revision=revision, streaming=streaming)
+    if os.path.isdir(location) and is_saved_dataset(location):
+        return datasets.load_from_disk(location)
+    if os.path.isdir(location):
+        return datasets.load_dataset(location, config, streaming=streaming)
     kinds = {
         ".csv": "csv",
         ".tsv": "csv",
@@ -185,13 +187,13 @@ def _from_path(given: str, config: str | None, revision: str | None, streaming: 
         ".parquet": "parquet",
         ".arrow": "arrow",
     }
-    kind = kinds.get(Path(given).suffix.lower())
+    kind = kinds.get(Path(location).suffix.lower())
     if kind is None:
         raise InputError(
-            given, expected=f"a folder or a file ({', '.join(kinds)})", got="another file", remedy="name a dataset"
+            location, expected=f"a folder or a file ({', '.join(kinds)})", got="another file", remedy="name a dataset"
         )
-    options = {"sep": "\t"} if given.lower().endswith(".tsv") else {}
-    return datasets.load_dataset(kind, data_files={"train": given}, streaming=streaming, **options)
+    options = {"sep": "\t"} if location.lower().endswith(".tsv") else {}
+    return datasets.load_dataset(kind, data_files={"train": location}, streaming=streaming, **options)
 
 
 def _read_part(
@@ -203,21 +205,21 @@ def _read_part(
     limit: int | None,
     on_progress: Callable[[int, int | None], None] | None,
 ) -> Manifest:
-    """One split: its rows become a table, which `read_manifest` judges as any other."""
+    """Read one split: its rows are written to a table, which `read_manifest` reads and checks."""
     data, classes, audio = _undecoded(data, name, dict(columns or {}))
     total = None if not hasattr(data, "__len__") else min(len(data), limit or len(data))
     failed: dict[int, InputError] = {}
     lines: list[str] = []
-    for number, given in enumerate(_rows(data, limit, name), 1):
-        if isinstance(given, InputError):
-            failed[number] = given
+    for number, record in enumerate(_rows(data, limit, name), 1):
+        if isinstance(record, InputError):
+            failed[number] = record
             lines.append("")
             break
-        row = {column: _cell(value, classes.get(column)) for column, value in given.items() if column != audio}
+        row = {column: _cell(value, classes.get(column)) for column, value in record.items() if column != audio}
         if audio is not None:
-            row.pop("path", None)  # beside a column of recordings it often says what they once were called
+            row.pop("path", None)  # besides a column of recordings it is often only an old name
             try:
-                row["path"] = _recording(given[audio], folder, place, number)
+                row["path"] = _recording(record[audio], folder, place, number)
             except InputError as error:
                 failed[number] = error.named(f"{name}, row {number}, {audio}")
             except OSError as error:
@@ -234,27 +236,30 @@ def _read_part(
         raise InputError(name, expected="at least one row that can be used", got=got, remedy="look at the dataset")
     named = {field: column for field, column in (columns or {}).items() if not (field == "path" and audio is not None)}
     with tempfile.TemporaryDirectory() as scratch:
-        table = Path(
-            scratch, "rows.jsonl"
-        )  # what failed is an empty line there, so that a line's number is that of its row
+        # a failed row is an empty line, so that each line has the number of its row
+        table = Path(scratch, "rows.jsonl")
         table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        found = read_manifest(table, columns=named or None)
+        manifest = read_manifest(table, columns=named or None)
 
-    def told(text: str) -> str:
+    def in_dataset(text: str) -> str:
         return text.replace("rows.jsonl, line ", f"{name}, row ").replace("rows.jsonl", name)
 
-    judged = [
-        InputError(told(e.what), expected=e.expected, got=told(e.got), remedy=e.remedy.replace(scratch, "/"))
-        for e in found.errors
+    table_errors = [
+        InputError(
+            in_dataset(e.what), expected=e.expected, got=in_dataset(e.got), remedy=e.remedy.replace(scratch, "/")
+        )
+        for e in manifest.errors
     ]
     order = {f"{name}, row {number}": number for number in range(1, len(lines) + 1)}
-    errors = sorted([*judged, *failed.values()], key=lambda error: order.get(", ".join(error.what.split(", ")[:2]), 0))
-    rows = (replace(row, place=told(row.place), folder=folder) for row in found.rows)
-    return Manifest(tuple(rows), tuple(errors), Path(name), found.ignored)
+    errors = sorted(
+        [*table_errors, *failed.values()], key=lambda error: order.get(", ".join(error.what.split(", ")[:2]), 0)
+    )
+    rows = (replace(row, place=in_dataset(row.place), folder=folder) for row in manifest.rows)
+    return Manifest(tuple(rows), tuple(errors), Path(name), manifest.ignored)
 
 
 def _rows(data: Any, limit: int | None, name: str) -> Iterator[dict[str, Any] | InputError]:
-    """Rows up to a limit; whatever a stream breaks with ends them as an error."""
+    """Rows up to a limit; an exception of a stream is yielded as an error, and ends the rows."""
     at, rows = 0, iter(data)
     while limit is None or at < limit:
         try:
@@ -271,35 +276,37 @@ def _rows(data: Any, limit: int | None, name: str) -> Iterator[dict[str, Any] | 
 
 
 def _undecoded(data: Any, name: str, columns: Mapping[str, str]) -> tuple[Any, dict[str, Any], str | None]:
-    """The dataset with recordings as bytes or paths, its columns of classes, and the column of recordings."""
+    """The dataset with undecoded recordings (bytes or paths), its columns of classes, and the column of recordings."""
     from datasets import Audio, ClassLabel
 
     if data.features is None and hasattr(
         data, "_resolve_features"
-    ):  # a stream that nobody has described: its first rows tell
+    ):  # a stream without features: its first rows show them
         data = data._resolve_features()
     features = data.features or {}
-    asked = columns.get("path")
-    if asked is not None and features and asked not in features:
+    requested = columns.get("path")
+    if requested is not None and features and requested not in features:
         remedy = "name one of them with --columns path=..."
-        raise InputError(name, expected=f"a column {asked}", got=f"the columns {', '.join(features)}", remedy=remedy)
-    sounding = [column for column, feature in features.items() if isinstance(feature, Audio)]
-    for column in sounding:
+        raise InputError(
+            name, expected=f"a column {requested}", got=f"the columns {', '.join(features)}", remedy=remedy
+        )
+    audio_columns = [column for column, feature in features.items() if isinstance(feature, Audio)]
+    for column in audio_columns:
         data = data.cast_column(column, Audio(decode=False) if hasattr(data, "num_rows") else _unencoded())
-    structs = [
+    struct_columns = [
         column
         for column, feature in features.items()
         if isinstance(feature, Mapping) and {"bytes", "array"} & set(feature)
     ]
-    binary = [
+    binary_columns = [
         column for column, feature in features.items() if getattr(feature, "dtype", None) in ("binary", "large_binary")
     ]
-    found = [
-        *sounding,
-        *structs,
-        *(column for column in binary if column == asked or column.lower() in COLUMNS["path"]),
+    candidates = [
+        *audio_columns,
+        *struct_columns,
+        *(column for column in binary_columns if column == requested or column.lower() in COLUMNS["path"]),
     ]
-    audio = asked if asked in found else found[0] if found and asked is None else None
+    audio = requested if requested in candidates else candidates[0] if candidates and requested is None else None
     classes = {}
     for column, feature in features.items():
         inner = getattr(feature, "feature", feature[0] if isinstance(feature, list) and feature else feature)
@@ -309,7 +316,7 @@ def _undecoded(data: Any, name: str, columns: Mapping[str, str]) -> tuple[Any, d
 
 
 def _unencoded() -> Any:
-    """A column of recordings in a stream of examples, which `datasets` would ask torchcodec to encode though they are files already."""
+    """A feature for recordings in a stream: `datasets` would need torchcodec to encode them, though they are files."""
     from datasets import Audio
 
     class Recordings(Audio):
@@ -322,20 +329,21 @@ def _unencoded() -> Any:
 
 
 def _cell(value: Any, classes: Any) -> Any:
-    """A value as JSON can hold it; the names of classes; None for what no table holds."""
+    """A value for JSON, with the names of classes; None for values that no table can hold."""
     if classes is not None and value is not None:
-        given = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        # -1 is an unknown class
         names = (
-            one if isinstance(one, str) else classes.int2str(int(one)) if int(one) >= 0 else "" for one in given
-        )  # -1: nobody knows
+            item if isinstance(item, str) else classes.int2str(int(item)) if int(item) >= 0 else "" for item in items
+        )
         return "|".join(filter(None, names))
     if isinstance(value, str | bool) or value is None:
         return value
     if isinstance(value, numbers.Number):
         return value.item() if hasattr(value, "item") else value
-    if isinstance(value, list | tuple) and value and all(isinstance(one, str) for one in value):
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
         return "|".join(value)
-    if isinstance(value, Mapping) and all(isinstance(one, numbers.Number) or one is None for one in value.values()):
+    if isinstance(value, Mapping) and all(isinstance(item, numbers.Number) or item is None for item in value.values()):
         return dict(value)  # votes
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
@@ -343,28 +351,28 @@ def _cell(value: Any, classes: Any) -> Any:
 
 
 def _recording(value: Any, folder: Path, place: Path, number: int) -> str | None:
-    """Where a recording lies: its own file, or one that is written now."""
+    """The path of a recording: its own file, or a file that is written here; None if there is none."""
     if isinstance(value, bytes | bytearray):
         value = {"bytes": bytes(value)}
     if value is None or isinstance(value, str):
         value = {"path": value}
-    given, content = value.get("path"), value.get("bytes")
+    path, content = value.get("path"), value.get("bytes")
     if content is None and value.get("array") is not None:
         return _write_samples(value, folder, place, number)
-    if content is None and given is None:
+    if content is None and path is None:
         return None
-    if content is None and "://" in given:
+    if content is None and "://" in path:
         from datasets.utils.file_utils import xopen
 
-        with xopen(given, "rb") as file:
+        with xopen(path, "rb") as file:
             content = file.read()
     elif content is None:
-        return os.path.abspath(given)
+        return os.path.abspath(path)
     if not content:
         raise InputError(
             "audio", expected="a recording", got="no bytes", remedy="drop the row, or build the dataset again"
         )
-    target = folder / "audio" / place / f"{_stem(given, number)}{_ending(given, content)}"
+    target = folder / "audio" / place / f"{_stem(path, number)}{_ending(path, content)}"
     _write(target, content)
     return str(target)
 
@@ -382,7 +390,7 @@ def _write_samples(value: Mapping[str, Any], folder: Path, place: Path, number: 
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Write it; a file of the same content is left as it is, so that a second run is quick."""
+    """Write a file; an equal file is not written again, so that a second run is fast."""
     if target.is_file() and target.stat().st_size == len(content) and target.read_bytes() == content:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -391,13 +399,13 @@ def _write(target: Path, content: bytes) -> None:
 
 
 def _stem(path: str | None, number: int) -> str:
-    """A name that sorts as the rows do and says what the recording was called."""
+    """A file name without ending: the number of the row, and the name of the recording."""
     stem = Path((path or "").split("::")[0]).stem
     return f"{number:06d}{f'_{_safe(stem)}' if stem else ''}"
 
 
 def _safe(name: str) -> str:
-    """A name that is one on every file system; what had to be changed leaves a digest."""
+    """A name that every file system allows; a changed name ends with a digest of the original."""
     plain = re.sub(r"[^\w.-]+", "_", name).strip(".")[:80]
     return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
@@ -410,7 +418,7 @@ def _ending(path: str | None, content: bytes) -> str:
 
 
 def _distinct(rows: Sequence[ManifestRow], parts: Sequence[str]) -> list[ManifestRow]:
-    """Rows whose ids are told apart by their part, where the parts number them anew."""
+    """Rows with distinct ids: an id that occurs in several parts is prefixed with the name of its part."""
     ids = Counter(row.id for row in rows if row.id is not None)
     pairs = zip(rows, parts, strict=True)
     return [
@@ -419,21 +427,22 @@ def _distinct(rows: Sequence[ManifestRow], parts: Sequence[str]) -> list[Manifes
 
 
 def to_dataset(rows: Sequence[ManifestRow]) -> Any:
-    """A corpus as a dataset, to be mapped over, saved, or pushed to the Hub; `read_dataset` reads it back.
+    """Turn a corpus into a dataset, which can be mapped, saved, or pushed to the Hub; `read_dataset` reads it again.
 
-    Recordings are paths in it; `push_to_hub` and `save_to_disk` take the files in, `to_parquet` does not. They are not decoded
-    (`Audio(decode=False)`), which would need torchcodec: `classifier.predict(data["audio"])` does that itself. Before you push: recordings
-    of people, and what they said, are personal data, and a corpus may forbid to pass it on.
+    Recordings are paths in the dataset; `push_to_hub` and `save_to_disk` include the files, `to_parquet` does not. They
+    are not decoded (`Audio(decode=False)`), because that would need torchcodec; `classifier.predict(data["audio"])`
+    decodes them itself. Recordings of people and their words are personal data, and the license of a corpus may forbid
+    sharing it: check this before a push.
 
     Args:
-        rows: of any manifest; recordings are looked for where their paths say.
+        rows: rows of any manifest, whose recordings exist.
 
     Returns:
-        A `datasets.Dataset` with a column for every field that a row fills, or, where every row has a split, a `DatasetDict` with a
-        dataset for each. "votes" is JSON.
+        A `datasets.Dataset` with a column for every field that some row fills; if every row has a split, a
+        `DatasetDict` with a dataset for each split. "votes" is JSON.
 
     Raises:
-        InputError: no rows, or recordings that are not there, named by their rows.
+        InputError: there are no rows, or recordings are missing; the message names their rows.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -444,22 +453,22 @@ def to_dataset(rows: Sequence[ManifestRow]) -> Any:
     """
     import datasets
 
-    lost = [row for row in rows if row.path is not None and not row.path.is_file()]
-    if not rows or lost:
+    missing = [row for row in rows if row.path is not None and not row.path.is_file()]
+    if not rows or missing:
         got = (
-            ", ".join(row.place or row.name for row in lost[:5]) + f" and {len(lost) - 5} more" * (len(lost) > 5)
+            ", ".join(row.place or row.name for row in missing[:5])
+            + f" and {len(missing) - 5} more" * (len(missing) > 5)
             if rows
             else "no rows"
         )
-        got = f"no file for {got}" if lost else got
+        got = f"no file for {got}" if missing else got
         raise InputError("rows", expected="rows whose recordings are there", got=got, remedy="leave out the others")
     columns = {name: [_field(row, field) for row in rows] for name, field in FIELDS.items()}
     filled = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     features = manifest_features(filled)
     raw = {"audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}} if "audio" in filled else {}
-    data = datasets.Dataset.from_dict(filled, features=datasets.Features({**features, **raw})).cast(
-        features
-    )  # a cast encodes nothing
+    data = datasets.Dataset.from_dict(filled, features=datasets.Features({**features, **raw}))
+    data = data.cast(features)  # a cast does not encode recordings
     names = {row.split: None for row in rows}
     if None in names:
         return data
@@ -468,10 +477,10 @@ def to_dataset(rows: Sequence[ManifestRow]) -> Any:
 
 
 def manifest_features(columns: Iterable[str] | None = None) -> Any:
-    """The `datasets.Features` of a manifest's columns, those of `to_dataset`; for `Dataset.cast`, as `from_dict` would want torchcodec.
+    """The `datasets.Features` of the columns of `to_dataset`, for `Dataset.cast`; `from_dict` would need torchcodec.
 
     Args:
-        columns: which of them; None: all.
+        columns: the columns that are included; None: all.
 
     Example:
         >>> from multimodal_ser.corpora.hub_datasets import manifest_features

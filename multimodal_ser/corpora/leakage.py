@@ -1,4 +1,4 @@
-"""Leaks: what a model could have learned of the very clips that measure it, be it a voice, a recording under another name or a sentence."""
+"""Finds leaks: speakers, recordings, copies and sentences that the train part of a split shares with other parts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Leak:
-    """What two parts of a split share.
+    """Something that two parts of a split share.
 
     Args:
-        kind: "speaker"; "recording": parts of one recording, of nobody knows whom; "duplicate": the same sound, be it under another name
-            or in another format; "sentence": the same words.
-        one, other: the parts, "train" before "validation" before "test".
-        names: what is shared: speakers, recordings, groups of names joined by " = ", sentences; sorted.
-        rows: how many rows of the second part it concerns.
-        of: how many rows the second part has.
+        kind: "speaker"; "recording": parts of one recording of an unknown speaker; "duplicate": the same sound,
+            possibly under another name or in another format; "sentence": the same words.
+        one, other: the parts, in the order "train", "validation", "test".
+        names: the shared speakers, recordings, groups of names joined by " = ", or sentences; sorted.
+        rows: the number of rows of `other` that are concerned.
+        of: the number of all rows of `other`.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -48,33 +48,33 @@ class Leak:
 
     @property
     def serious(self) -> bool:
-        """Whether scores of the voice are too good; shared sentences only flatter what reads the words."""
+        """Whether scores of the voice are too good; shared sentences only make scores of the words too good."""
         return self.kind != "sentence"
 
     def __str__(self) -> str:
-        told = {
+        noun = {
             "speaker": ("voice", "voices"),
             "recording": ("recording", "recordings"),
             "duplicate": ("recording under several names or rows", "recordings under several names or rows"),
             "sentence": ("sentence", "sentences"),
         }[self.kind][len(self.names) != 1]
         where = f"in {self.one} and {self.other} ({self.rows} of {self.of} rows of {self.other})"
-        return f"{len(self.names)} {told} {where}: {some(self.names, 2 if self.kind == 'sentence' else 5)}"
+        return f"{len(self.names)} {noun} {where}: {some(self.names, 2 if self.kind == 'sentence' else 5)}"
 
 
 def find_leaks(
     rows: Sequence[ManifestRow], split: Split, contents: Sequence[Hashable | None] | None = None
 ) -> list[Leak]:
-    """What the parts of a split share.
+    """Find what the parts of a split share.
 
     Args:
-        rows: that were split.
-        split: indices of them.
-        contents: a value a row that is equal for equal sound, such as `content_hashes` gives; None: files that are equal byte for byte, and
-            rows of overlapping parts of a file, are found all the same.
+        rows: the rows that were split.
+        split: indices of the rows.
+        contents: a value for each row that is equal for equal sound, such as `content_hashes` returns. Without it
+            (None) only files with equal bytes and overlapping parts of a file are found.
 
     Returns:
-        A leak for each kind and two parts, the graver ones first.
+        A leak for each kind and pair of parts, serious leaks first.
 
     Example:
         >>> from pathlib import Path
@@ -89,10 +89,10 @@ def find_leaks(
 
 
 class LeakFinder:
-    """What rows share is looked up once, for any number of splits.
+    """Finds leaks in any number of splits of the same rows; the rows are compared only once.
 
     Args:
-        rows: that are split.
+        rows: the rows that are split.
         contents: see `find_leaks`.
 
     Example:
@@ -115,7 +115,7 @@ class LeakFinder:
 
     def find(self, split: Split) -> list[Leak]:
         """See `find_leaks`."""
-        found = []
+        leaks = []
         for one, other in combinations(PARTS, 2):
             first, second = getattr(split, one), getattr(split, other)
             for kind, keys in self.kinds:
@@ -126,10 +126,10 @@ class LeakFinder:
                 for index in (*first, *second):
                     if keys[index] in shared:
                         names.setdefault(keys[index], set()).add(_name(self.rows[index], kind))
-                told = [" = ".join(sorted(group)) if kind == "duplicate" else min(group) for group in names.values()]
-                concerned = sum(keys[index] in shared for index in second)
-                found.append(Leak(kind, one, other, tuple(sorted(told)), concerned, len(second)))
-        return sorted(found, key=lambda leak: not leak.serious)
+                labels = [" = ".join(sorted(group)) if kind == "duplicate" else min(group) for group in names.values()]
+                concerned_rows = sum(keys[index] in shared for index in second)
+                leaks.append(Leak(kind, one, other, tuple(sorted(labels)), concerned_rows, len(second)))
+        return sorted(leaks, key=lambda leak: not leak.serious)
 
 
 def _name(row: ManifestRow, kind: str) -> str:
@@ -141,16 +141,16 @@ def _name(row: ManifestRow, kind: str) -> str:
 
 
 def content_hashes(rows: Sequence[ManifestRow], *, workers: int | None = None) -> list[str | None]:
-    """A digest of what is heard in each row, equal for the same samples in another file or lossless format; every recording is decoded.
+    """A digest of the sound of each row, equal for the same samples in another file or lossless format.
 
-    Another sampling rate, loudness or lossy format gives another digest.
+    Every recording is decoded. Another sampling rate, loudness or lossy format gives another digest.
 
     Args:
-        rows: of a manifest.
-        workers: threads; None: one a core, four at most.
+        rows: rows of a manifest.
+        workers: number of threads; None: one for each core, at most four.
 
     Returns:
-        A digest a row; None: words alone, or a recording that cannot be used.
+        A digest for each row; None: the row has no recording, or one that cannot be used.
 
     Example:
         >>> import tempfile

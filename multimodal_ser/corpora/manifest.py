@@ -1,4 +1,7 @@
-"""Manifests: a table of recordings and texts with what was annotated becomes rows; each bad row is named, the others are kept."""
+"""Reads and writes manifests: tables of recordings and texts with their annotations.
+
+Each row that cannot be used is reported.
+"""
 
 from __future__ import annotations
 
@@ -48,25 +51,27 @@ def read_manifest(
 ) -> Manifest:
     """Read a table, or a folder of recordings (see `folders.read_folder`).
 
-    Relative paths in a table start at the table's own folder. Times count only where there is a recording: corpora of texts
-    often give places in a film. Of the same part of the same recording with the same words only the first row is kept; words alone
-    are the same row only where dialogue and turn are the same: people do say "Okay." twice.
+    Relative paths in a table start at the table's own folder. Start and end are used only for rows with a recording,
+    because corpora of texts often give times in a film. If two rows have the same part of the same recording and the
+    same words, only the first row is kept. Rows without a recording are the same only if their dialogue and turn are
+    the same too, because people do say "Okay." twice.
 
     Args:
-        source: .csv, .tsv, .jsonl (.ndjson; .json: lines or a list), .parquet; UTF-8. Or a folder: the table in it
-            that is called manifest, else its recordings.
-        check_files: whether each recording must be there.
-        columns: the column that holds a field, where it has another name than this library knows (`tables.COLUMNS`), as {"path":
-            "wav_name", "emotion": "emo"}; an empty name: no column does. "root": the folder in which paths start, itself from the
-            table's folder. Where "path" is among them, recordings may be named without their folder or ending: they are looked for in
-            all folders below, and the only table in a folder is read whatever it is called.
+        source: a table in UTF-8: .csv, .tsv, .jsonl (.ndjson; .json: lines or a list) or .parquet. Or a folder: the
+            table in it that is called manifest is read, else its recordings.
+        check_files: whether each recording must exist.
+        columns: the columns of fields whose names this library does not know (see `tables.COLUMNS`), as {"path":
+            "wav_name", "emotion": "emo"}. An empty name means that no column holds the field. "root" is the folder in
+            which paths start, relative to the table's folder. If "path" is among the fields, the table may name
+            recordings without their folder or ending: they are searched for in all folders below. In that case the
+            only table in a folder is read, whatever its name is.
 
     Returns:
-        The rows, and an error for each that cannot be used.
+        The rows, and an error for each row that cannot be used.
 
     Raises:
-        InputError: there is no such file, it is no table or an empty one, in another encoding, or tells neither paths nor texts; there
-            is no such column. What to say with `columns` is told.
+        InputError: the file does not exist, is no table, is empty, has another encoding, or has neither paths nor
+            texts; or a column of `columns` does not exist. The message says which `columns` to give.
 
     Example:
         >>> import tempfile
@@ -82,10 +87,10 @@ def read_manifest(
         >>> read_manifest(table, check_files=False, columns={"path": "wav_name", "emotion": "emo"}).rows[0].emotion
         'joy'
     """
-    asked = dict(columns or {})
+    requested = dict(columns or {})
     path = Path(os.path.abspath(source))
     if path.is_dir():
-        inside = table_inside(path, bool(asked))
+        inside = table_inside(path, bool(requested))
         if inside is None:
             return read_unnamed_folder(path)
         path = inside
@@ -101,45 +106,47 @@ def read_manifest(
             got=got,
             remedy="write a manifest of it",
         )
-    folder = path.parent / (asked.pop("root", None) or "")
+    folder = path.parent / (requested.pop("root", None) or "")
     if not folder.is_dir():
         remedy = f"give one that is there; a relative one starts at {path.parent}"
         raise InputError("columns, root", expected="a folder", got=f"no folder {folder}", remedy=remedy)
-    table = read_table(path, asked, folder)
+    table = read_table(path, requested, folder)
     if not table.records:
         raise InputError(path.name, expected="at least one row", got="none", remedy="fill the table")
     if not {"path", "text"} & set(table.columns):
         got = f"the columns {', '.join(table.names) or 'none'}"
-        say = columns_to_say(table.columns, table.guesses, table.codes) if table.guesses or table.codes else ""
-        remedy = f"say which it is: {say or '--columns path=COLUMN or text=COLUMN'}"
+        option = columns_to_say(table.columns, table.guesses, table.codes) if table.guesses or table.codes else ""
+        remedy = f"say which it is: {option or '--columns path=COLUMN or text=COLUMN'}"
         raise InputError(path.name, expected="a column path or text", got=got, remedy=remedy)
-    rows, errors = _checked_rows(table, Places(folder, check_files, "path" in asked))
-    return Manifest(tuple(rows), tuple(errors), path, tuple(table.ignored), _guessed(table, rows, path.name))
+    rows, errors = _checked_rows(table, Places(folder, check_files, "path" in requested))
+    return Manifest(tuple(rows), tuple(errors), path, tuple(table.ignored), _guess_notes(table, rows, path.name))
 
 
-def _guessed(table: Table, rows: Iterable[ManifestRow], file: str) -> tuple[str, ...]:
-    """What columns of other names seem to hold; codes only where nothing is annotated at all."""
-    found = {
+def _guess_notes(table: Table, rows: Iterable[ManifestRow], file: str) -> tuple[str, ...]:
+    """Notes on unknown columns that seem to hold recordings or emotions; codes only if no row is annotated."""
+    guesses = {
         name: column for name, column in table.guesses.items() if name != "emotion" or "votes" not in table.columns
     }
     annotated = any(map(is_annotated, rows))
-    if found:
-        kinds = " and of ".join({"path": "recordings", "emotion": "emotions"}[name] for name in found)
-        seem = " and ".join(map(repr, found.values())) + (" seem" if len(found) > 1 else " seems")
-        say = columns_to_say({*table.columns, *(["emotion"] if annotated else [])}, found, table.codes)
-        return (f"{file} has no column of {kinds} by name, but {seem} to hold some: {say}",)
+    if guesses:
+        kinds = " and of ".join({"path": "recordings", "emotion": "emotions"}[name] for name in guesses)
+        seem = " and ".join(map(repr, guesses.values())) + (" seem" if len(guesses) > 1 else " seems")
+        option = columns_to_say({*table.columns, *(["emotion"] if annotated else [])}, guesses, table.codes)
+        return (f"{file} has no column of {kinds} by name, but {seem} to hold some: {option}",)
     if table.codes and not annotated:
-        say = columns_to_say(table.columns, {}, table.codes)
-        return (f"{file} has no column of emotions by name; if {table.codes[0]!r} holds codes of some: {say}",)
+        option = columns_to_say(table.columns, {}, table.codes)
+        return (f"{file} has no column of emotions by name; if {table.codes[0]!r} holds codes of some: {option}",)
     return ()
 
 
 def read_unnamed_folder(path: Path) -> Manifest:
-    """A folder of recordings, and nobody said what it is. Where a table lies there and its folders are named after no emotion, the
-    table tells them: their names are not taken for emotions.
+    """Read a folder of recordings that has no table called manifest.
+
+    If other tables lie in the folder and its subfolders are not named after emotions, the names of the subfolders are
+    not taken for emotions: the annotation is probably in the tables.
 
     Raises:
-        InputError: there are such tables, and what to say of them; else see `folders.read_folder`.
+        InputError: the folder has such tables; the message says how to read them. Else see `folders.read_folder`.
     """
     tables = tables_in(path)
     try:
@@ -188,7 +195,7 @@ def _checked_rows(table: Table, recordings: Places) -> tuple[list[ManifestRow], 
 
 
 def _key(row: ManifestRow) -> tuple | None:
-    """What two rows may not share; None: nothing."""
+    """A key that no two rows of a manifest share; None if the row may occur twice."""
     if row.path is not None:
         return os.path.normpath(row.path), row.start, row.end, row.text
     if row.dialogue is None or row.turn is None:
@@ -196,24 +203,24 @@ def _key(row: ManifestRow) -> tuple | None:
     return row.split, row.language, row.dialogue, row.turn, row.text
 
 
-def _row(given: Mapping[str, Any], place: str, recordings: Places) -> ManifestRow:
-    for name, value in given.items():
+def _row(cells: Mapping[str, Any], place: str, recordings: Places) -> ManifestRow:
+    for name, value in cells.items():
         if isinstance(value, str) and "\0" in value:
             remedy = f"delete the NUL in {place.rpartition(', ')[2]} (many editors show it as ^@)"
             raise InputError(f"{place}, {name}", expected="text", got="a NUL character", remedy=remedy)
         if isinstance(value, str) and name != "text" and "\n" in value.strip():
             remedy = "look for a quote that opens here and closes lines later"
             raise InputError(f"{place}, {name}", expected="a line", got="several", remedy=remedy)
-    values: dict[str, Any] = {name: word(given.get(name), f"{place}, {name}") for name in WORDS}
+    values: dict[str, Any] = {name: word(cells.get(name), f"{place}, {name}") for name in WORDS}
     values["emotion"] = "|".join(part.strip() for part in (values["emotion"] or "").split("|") if part.strip()) or None
-    path = word(given.get("path"), f"{place}, path")
+    path = word(cells.get("path"), f"{place}, path")
     if path is None and values["text"] is None:
         raise InputError(
             place, expected="a path or a text", got="neither", remedy="fill one of them in, or drop the row"
         )
     if path is not None:
         values["path"] = recordings.find(path, f"{place}, path")
-        start, end = (number(given.get(name), f"{place}, {name}") for name in ("start", "end"))
+        start, end = (number(cells.get(name), f"{place}, {name}") for name in ("start", "end"))
         if start is not None and start < 0:
             raise InputError(
                 f"{place}, start",
@@ -227,22 +234,22 @@ def _row(given: Mapping[str, Any], place: str, recordings: Places) -> ManifestRo
                 f"{place}, end", expected=expected, got=f"{end:g} s", remedy="leave it empty for the recording's end"
             )
         values |= {"start": start, "end": end}
-    turn = number(given.get("turn"), f"{place}, turn")
+    turn = number(cells.get("turn"), f"{place}, turn")
     if turn is not None and turn != int(turn):
         raise InputError(
             f"{place}, turn", expected="a whole number", got=f"{turn:g}", remedy="count the turns of the dialogue"
         )
     values["turn"] = None if turn is None else int(turn)
-    values |= {name: number(given.get(name), f"{place}, {name}") for name in ("arousal", "valence", "dominance")}
+    values |= {name: number(cells.get(name), f"{place}, {name}") for name in ("arousal", "valence", "dominance")}
     return ManifestRow(
-        **values, votes=_votes(given.get("votes"), f"{place}, votes"), place=place, folder=recordings.folder
+        **values, votes=_votes(cells.get("votes"), f"{place}, votes"), place=place, folder=recordings.folder
     )
 
 
 def _votes(value: Any, place: str) -> dict[str, float] | None:
     if is_blank(value):
         return None
-    wrong = InputError(
+    error = InputError(
         place,
         expected="how many chose each emotion, as anger:3|neutral:2 or a JSON object",
         got=repr(value),
@@ -252,46 +259,46 @@ def _votes(value: Any, place: str) -> dict[str, float] | None:
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
-            raise wrong from None
+            raise error from None
     pairs: list[tuple[Any, Any]]
     if isinstance(value, str):
         pairs = [(name, votes) for name, _, votes in (part.rpartition(":") for part in value.split("|"))]
     elif isinstance(value, Mapping):
-        pairs = [
-            (name, votes) for name, votes in value.items() if votes is not None
-        ]  # a struct of parquet names all emotions in each row
+        # a struct of parquet names all emotions in each row
+        pairs = [(name, votes) for name, votes in value.items() if votes is not None]
     else:
-        raise wrong
+        raise error
     counts: dict[str, float] = {}
     for name, votes in pairs:
         name = str(name).strip()
         try:
             count = number(votes, place)
         except InputError:
-            raise wrong from None
+            raise error from None
         if not name or name in counts or count is None or count < 0:
-            raise wrong
+            raise error
         counts[name] = count
     if not any(counts.values()):
-        raise wrong
+        raise error
     return {name: number for name, number in counts.items() if number}
 
 
 def write_manifest(rows: Iterable[ManifestRow], path: str | os.PathLike) -> Path:
-    """Write rows as a table that `read_manifest` reads back equal; it is there whole or not at all.
+    """Write rows as a table from which `read_manifest` reads equal rows; a table that fails is not left behind in part.
 
-    Paths below the table's folder start there, others at the root. Words are stripped when they are read, and a text that only says
-    "nan" reads as none.
+    Paths below the table's folder are written relative to it, others as absolute paths. Reading strips the words, and
+    a text that is only "nan" is read as no text.
 
     Args:
-        rows: of any manifest.
-        path: .csv, .tsv, .jsonl or .parquet; its folder is made. Columns that no row fills are left out.
+        rows: rows of any manifest.
+        path: a file that ends in .csv, .tsv, .jsonl or .parquet; its folder is created. Columns that are empty in all
+            rows are left out.
 
     Returns:
-        Where it lies.
+        The path of the table.
 
     Raises:
-        InputError: another ending, a file that cannot be written, or a name or text that UTF-8 cannot hold.
+        InputError: the ending is another one, the file cannot be written, or UTF-8 cannot hold a name or a text.
 
     Example:
         >>> import tempfile
@@ -316,7 +323,7 @@ def write_manifest(rows: Iterable[ManifestRow], path: str | os.PathLike) -> Path
         )
     names = {
         name: "sentence_id" if name == "sentence" else name for name in COLUMNS
-    }  # a column sentence is taken for the words
+    }  # a column "sentence" is read as the words
     table = [{names[name]: _cell(row, name, target.parent) for name in COLUMNS} for row in rows]
     filled = [name for name in names.values() if any(line[name] is not None for line in table)] or ["path", "emotion"]
     write_cells(target, filled, table)
@@ -333,7 +340,7 @@ def _cell(row: ManifestRow, name: str, folder: Path) -> Any:
             place, expected="UTF-8", got="bytes of another encoding", remedy="rename it, or save it as UTF-8"
         ) from None
     if name == "path" and value is not None:
-        path = value.absolute()  # as it is written, links and all
+        path = value.absolute()  # as it is written: links are not resolved
         return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
     if name == "votes" and value:
         return json.dumps(dict(value), ensure_ascii=False)

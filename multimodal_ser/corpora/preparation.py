@@ -1,4 +1,4 @@
-"""Any corpus in, a manifest out, and a report of what is in it: what `multimodal-ser prepare` does."""
+"""Provides `prepare`, which turns any corpus into a manifest with a report; also a command of `multimodal-ser`."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from multimodal_ser.corpora.registry import Corpus
 
 KINDS = ("manifest", "folder", "dataset")
-"""What can be read beside the known corpora."""
+"""The kinds of sources that are read besides the known corpora."""
 
 OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")
-"""Endings of the manifests that are written."""
+"""Endings of manifests that can be written."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What became of a corpus.
+    """The result of `prepare`.
 
     Args:
-        kind: what it was read as: a corpus's name, or one of `KINDS`.
-        corpus: what is known of it, where it is a known one.
-        rows: of the manifest that was written.
-        output: that manifest.
-        survey: of the rows before cleaning.
-        label_set: in which the emotions are; None: as they were written.
-        left_out: emotions that have no place in the label set: how many rows show them, and why they have none.
-        cleaning: what was done to the recordings; None: nothing.
-        ignored: columns or files that say nothing to this library.
-        notes: what else a reader should know, a line each.
+        kind: how the source was read: a corpus's name, or one of `KINDS`.
+        corpus: facts about the corpus, if it is a known one.
+        rows: the rows of the written manifest.
+        output: the path of this manifest.
+        survey: the survey of the rows before cleaning.
+        label_set: the label set of the emotions; None: as the corpus writes them.
+        left_out: emotions without a label in the set: the number of their rows, and the reason.
+        cleaning: the result of cleaning; None: the recordings were not cleaned.
+        ignored: columns or files that are not used.
+        notes: further hints, a line each.
 
     Example:
         >>> import tempfile
@@ -80,7 +80,7 @@ class Preparation:
 
     @property
     def errors(self) -> tuple[InputError, ...]:
-        """What could not be used, each named."""
+        """The errors of rows and recordings that cannot be used."""
         return self.survey.errors + (self.cleaning.errors if self.cleaning else ())
 
     @property
@@ -89,13 +89,17 @@ class Preparation:
         return not any(map(is_annotated, self.rows))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the rows, as JSON can hold it."""
-        known = self.corpus
+        """Everything except the rows, for JSON.
+
+        Keys: read_as, corpus (title, languages, licence, citation, homepage, run_on; or None), output, rows (a count),
+        label_set, left_out (rows and why of each emotion), cleaning, ignored, notes, survey, errors.
+        """
+        corpus = self.corpus
         return {
             "read_as": self.kind,
-            "corpus": known and {
-                "title": known.title, "languages": list(known.languages), "licence": known.licence, "citation": known.citation,
-                "homepage": known.homepage, "run_on": known.run_on,
+            "corpus": corpus and {
+                "title": corpus.title, "languages": list(corpus.languages), "licence": corpus.licence, "citation": corpus.citation,
+                "homepage": corpus.homepage, "run_on": corpus.run_on,
             },
             "output": str(self.output), "rows": len(self.rows), "label_set": self.label_set,
             "left_out": {name: {"rows": count, "why": why} for name, (count, why) in (self.left_out or {}).items()},
@@ -104,9 +108,9 @@ class Preparation:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        known = self.corpus
+        corpus = self.corpus
         lines = [
-            f"read as      {f'{known.title} ({known.name}): {known.licence}; {known.citation}' if known else self.kind}"
+            f"read as      {f'{corpus.title} ({corpus.name}): {corpus.licence}; {corpus.citation}' if corpus else self.kind}"
         ]
         lines += [f"note         {note}" for note in self.notes]
         lines += [str(self.survey)]
@@ -154,35 +158,37 @@ def prepare(
     workers: int | None = None,
     progress: bool = False,
 ) -> Preparation:
-    """Read a corpus, look at every clip, clean copies where asked, and write a manifest of what can be used.
+    """Read a corpus, measure every clip, write cleaned copies if requested, and write a manifest of the usable rows.
 
-    The corpus is never changed. What cannot be used is named and left out; the rest is prepared. Duplicates stay in the manifest (the
-    report names them): a split keeps them on one side. An emotion that this library has no name for, of a few rows among many known ones,
-    costs these rows (`emotions.without_odd_emotions`).
+    The corpus is never changed. Rows that cannot be used are reported and left out. Duplicates stay in the manifest,
+    and the report names them; a split puts them into the same part. If most emotions are known, rows with a rare
+    unknown emotion are reported and left out (`emotions.without_odd_emotions`).
 
     Args:
-        source: a known corpus's name (`registry.CORPORA`), "manifest", "folder" or "dataset"; or, where `path` is not given, the path
-            itself, a Hub id or a `datasets` object: what it is, is then guessed.
-        path: of the corpus; of "dataset" also a Hub id.
-        output: the manifest (.csv, .tsv, .jsonl or .parquet); its folder is made.
-        columns: of a table or dataset: which column holds which field, {"path": "wav_name", "emotion": "emo"}; see `read_manifest`.
-        clean: what is done to copies of the recordings, some of "denoise", "trim", "loudness"; see `cleaning.clean_waveform`.
-        cleaned_dir: where the copies go; None: a folder beside the manifest, named after it.
-        trim_silence_db: of "trim": dB below the loudest 20 ms.
-        loudness: of "loudness": LUFS.
-        map_labels: what the corpus's labels mean, where they are codes or names of its own: {"1": "anger", "9": None}; None: such rows are
-            unlabelled. A name that stands for itself is kept, however few rows show it.
-        label_set: the set that emotions are put into; "native": their names in this library. Rows whose emotion has no place in it are left
-            out, and an emotion that nobody knows is an error. None: as they are written.
-        config, split, revision, streaming, limit: of a dataset; see `hub_datasets.read_dataset`.
-        recordings_dir: where a dataset's recordings go; None: a folder beside the manifest, named after it.
-        max_duration: longest recording that is taken, s.
-        workers: threads; None: one a core, four at most.
-        progress: whether bars are drawn on stderr.
+        source: the name of a known corpus (`registry.CORPORA`), "manifest", "folder" or "dataset". Without `path`, the
+            path itself, a Hub id or a `datasets` object; its kind is then guessed.
+        path: path of the corpus; for "dataset" also a Hub id.
+        output: path of the manifest (.csv, .tsv, .jsonl or .parquet); its folder is created.
+        columns: the column of each field in a table or dataset, {"path": "wav_name", "emotion": "emo"}; see
+            `read_manifest`.
+        clean: the steps of cleaning, some of "denoise", "trim", "loudness"; see `cleaning.clean_waveform`.
+        cleaned_dir: folder of the cleaned copies; None: a folder beside the manifest, named after it.
+        trim_silence_db: threshold of "trim", dB below the loudest 20 ms.
+        loudness: loudness after "loudness", LUFS.
+        map_labels: the emotions that the corpus's labels mean, if they are codes or unusual names: {"1": "anger", "9":
+            None}; None: rows with this label are unlabelled. A name that is mapped to itself is kept, even if it is
+            rare.
+        label_set: the label set to which emotions are mapped; "native": the names of this library. Rows whose emotion
+            has no label in the set are left out, and an unknown emotion is an error. None: emotions are not changed.
+        config, split, revision, streaming, limit: options of a dataset; see `hub_datasets.read_dataset`.
+        recordings_dir: folder of a dataset's recordings; None: a folder beside the manifest, named after it.
+        max_duration: the longest recording that is accepted, s.
+        workers: number of threads; None: one for each core, at most four.
+        progress: whether progress bars are shown on stderr.
 
     Raises:
-        InputError: nothing can be read there, no row can be used, a package of a step of cleaning is not installed, or the output cannot
-            be written or is part of the corpus.
+        InputError: nothing can be read, no row can be used, a package for cleaning is not installed, or the output
+            cannot be written or is part of the corpus.
 
     Example:
         >>> import tempfile
@@ -198,7 +204,7 @@ def prepare(
     """
     steps = check_steps(clean)
     if label_set is not None:
-        label_map([], label_set)  # an unknown name is told before hours of work
+        label_map([], label_set)  # an unknown name is an error before hours of work
     target = _checked_output(output)
     of_dataset: dict[str, Any] = {
         "config": config,
@@ -207,7 +213,7 @@ def prepare(
         "streaming": streaming,
         "limit": limit,
     }
-    kind, place, guessed = (str(source), path, False) if path is not None else (*_guessed(source, columns), True)
+    kind, place, guessed = (str(source), path, False) if path is not None else (*_guess_kind(source, columns), True)
     with ProgressBar("read", shown=progress and kind == "dataset") as show:
         recordings = Path(recordings_dir or target.with_name(f"{target.stem}_recordings"))
         manifest, corpus = _read(kind, place, columns, {**of_dataset, "output_dir": recordings, "on_progress": show})
@@ -218,17 +224,22 @@ def prepare(
     rows, odd = without_odd_emotions(rows, keep, "--map-labels NAME=NAME") if label_set is None else (rows, [])
     rows, errors, left_out = relabelled(rows, label_set)
     with ProgressBar("survey", shown=progress) as show:
-        told = (*manifest.errors, *odd, *errors)
-        found = survey(
-            rows, errors=told, source=str(manifest.source), max_duration=max_duration, workers=workers, on_progress=show
+        reported = (*manifest.errors, *odd, *errors)
+        result = survey(
+            rows,
+            errors=reported,
+            source=str(manifest.source),
+            max_duration=max_duration,
+            workers=workers,
+            on_progress=show,
         )
     cleaning = None
-    kept = found.rows
-    if steps and found.measured:
+    usable = result.rows
+    if steps and result.measured:
         with ProgressBar("clean", shown=progress) as show:
             folder = Path(cleaned_dir or target.with_name(f"{target.stem}_cleaned"))
             cleaning = clean_rows(
-                kept,
+                usable,
                 folder,
                 steps=steps,
                 trim_silence_db=trim_silence_db,
@@ -236,18 +247,18 @@ def prepare(
                 workers=workers,
                 on_progress=show,
             )
-        kept = cleaning.rows
-    if not kept:
-        first = next(iter((*found.errors, *(cleaning.errors if cleaning else ()))), None)
+        usable = cleaning.rows
+    if not usable:
+        first = next(iter((*result.errors, *(cleaning.errors if cleaning else ()))), None)
         got = f"none of {len(manifest.rows) + len(manifest.errors)}" + (f"; the first error: {first}" if first else "")
         remedy = (
             "choose another label set" if left_out and first is None else "see the errors, or read it as something else"
         )
         raise InputError(str(manifest.source), expected="at least one row that can be used", got=got, remedy=remedy)
-    kept = tuple(replace(row, folder=target.parent) for row in kept)
-    write_manifest(kept, target)
+    usable = tuple(replace(row, folder=target.parent) for row in usable)
+    write_manifest(usable, target)
     notes = (*manifest.notes, *_notes(corpus, manifest, guessed, kind))
-    done = Preparation(kind, corpus, kept, target, found, label_set, left_out, cleaning, manifest.ignored, notes)
+    done = Preparation(kind, corpus, usable, target, result, label_set, left_out, cleaning, manifest.ignored, notes)
     if not done.unlabelled:
         return done
     loud = "NOTHING IS LABELLED: no row has an emotion, votes or ratings, and nothing can be learned from this manifest"
@@ -281,34 +292,34 @@ def _checked_output(output: str | os.PathLike) -> Path:
 
 
 def _not_the_source(target: Path, manifest: Manifest) -> None:
-    """The corpus is never written to: neither its table nor a recording."""
+    """Raise an error if the output is the table that is read: the corpus is never changed."""
     if target.exists() and manifest.source.exists() and target.samefile(manifest.source):
         raise InputError(
             "output", expected="a new file", got=f"{target}, which is the table that is read", remedy="name another"
         )
 
 
-def _guessed(source: Any, columns: Mapping[str, str] | None) -> tuple[str, Any]:
-    """What this is, and where."""
+def _guess_kind(source: Any, columns: Mapping[str, str] | None) -> tuple[str, Any]:
+    """The kind of a source, and its place."""
     if not isinstance(source, str | os.PathLike):
         return "dataset", source
     from multimodal_ser.corpora.registry import CORPORA
 
-    given = os.fspath(source)
-    path = Path(given)
+    name = os.fspath(source)
+    path = Path(name)
     if path.is_dir():
-        return _guessed_folder(path, columns)
+        return _guess_folder_kind(path, columns)
     if path.is_file():
         return ("dataset" if path.suffix.lower() == ".arrow" or _holds_bytes(path) else "manifest"), path
-    if given in CORPORA or given in KINDS:
-        raise InputError("path", expected=f"where {given} lies", got="none", remedy=f"prepare {given} PATH")
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", given):
-        return "dataset", given
+    if name in CORPORA or name in KINDS:
+        raise InputError("path", expected=f"where {name} lies", got="none", remedy=f"prepare {name} PATH")
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        return "dataset", name
     expected = f"a path, a dataset's Hub id, or a corpus ({', '.join(CORPORA)}) and its path"
-    raise InputError(given, expected=expected, got="no such file or folder", remedy="check the path")
+    raise InputError(name, expected=expected, got="no such file or folder", remedy="check the path")
 
 
-def _guessed_folder(path: Path, columns: Mapping[str, str] | None) -> tuple[str, Any]:
+def _guess_folder_kind(path: Path, columns: Mapping[str, str] | None) -> tuple[str, Any]:
     from multimodal_ser.corpora.hub_datasets import is_saved_dataset
     from multimodal_ser.corpora.registry import CORPORA, read_corpus
 
@@ -329,11 +340,11 @@ def _guessed_folder(path: Path, columns: Mapping[str, str] | None) -> tuple[str,
     fitting = []
     for name in CORPORA if clips else ():
         try:
-            found = read_corpus(name, path)
+            manifest = read_corpus(name, path)
         except InputError:
             continue
-        skipped = sum(int(note.split()[0]) for note in found.notes)  # each begins with a count
-        if len(found.rows) + skipped >= 0.9 * clips and len(found.errors) <= 0.1 * len(found.rows):
+        skipped = sum(int(note.split()[0]) for note in manifest.notes)  # each begins with a count
+        if len(manifest.rows) + skipped >= 0.9 * clips and len(manifest.errors) <= 0.1 * len(manifest.rows):
             fitting.append(name)
     if len(fitting) > 1:
         got = f"names that fit {' and '.join(fitting)}"
@@ -361,7 +372,7 @@ def _emotions_are_folders(path: Path) -> bool:
 
 
 def _holds_bytes(path: Path) -> bool:
-    """Whether a parquet file holds the recordings themselves, as datasets of the Hub do."""
+    """Whether a parquet file contains the recordings themselves, like datasets of the Hub."""
     if path.suffix.lower() != ".parquet":
         return False
     import pyarrow as pa
@@ -370,7 +381,7 @@ def _holds_bytes(path: Path) -> bool:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
-        return False  # the manifest's reader tells what is wrong
+        return False  # reading the manifest reports the error
     return any(
         pa.types.is_binary(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
         for kind in schema.types

@@ -1,4 +1,4 @@
-"""Protocols: named ways to divide a corpus, fold by fold, into what is learned from, what chooses the model and what measures it."""
+"""Provides protocols: named ways to divide a corpus into folds with a train, a validation and a test part."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROTOCOLS: Mapping[Protocol, str] = MappingProxyType(
         "random": "k folds of clips whoever speaks, which leaks: to show by how much",
     }
 )
-"""What can be asked for, and what it does."""
+"""The protocols, and a line on what each does."""
 
 OFFICIAL_LEAKS: Mapping[str, str] = MappingProxyType(
     {
@@ -48,7 +48,7 @@ OFFICIAL_LEAKS: Mapping[str, str] = MappingProxyType(
         "dailydialog": "DailyDialog has dialogues that occur in more than one of its parts (https://arxiv.org/abs/2201.06219)",
     }
 )
-"""What is known of the official parts of corpora; whatever is in the rows themselves is found by `find_leaks` besides."""
+"""Published leaks of the official parts of corpora; `find_leaks` finds the leaks in the rows themselves."""
 
 SPEAKER_LEAKS: Mapping[str, str] = MappingProxyType(
     {
@@ -58,7 +58,7 @@ SPEAKER_LEAKS: Mapping[str, str] = MappingProxyType(
         "(https://doi.org/10.1371/journal.pone.0196391)",
     }
 )
-"""What still is on both sides where only speakers or sessions are held out."""
+"""What train and test parts of a corpus still share if whole speakers or sessions are held out."""
 
 EMOBOX_NOTE = (
     "EmoBox holds whole actors out for the test alone; it selects on a random fifth of the other actors' clips, whose voices are learned "
@@ -66,22 +66,22 @@ EMOBOX_NOTE = (
 )
 
 TEST_SHARE = 0.2
-"""How much "holdout" tests on."""
+"""The share of rows in the test part of "holdout"."""
 
 ACTOR = re.compile(r"(?:ravdess[_-]?)?(?:actor[_-]?)?(\d\d?)", re.IGNORECASE)
-"""How RAVDESS's actors are called."""
+"""Names of RAVDESS's actors."""
 
 ATTEMPTS = 100
-"""Ways to divide up to a hundred speakers that are tried until no class is in one fold alone that could be in two."""
+"""The most divisions that are tried to have each class in at least two folds; for more than 100 speakers only one."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One of a protocol's divisions.
+    """One division of the rows by a protocol.
 
     Args:
-        name: "1", "ravdess_03", "Ses01": what is tested on.
-        split: which rows go where.
+        name: the fold's number, or the speaker, session or corpus of its test part: "1", "ravdess_03", "Ses01".
+        split: the parts.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow, folds
@@ -107,32 +107,33 @@ def folds(
 ) -> list[Fold]:
     """Divide rows by a named protocol.
 
-    - "holdout": one fold; the speakers whose rows come nearest to a fifth of all are tested on (of two speakers one).
-    - "folds": k folds of whole speakers, alike in their classes (greedy, as scikit-learn's StratifiedGroupKFold).
+    - "holdout": one fold; the test part has whole speakers with about a fifth of the rows (of two speakers one).
+    - "folds": k folds of whole speakers with similar classes (greedy, as scikit-learn's StratifiedGroupKFold).
     - "loso": leave one speaker out, each in turn. "session": one recording session. "cross-corpus": one corpus.
-    - "speaker-sentence": k folds; neither the speakers nor the sentences of the test part are learned from. What has only one of both
-      is left out.
-    - "emobox-ravdess": EmoBox's test actors (https://arxiv.org/abs/2406.07162); of the others a woman and a man for validation.
+    - "speaker-sentence": k folds; the train part has neither the speakers nor the sentences of the test part. Rows that
+      share only one of both are left out.
+    - "emobox-ravdess": EmoBox's test actors (https://arxiv.org/abs/2406.07162); two of the other actors, a woman and a
+      man, are the validation part.
     - "official": the corpus's own split column.
-    - "random": k folds of clips, whoever speaks. It leaks, and is there to show by how much.
+    - "random": k folds of clips, regardless of speakers. This leaks; it is provided to measure the effect of the leak.
 
-    Protocols of whole speakers refuse recordings of nobody knows whom; words alone are then divided by dialogue or text, which their notes
-    say. What sounds the same (byte for byte, or by `contents`) and parts of one recording stay together, or are left out of what is learned
-    from; validation rows are taken in whole speakers, too. What is known of a corpus's leaks and whatever the parts share is in the
-    notes. The same rows and seed give the same folds, in whatever order the rows come.
+    Protocols of whole speakers refuse recordings without a speaker. Texts without a speaker are divided by dialogue or
+    text, and a note says so. Rows with the same sound (equal files, or equal `contents`) and parts of one recording
+    stay together, or are removed from the train part. Validation rows are whole speakers too. Known leaks of a corpus
+    and whatever the parts share are in the notes. The same rows and seed give the same folds, in any order of the rows.
 
     Args:
-        rows: of a manifest.
+        rows: rows of a manifest.
         protocol: one of the above.
-        k: how many folds, where the protocol does not say so itself.
-        seed: of all choices.
-        validation_share: about how much of what is not tested on chooses the model; 0: nothing.
-        validation_speakers: how many speakers choose the model, in place of a share.
-        contents: what each row sounds like (`leaks.content_hashes`), to find copies in other formats too.
-        allow_leak: take a division that leaks; its notes say so.
+        k: the number of folds, for protocols that do not define it.
+        seed: seed of all random choices.
+        validation_share: the approximate share of the rows outside the test part for validation, 0 to 1; 0: none.
+        validation_speakers: the number of speakers for validation, instead of a share.
+        contents: a digest of each row's sound (`leakage.content_hashes`), to find copies in other formats too.
+        allow_leak: accept a division that leaks; its notes say so.
 
     Raises:
-        InputError: an unknown protocol, rows that it cannot divide, or a leak, with the remedy.
+        InputError: the protocol is unknown or cannot divide the rows, or the division leaks.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -172,7 +173,7 @@ def folds(
 
 
 def _checked(rows: Sequence[ManifestRow], split: Split, finder: LeakFinder, allow_leak: bool) -> Split:
-    """Refuse what leaks, or say so; sentences that acted corpora share are told."""
+    """Raise an error for a leak, or add a note if leaks are allowed; shared sentences are only a note."""
     if not allow_leak:
         split = without_copies(rows, split, finder.sounds)
     notes = list(split.notes)
@@ -195,34 +196,42 @@ def _checked(rows: Sequence[ManifestRow], split: Split, finder: LeakFinder, allo
             got="nothing in a fold",
             remedy="choose another protocol, or fewer folds",
         )
-    learned, selected, tested = (
+    in_train, in_validation, in_test = (
         {rows[i].label for i in part} - {None} for part in (split.train, split.validation, split.test)
     )
-    if tested - learned:
-        notes.append(f"only in the test part, and not learned: {', '.join(sorted(map(str, tested - learned)))}")
-    if split.validation and learned - selected:
-        notes.append(f"learned, and not in the validation part: {', '.join(sorted(map(str, learned - selected)))}")
+    if in_test - in_train:
+        notes.append(f"only in the test part, and not learned: {', '.join(sorted(map(str, in_test - in_train)))}")
+    if split.validation and in_train - in_validation:
+        unmeasured = ", ".join(sorted(map(str, in_train - in_validation)))
+        notes.append(f"learned, and not in the validation part: {unmeasured}")
     notes += alike_notes(rows, (split.train, split.validation, split.test))
     return replace(split, notes=tuple(dict.fromkeys(notes)))
 
 
 class _Protocols:
-    """Rows in units that stay together: those of a speaker, of a recording, of the same sound."""
+    """Makes the folds of each protocol from units, groups of rows that stay together.
+
+    Rows of one speaker, of one recording or of the same sound are one unit.
+    """
 
     def __init__(self, rows: Sequence[ManifestRow], seed: int, share: float, speakers: int | None, finder: LeakFinder):
-        self.rows, self.seed, self.share, self.speakers, self.finder = rows, seed, share, speakers, finder
+        self.rows = rows
+        self.seed = seed
+        self.share = share
+        self.speakers = speakers
+        self.finder = finder
         self.units = self._joined(lambda row: row.speaker)
         self.unknown = sum(row.speaker is None for row in rows)
 
     def _joined(self, owner: Callable[[ManifestRow], str | None]) -> list[str]:
-        """The unit of each row: its smallest name among those that what it shares leads to."""
+        """The unit of each row: the smallest key of the group of rows that share a speaker, a recording or a sound."""
         groups = Groups[str]()
         own: list[str] = []
         for index, row in enumerate(self.rows):
             keys = [f"0 {owner(row)}"] if owner(row) is not None else []
             keys += [f"1 {row.path}"] if row.path is not None else []
             keys += [f"3 {self.finder.sounds[index]}"] if row.path is not None else []
-            if not keys:  # people say "Yes." in every dialogue: words bind what nothing else does
+            if not keys:  # the words are a key only without other keys: "Yes." occurs in every dialogue
                 keys = [f"4 {sentence_of(row)}" if row.dialogue is None else f"2 {row.dialogue}"]
             own.append(keys[0])
             for key in keys[1:]:
@@ -232,13 +241,13 @@ class _Protocols:
     def split(
         self, test: Iterable[int], protocol: str, train: Iterable[int] | None = None, notes: Sequence[str] = ()
     ) -> Split:
-        """Test rows are given, validation rows are chosen from the others in whole units."""
+        """A split with these test rows; validation rows are chosen from the other rows in whole units."""
         tested = sorted(test)
         rest = sorted(set(range(len(self.rows))) - set(tested)) if train is None else sorted(train)
         units = {self.units[index] for index in rest}
-        wanted = self.speakers if self.speakers is not None else self.share
-        if not wanted or len(units) < 2:
-            if wanted:
+        amount = self.speakers if self.speakers is not None else self.share
+        if not amount or len(units) < 2:
+            if amount:
                 notes = [*notes, "no validation part: all that is learned from is of one speaker"]
             return Split(tuple(rest), (), tuple(tested), protocol, tuple(notes))
         if self.speakers is not None and self.speakers >= len(units):
@@ -255,16 +264,18 @@ class _Protocols:
         )
 
     def _held(self, among: Sequence[int], share: float, count: int | None = None) -> set[str]:
-        """Units with about a share of the rows; where there are recordings of several units, they alone are counted."""
-        heard = [index for index in among if self.rows[index].path is not None]
-        counted = heard if len({self.units[index] for index in heard}) > 1 else among
+        """Choose units with about a share of the rows; texts count only if there are no recordings of several units."""
+        recordings = [index for index in among if self.rows[index].path is not None]
+        candidates = recordings if len({self.units[index] for index in recordings}) > 1 else among
         groups: dict[str, list[int]] = {}
-        for index in counted:
+        for index in candidates:
             groups.setdefault(self.units[index], []).append(index)
-        return SplitPlan(self.rows).whole_groups(dict(sorted(groups.items())), share * len(counted), self.seed, count)
+        return SplitPlan(self.rows).whole_groups(
+            dict(sorted(groups.items())), share * len(candidates), self.seed, count
+        )
 
     def named(self, allow_leak: bool) -> tuple[str, list[str]]:
-        """What the units are, and what is to be said of it: where nobody says who speaks, clips are no voices."""
+        """What the units are ("speakers", "dialogues", "texts" or "clips"), and notes on it."""
         if not all(row.speaker is None for row in self.rows):
             return "speakers", []
         recordings = sum(row.path is not None for row in self.rows)
@@ -291,20 +302,20 @@ class _Protocols:
         held = self._held(range(len(self.rows)), TEST_SHARE)
         test = [index for index, unit in enumerate(self.units) if unit in held]
         protocol = f"{len(held)} of {count} {what} held out, {100 * len(test) / len(self.rows):.0f} % of the rows"
-        return [Fold("1", self.split(test, protocol, notes=[*self._told(), *notes]))]
+        return [Fold("1", self.split(test, protocol, notes=[*self._speaker_notes(), *notes]))]
 
     def of_units(self, k: int, what: str, notes: Sequence[str] = ()) -> list[Fold]:
         places = self._divided(k, what)
         return [
             Fold(str(number + 1), self.split(
                 [i for i, unit in enumerate(self.units) if places[unit] == number],
-                f"fold {number + 1} of {k}, whole {what}, stratified by class", notes=[*self._told(), *notes],
+                f"fold {number + 1} of {k}, whole {what}, stratified by class", notes=[*self._speaker_notes(), *notes],
             ))
             for number in range(k)
         ]  # fmt: skip
 
     def _divided(self, k: int, what: str) -> dict[str, int]:
-        """Each unit's fold: the largest first, each where the classes' shares of all folds differ the least afterwards."""
+        """The fold of each unit; units are placed by size, each into the fold that leaves the classes most even."""
         names = sorted(set(self.units))
         if len(names) < k:
             self._too_few(what, len(names), k)
@@ -333,7 +344,7 @@ class _Protocols:
     def _dealt(
         names: Sequence[str], counts: Mapping[str, np.ndarray], total: np.ndarray, k: int
     ) -> tuple[dict[str, int], np.ndarray]:
-        """Units dealt one after another, and what each fold holds of each class (k, C)."""
+        """Place the units one after another; the fold of each, and the rows of each class in each fold (k, C)."""
         held, sizes, places = np.zeros((k, len(total))), np.zeros(k, dtype=int), {}
         for position, name in enumerate(names):
             empty = [fold for fold in range(k) if not sizes[fold]]
@@ -357,8 +368,8 @@ class _Protocols:
         unknown = sum(value is None for value in values)
         rows = counted(unknown, f"row without a {column} is", f"rows without a {column} are")
         notes = [f"{rows} learned from and not tested on"] * bool(unknown)
-        notes += self._known(SPEAKER_LEAKS) if column != "corpus" else []
-        found = []
+        notes += self._leak_notes(SPEAKER_LEAKS) if column != "corpus" else []
+        result = []
         for name in names:
             test = [index for index, value in enumerate(values) if value == name]
             voices = {self.rows[index].speaker for index in test} - {None}
@@ -376,8 +387,8 @@ class _Protocols:
                 expected = f"{column}s of different speakers" if column != "corpus" else "corpora of different speakers"
                 remedy = '"loso" leaves one speaker out, "folds" several'
                 raise InputError("protocol", expected=expected, got=got, remedy=remedy)
-            found.append(Fold(name, self.split(test, f"{protocol}: {name}", train, [*notes, *more])))
-        return found
+            result.append(Fold(name, self.split(test, f"{protocol}: {name}", train, [*notes, *more])))
+        return result
 
     def speaker_sentence(self, k: int, allow_leak: bool) -> list[Fold]:
         what, notes = self.named(allow_leak)
@@ -395,28 +406,31 @@ class _Protocols:
         random.Random(self.seed).shuffle(names)
         groups = min(k, len(names))
         group = {name: position % groups for position, name in enumerate(names)}
-        found = []
+        result = []
         for number in range(k):
             mine = number % groups
-            told = [index for index, sentence in enumerate(sentences) if sentence is not None]
-            here = {
-                index: (places[self.units[index]] == number, group[str(sentences[index])] == mine) for index in told
+            spoken = [index for index, sentence in enumerate(sentences) if sentence is not None]
+            shared = {
+                index: (places[self.units[index]] == number, group[str(sentences[index])] == mine) for index in spoken
             }
-            test = [index for index, both in here.items() if all(both)]
-            train = [index for index, both in here.items() if not any(both)]
-            out = counted(len(here) - len(test) - len(train), "row that shares", "rows that share")
+            test = [index for index, both in shared.items() if all(both)]
+            train = [index for index, both in shared.items() if not any(both)]
+            out = counted(len(shared) - len(test) - len(train), "row that shares", "rows that share")
             note = f"left out: {out} the speaker or the sentence of the test part"
             protocol = f"fold {number + 1} of {k}, neither {what} nor sentences of the test part are learned from"
-            found.append(
-                Fold(str(number + 1), self.split(test, protocol, train, [*self._strangers(), *notes, *unknown, note]))
+            result.append(
+                Fold(
+                    str(number + 1),
+                    self.split(test, protocol, train, [*self._unknown_speaker_notes(), *notes, *unknown, note]),
+                )
             )
-        return found
+        return result
 
     def emobox(self) -> list[Fold]:
         actors: dict[str | None, str] = {}
         for row in self.rows:
-            told = ACTOR.fullmatch(row.speaker or "") if row.corpus in (None, "ravdess") else None
-            if told is None or not 1 <= int(told[1]) <= 24:
+            match = ACTOR.fullmatch(row.speaker or "") if row.corpus in (None, "ravdess") else None
+            if match is None or not 1 <= int(match[1]) <= 24:
                 got = (
                     "a row without a speaker"
                     if row.speaker is None
@@ -425,8 +439,8 @@ class _Protocols:
                 raise InputError(
                     "protocol", expected="RAVDESS's actors 01 to 24", got=got.strip(), remedy="choose another protocol"
                 )
-            actors[row.speaker] = told[1].zfill(2)
-        found = []
+            actors[row.speaker] = match[1].zfill(2)
+        result = []
         for number, codes in EMOBOX_RAVDESS_FOLDS.items():
             test = [index for index, row in enumerate(self.rows) if actors[str(row.speaker)] in codes]
             if not test:
@@ -438,12 +452,12 @@ class _Protocols:
             held = [name for pair in pairs for name in pair if name is not None][:count]
             validation = tuple(index for index, row in enumerate(self.rows) if row.speaker in held)
             train = tuple(sorted(set(range(len(self.rows))) - set(test) - set(validation)))
-            here = sorted({self.rows[index].speaker or "" for index in test})
-            notes = [f"of EmoBox's four test actors {len(here)} are here"] * (len(here) < 4)
+            present = sorted({self.rows[index].speaker or "" for index in test})
+            notes = [f"of EmoBox's four test actors {len(present)} are here"] * (len(present) < 4)
             notes += [EMOBOX_NOTE, SPEAKER_LEAKS["ravdess"]]
-            protocol = f"EmoBox's fold {number} of RAVDESS (test actors {', '.join(here)})"
-            found.append(Fold(str(number), Split(train, validation, tuple(test), protocol, tuple(notes))))
-        return found
+            protocol = f"EmoBox's fold {number} of RAVDESS (test actors {', '.join(present)})"
+            result.append(Fold(str(number), Split(train, validation, tuple(test), protocol, tuple(notes))))
+        return result
 
     def official(self, allow_leak: bool) -> list[Fold]:
         if not any((row.split or "").lower() == "test" for row in self.rows):
@@ -462,7 +476,9 @@ class _Protocols:
         return [
             Fold(
                 "official",
-                replace(split, notes=(*split.notes, *self._known(OFFICIAL_LEAKS), *self._known(SPEAKER_LEAKS))),
+                replace(
+                    split, notes=(*split.notes, *self._leak_notes(OFFICIAL_LEAKS), *self._leak_notes(SPEAKER_LEAKS))
+                ),
             )
         ]
 
@@ -475,23 +491,27 @@ class _Protocols:
         self.units = self._joined(lambda row: None)
         return self.of_units(k, "clips", ["clips were divided at random: the same voices are on both sides"])
 
-    def _told(self) -> list[str]:
-        """Of protocols that hold out speakers."""
-        return self._strangers() + self._known(SPEAKER_LEAKS)
+    def _speaker_notes(self) -> list[str]:
+        """Notes of protocols that hold out speakers."""
+        return self._unknown_speaker_notes() + self._leak_notes(SPEAKER_LEAKS)
 
-    def _strangers(self) -> list[str]:
+    def _unknown_speaker_notes(self) -> list[str]:
         some_known = 0 < self.unknown < len(self.rows)
         return [
             f"{counted(self.unknown, 'row has', 'rows have')} no speaker: a voice may be on both sides"
         ] * some_known
 
-    def _known(self, leaks: Mapping[str, str]) -> list[str]:
+    def _leak_notes(self, leaks: Mapping[str, str]) -> list[str]:
         corpora = {row.corpus for row in self.rows}
-        return [told for corpus, told in leaks.items() if corpus in corpora]
+        return [note for corpus, note in leaks.items() if corpus in corpora]
 
-    def _too_few(self, what: str, count: int, wanted: int = 2) -> None:
-        said = Counter(row.speaker is None for row in self.rows)[True]
-        nameless = f" ({counted(said, 'row has', 'rows have')} no speaker)" if said and what == "speakers" else ""
+    def _too_few(self, what: str, count: int, minimum: int = 2) -> None:
+        nameless_rows = Counter(row.speaker is None for row in self.rows)[True]
+        nameless = (
+            f" ({counted(nameless_rows, 'row has', 'rows have')} no speaker)"
+            if nameless_rows and what == "speakers"
+            else ""
+        )
         got = f"{count}{nameless}"
         remedy = "fill the column in, ask for fewer folds, or choose another protocol"
-        raise InputError("protocol", expected=f"at least {wanted} {what}", got=got, remedy=remedy)
+        raise InputError("protocol", expected=f"at least {minimum} {what}", got=got, remedy=remedy)

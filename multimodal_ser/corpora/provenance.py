@@ -1,4 +1,7 @@
-"""What a model may have learned from, as its folder, its run folder or its card tells, and which of the rows measured on that concerns."""
+"""Finds out what a model was trained on, and which test rows are of speakers or corpora of its training data.
+
+The sources are the model's folder, its run folder and its card.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,29 @@ UNKNOWN = (
 )
 
 CALIBRATION = "calibration.json"
-"""What `calibrate` writes beside the model; it carries what was known of the model that it began with."""
+"""The file that `calibrate` writes beside the model; it includes the origin of the model before calibration."""
 
 PARTS: Mapping[str, str] = {"train": "trained on", "validation": "selected on", "calibration": "calibrated on"}
-"""What speakers may have been used for, and how that is said."""
+"""The uses of speakers, and the words for each use in notes."""
 
 FOLLOWS: Mapping[str, str] = {
     "train": "their figures are too good (--unseen-only leaves them out)",
     "validation": "their figures are a little too good (--unseen-only leaves them out)",
     "calibration": "their calibration error is too good (--unseen-only leaves them out)",
 }  # fmt: skip
-"""What follows for figures of their rows."""
+"""The effect of each use on figures of these speakers' rows."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a model, whatever it is measured on.
+    """What is known of a model's training data.
 
     Args:
-        model: its name.
-        source: what tells of its training data: a file; None: nothing does.
-        told: as it is told, lines.
-        speakers: who was used for what: keys of `PARTS`, names; empty: nobody is named.
-        context_turns: how many turns of a dialogue it read before each when it was trained.
+        model: the model's name.
+        source: the file that describes its training data; None: there is none.
+        told: the description, in lines.
+        speakers: the names of the speakers of each use (keys of `PARTS`); empty: no names are known.
+        context_turns: the number of dialogue turns before each row that the model read in training.
 
     Example:
         >>> from multimodal_ser.corpora.provenance import origin
@@ -54,7 +57,7 @@ class Origin:
     context_turns: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, as calibration.json keeps them."""
+        """The fields as plain types, for calibration.json; the keys are the names of the fields."""
         return {
             "model": self.model, "source": self.source, "told": list(self.told), "context_turns": self.context_turns,
             "speakers": {part: list(names) for part, names in self.speakers.items()},
@@ -63,22 +66,22 @@ class Origin:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of a model's training data, and which rows that concerns.
+    """What is known of a model's training data, and the rows that it concerns.
 
     Args:
-        model: its name.
-        source: what tells it: a file; None: nothing does.
-        told: as it is told, lines.
-        seen: indices of rows of speakers that it was trained, selected or calibrated on.
-        unnamed: indices of rows that name no speaker.
-        names_speakers: whether it is known by name whom it heard.
-        notes: what follows for the figures.
+        model: the model's name.
+        source: the file that describes its training data; None: there is none.
+        told: the description, in lines.
+        seen: indices of rows of speakers on whom the model was trained, selected or calibrated.
+        unnamed: indices of rows without a speaker.
+        names_speakers: whether the names of the speakers in the training data are known.
+        notes: the effects on the figures.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
         >>> from multimodal_ser.corpora.provenance import provenance
-        >>> known = provenance(None, [ManifestRow(text="Yes!", emotion="joy", corpus="dailydialog")])
-        >>> known.model, known.source, known.notes[0][:60]
+        >>> result = provenance(None, [ManifestRow(text="Yes!", emotion="joy", corpus="dailydialog")])
+        >>> result.model, result.source, result.notes[0][:60]
         ('the checkpoint that ships in the package', 'its card (README.md)', 'the card names dailydialog among what it was trained on: 1 r')
     """
 
@@ -92,10 +95,10 @@ class Provenance:
 
 
 def origin(model: str | None) -> Origin:
-    """Look at what `calibrate` wrote beside a checkpoint, then at the run folder that it lies in, then at its card.
+    """Read the training data of a model from calibration.json, else from its run folder, else from its card.
 
     Args:
-        model: folder or Hub id; None: the one in the package.
+        model: folder or Hub id; None: the model in the package.
     """
     from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
 
@@ -107,88 +110,97 @@ def origin(model: str | None) -> Origin:
 
 
 def provenance(model: str | None, rows: Sequence[ManifestRow]) -> Provenance:
-    """What is known of the model (`origin`), and which of these rows are of whom it heard.
+    """Read the training data of a model (`origin`), and find the rows that it concerns.
 
     Args:
-        model: folder or Hub id; None: the one in the package.
-        rows: that it is measured on.
+        model: folder or Hub id; None: the model in the package.
+        rows: the rows on which the model is measured.
     """
     return concerned(origin(model), rows)
 
 
-def concerned(known: Origin, rows: Sequence[ManifestRow], follows: Mapping[str, str] = FOLLOWS) -> Provenance:
-    """Which rows are of speakers, or of corpora, that the model knows, and what follows from that.
+def concerned(model_origin: Origin, rows: Sequence[ManifestRow], follows: Mapping[str, str] = FOLLOWS) -> Provenance:
+    """Find the rows whose speakers or corpora are in the model's training data.
 
     Args:
-        known: what is known of the model.
-        rows: that something is done with.
-        follows: what to say of rows whose speakers were used for something (`PARTS`); of other uses nothing is said.
+        model_origin: the origin of the model.
+        rows: the rows that are checked.
+        follows: the effect of each use of a speaker (`PARTS`), for the notes; other uses are not mentioned.
     """
     notes: list[str] = []
     seen: set[int] = set()
     for part, follow in follows.items():
-        names = set(known.speakers.get(part, ()))
-        found = [index for index, row in enumerate(rows) if row.speaker in names and index not in seen]
-        seen |= set(found)
-        if found:
-            count = len({rows[index].speaker for index in found})
-            of = f"{_rows(len(found))} {'are' if len(found) > 1 else 'is'} of {count} speaker{'s' * (count > 1)}"
+        names = set(model_origin.speakers.get(part, ()))
+        matches = [index for index, row in enumerate(rows) if row.speaker in names and index not in seen]
+        seen |= set(matches)
+        if matches:
+            count = len({rows[index].speaker for index in matches})
+            of = f"{_rows(len(matches))} {'are' if len(matches) > 1 else 'is'} of {count} speaker{'s' * (count > 1)}"
             notes.append(f"{of} whom the model was {PARTS[part]}: {follow}")
-    named = any(known.speakers.get(part) for part in ("train", "validation"))
-    if known.source is None:
+    named = any(model_origin.speakers.get(part) for part in ("train", "validation"))
+    if model_origin.source is None:
         notes.append(UNKNOWN)
-    elif "train" in known.speakers and not named:
+    elif "train" in model_origin.speakers and not named:
         notes.append(
-            f"{known.source} names no speakers: nobody knows whether these rows are of voices that it was trained on"
+            f"{model_origin.source} names no speakers: nobody knows whether these rows are of voices that it was trained on"
         )
     elif not named:
-        notes += _of_corpora(known.told, rows)
+        notes += _of_corpora(model_origin.told, rows)
     unnamed = tuple(index for index, row in enumerate(rows) if row.speaker is None)
-    return Provenance(known.model, known.source, known.told, tuple(sorted(seen)), tuple(notes), unnamed, named)
+    return Provenance(
+        model_origin.model, model_origin.source, model_origin.told, tuple(sorted(seen)), tuple(notes), unnamed, named
+    )
 
 
-def unseen_rows(known: Provenance, count: int) -> tuple[list[int], str | None]:
-    """Rows of speakers whom the model has not heard, and what is to be told of the others; None: there are none.
+def unseen_rows(model_provenance: Provenance, count: int) -> tuple[list[int], str | None]:
+    """The indices of rows of speakers who are new to the model, and a note on the others; None: there are no others.
 
     Args:
-        known: of these rows.
-        count: how many there are.
+        model_provenance: the provenance for these rows.
+        count: the number of rows.
 
     Raises:
-        InputError: nobody is named that the model was trained on, or no row is left.
+        InputError: the speakers of the training data are unknown, or no row is left.
     """
-    if not known.names_speakers:
+    if not model_provenance.names_speakers:
         remedy = (
             "mark rows to measure on by a split column, or keep speakers for the test when you train (test_speakers)"
         )
-        got = f"{known.source}, which names none" if known.source else "nothing that tells what it was trained on"
+        got = (
+            f"{model_provenance.source}, which names none"
+            if model_provenance.source
+            else "nothing that tells what it was trained on"
+        )
         raise InputError(
             "unseen_only",
             expected="a model of which it is known whose voices it was trained on",
             got=got,
             remedy=remedy,
         )
-    out = {*known.seen, *known.unnamed}
+    out = {*model_provenance.seen, *model_provenance.unnamed}
     left = [index for index in range(count) if index not in out]
     if not left:
-        got = f"none of {count}: {len(known.seen)} of speakers that it knows, {len(known.unnamed)} that name no speaker"
+        seen, unnamed = (len(indices) for indices in (model_provenance.seen, model_provenance.unnamed))
+        got = f"none of {count}: {seen} of speakers that it knows, {unnamed} that name no speaker"
         raise InputError(
             "unseen_only", expected="rows of speakers whom the model has not heard", got=got, remedy="measure on others"
         )
-    what = [f"{_rows(len(known.seen))} of speakers whom the model was trained, selected or calibrated on"] * bool(
-        known.seen
-    )
-    what += [f"{_rows(len(known.unnamed))} that name{'s' * (len(known.unnamed) == 1)} no speaker"] * bool(known.unnamed)
-    return left, f"left out (unseen_only): {' and '.join(what)}" if what else None
+    reasons = [
+        f"{_rows(len(model_provenance.seen))} of speakers whom the model was trained, selected or calibrated on"
+    ] * bool(model_provenance.seen)
+    reasons += [
+        f"{_rows(len(model_provenance.unnamed))} that name{'s' * (len(model_provenance.unnamed) == 1)} no speaker"
+    ] * bool(model_provenance.unnamed)
+    return left, f"left out (unseen_only): {' and '.join(reasons)}" if reasons else None
 
 
 def _rows(count: int) -> str:
     return f"{count} row{'s' * (count != 1)}"
 
 
-def _of_corpora(told: Sequence[str], rows: Sequence[ManifestRow]) -> list[str]:
-    """What follows where corpora are named, and no speakers."""
-    plain = _letters(" ".join(told))
+def _of_corpora(lines: Sequence[str], rows: Sequence[ManifestRow]) -> list[str]:
+    """Notes if the training data names corpora, but no speakers."""
+    plain = _letters(" ".join(lines))
     notes = []
     corpora = [_corpus(row) for row in rows]
     for corpus in sorted({corpus for corpus in corpora if corpus}):
@@ -206,7 +218,7 @@ def _of_corpora(told: Sequence[str], rows: Sequence[ManifestRow]) -> list[str]:
 
 
 def _corpus(row: ManifestRow) -> str | None:
-    """As the row says, or as the name of its speaker begins: "emodb_03"."""
+    """The corpus of a row, or the prefix of its speaker's name: "emodb_03"."""
     from multimodal_ser.labels import CORPUS_LABELS
 
     prefix = (row.speaker or "").rpartition("_")[0]
@@ -214,31 +226,32 @@ def _corpus(row: ManifestRow) -> str | None:
 
 
 def _of_calibration(folder: Path, name: str) -> Origin | None:
-    """What `calibrate` wrote down of the model that it began with, and of whom it was calibrated on."""
+    """The origin that `calibrate` wrote, with the speakers of the calibration."""
     try:
         stored = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))["origin"]
         speakers = {
             part: tuple(map(str, stored["speakers"].get(part, ()))) for part in PARTS if part in stored["speakers"]
         }
-        told, turns = tuple(map(str, stored["told"])), int(stored["context_turns"])
-        return Origin(name, stored["source"] and str(stored["source"]), told, speakers, turns)
+        lines = tuple(map(str, stored["told"]))
+        turns = int(stored["context_turns"])
+        return Origin(name, stored["source"] and str(stored["source"]), lines, speakers, turns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _of_run(folder: Path, name: str) -> Origin | None:
-    """What a run folder tells, in data.json and arguments.yaml."""
+    """The origin from the data.json and arguments.yaml of a run folder."""
     try:
-        about = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-        speakers = {side: tuple(about[side]["speakers"]) for side in ("train", "validation")}
-        clips = {side: about[side]["clips"] for side in ("train", "validation")}
+        data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+        speakers = {side: tuple(data[side]["speakers"]) for side in ("train", "validation")}
+        clips = {side: data[side]["clips"] for side in ("train", "validation")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    told = tuple(
+    lines = tuple(
         f"{side}: {clips[side]} clips, speakers {', '.join(speakers[side]) or 'not known'}"
         for side in ("train", "validation")
     )
-    return Origin(name, "its run folder (data.json)", told, speakers, _context_turns(folder / "arguments.yaml"))
+    return Origin(name, "its run folder (data.json)", lines, speakers, _context_turns(folder / "arguments.yaml"))
 
 
 def _context_turns(path: Path) -> int:
@@ -251,12 +264,12 @@ def _context_turns(path: Path) -> int:
 
 
 def _of_card(path: Path, name: str) -> Origin:
-    told = _training_data(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else ()
-    return Origin(name, "its card (README.md)" if told else None, told)
+    lines = _training_data(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else ()
+    return Origin(name, "its card (README.md)" if lines else None, lines)
 
 
 def _training_data(card: str) -> tuple[str, ...]:
-    """The lines of the card's section of that name."""
+    """The lines of the card's section "training data"."""
     section = re.search(r"^#+ +training data[^\n]*\n(.*?)(?=^#+ |\Z)", card, re.MULTILINE | re.DOTALL | re.IGNORECASE)
     lines = [] if section is None else [" ".join(line.strip().strip("|").split()) for line in section[1].splitlines()]
     return tuple(line for line in lines if line.strip("-| "))

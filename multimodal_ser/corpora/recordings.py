@@ -1,4 +1,4 @@
-"""Recordings that a manifest names and that cannot be used: each row of theirs is told by its place, the field and the remedy."""
+"""Checks the recordings of a manifest; each row that cannot be used is reported with its place, field and remedy."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from multimodal_ser.errors import InputError
 
 
 def recording_error(row: ManifestRow, error: InputError) -> InputError:
-    """What is wrong with a row's recording, by the row's place and "path".
+    """An error of a recording, reported for the field "path" of its row.
 
     Args:
-        row: of a manifest.
-        error: about the recording.
+        row: row of a manifest.
+        error: the error of the recording.
 
     Example:
         >>> from pathlib import Path
@@ -30,16 +30,16 @@ def recording_error(row: ManifestRow, error: InputError) -> InputError:
         >>> print(recording_error(row, InputError("a.wav", expected="an audio file", got="an empty file", remedy="record it again")))
         m.csv, line 2, path: expected an audio file, got an empty file (clips/a.wav); record it again
     """
-    named, told = _place(row, "path")
-    return InputError(named, expected=error.expected, got=f"{error.got}{told}", remedy=error.remedy)
+    place, suffix = _place(row, "path")
+    return InputError(place, expected=error.expected, got=f"{error.got}{suffix}", remedy=error.remedy)
 
 
 def part_error(row: ManifestRow, duration: float) -> InputError | None:
-    """What is wrong with the part of a recording that a row means; None: nothing, there are at least 25 ms of it.
+    """The error if the part that a row names has less than 25 ms of its recording; None if it has more.
 
     Args:
-        row: of a manifest.
-        duration: of its recording, s.
+        row: row of a manifest.
+        duration: length of its recording, s.
 
     Example:
         >>> from pathlib import Path
@@ -51,18 +51,18 @@ def part_error(row: ManifestRow, duration: float) -> InputError | None:
     start, end = row.start or 0.0, duration if row.end is None else min(row.end, duration)
     if end - start > MIN_DURATION - 1e-9:  # 1.025 - 1 is a little less
         return None
-    named, told = _place(row, "start" if row.end is None or start >= duration else "end")
-    got = f"{start:g} s to {'its end' if row.end is None else f'{row.end:g} s'}{told}"
+    place, suffix = _place(row, "start" if row.end is None or start >= duration else "end")
+    got = f"{start:g} s to {'its end' if row.end is None else f'{row.end:g} s'}{suffix}"
     expected = f"at least 25 ms of the recording, which lasts {duration:.3f} s"
-    return InputError(named, expected=expected, got=got, remedy="correct start and end")
+    return InputError(place, expected=expected, got=got, remedy="correct start and end")
 
 
 def past_the_end(row: ManifestRow, duration: float) -> bool:
-    """Whether a row's part is said to end more than 25 ms after its recording does; what there is of it is taken.
+    """Whether a row's `end` is more than 25 ms after the end of its recording; the part then ends with the recording.
 
     Args:
-        row: of a manifest.
-        duration: of the part as it was found, s.
+        row: row of a manifest.
+        duration: the actual length of the part, s.
 
     Example:
         >>> from pathlib import Path
@@ -75,24 +75,24 @@ def past_the_end(row: ManifestRow, duration: float) -> bool:
 
 
 def in_order(errors: Sequence[InputError]) -> list[InputError]:
-    """Errors by line; those of a file stay together, in the order in which the files are first named.
+    """Sort errors by line; errors of a file stay together, and files keep the order of their first errors.
 
     Example:
         >>> from multimodal_ser.corpora.recordings import in_order
         >>> from multimodal_ser.errors import InputError
-        >>> found = [InputError(what, expected="", got="", remedy="") for what in ("m.csv, line 10, path", "m.csv, line 9, id")]
-        >>> [error.what for error in in_order(found)]
+        >>> errors = [InputError(what, expected="", got="", remedy="") for what in ("m.csv, line 10, path", "m.csv, line 9, id")]
+        >>> [error.what for error in in_order(errors)]
         ['m.csv, line 9, id', 'm.csv, line 10, path']
     """
     places = [re.match(r"(.*), (?:line|row) (\d+)(?:,|$)", error.what) for error in errors]
-    files = [found[1] if found else error.what for found, error in zip(places, errors, strict=True)]
+    files = [match[1] if match else error.what for match, error in zip(places, errors, strict=True)]
     first = {name: at for at, name in reversed(list(enumerate(files)))}
-    order = sorted(range(len(errors)), key=lambda at: (first[files[at]], int(found[2]) if (found := places[at]) else 0))
+    order = sorted(range(len(errors)), key=lambda at: (first[files[at]], int(match[2]) if (match := places[at]) else 0))
     return [errors[at] for at in order]
 
 
 def _place(row: ManifestRow, field: str) -> tuple[str, str]:
-    """Where a row stands, and its recording where that does not say it."""
+    """The place of a row's field, and the name of its recording if the place does not contain it."""
     place = row.place or row.name
     if place in (row.recording, row.name, str(row.path)):
         return place, ""
@@ -106,17 +106,18 @@ def check_recordings(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[tuple[ManifestRow, ...], tuple[InputError, ...]]:
-    """Open every recording: which rows can be used, and what is wrong with the others, each named by its place and "path" or "start".
+    """Open every recording, and separate the rows that can be used from the errors of the others.
 
     Args:
-        rows: of a manifest; those of words alone pass.
-        whole: decode each recording to its end; else its header and its beginning, which costs a few ms a file and does not find
-            damage further on.
-        workers: threads; None: one a core, four at most.
-        on_progress: called with (done, all) recordings.
+        rows: rows of a manifest; rows without a recording are always usable.
+        whole: decode each recording to its end; else only its header and first second, which takes a few ms for each
+            file and does not find later damage.
+        workers: number of threads; None: one for each core, at most four.
+        on_progress: called with the numbers of checked recordings and of all recordings.
 
     Returns:
-        The rows that can be used, in order, and the errors. A part of which there are not 25 ms is one too.
+        The rows that can be used, in order, and an error for each other row, with its place and the field "path",
+        "start" or "end". Parts of less than 25 ms are errors too.
 
     Example:
         >>> import tempfile
@@ -136,20 +137,20 @@ def check_recordings(
             durations[path] = duration
             if on_progress is not None:
                 on_progress(len(durations), len(paths))
-    kept, errors = [], []
+    usable, errors = [], []
     for row in rows:
-        found = None if row.path is None else durations[row.path]
-        if isinstance(found, InputError):
-            errors.append(recording_error(row, found))
-        elif found is not None and (wrong := part_error(row, found)) is not None:
-            errors.append(wrong)
+        duration_or_error = None if row.path is None else durations[row.path]
+        if isinstance(duration_or_error, InputError):
+            errors.append(recording_error(row, duration_or_error))
+        elif duration_or_error is not None and (error := part_error(row, duration_or_error)) is not None:
+            errors.append(error)
         else:
-            kept.append(row)
-    return tuple(kept), tuple(errors)
+            usable.append(row)
+    return tuple(usable), tuple(errors)
 
 
 def _opened(path: Path, whole: bool) -> float | InputError:
-    """How long a recording is, s, or why it cannot be used."""
+    """The length of a recording in s, or its error."""
     from multimodal_ser.audio import SAMPLING_RATE, audio_duration, stream_audio
 
     try:

@@ -1,4 +1,4 @@
-"""Known corpora: what each is, and how its folder becomes rows. Each is one small file of `readers`; a new file there is a new corpus."""
+"""Provides the known corpora: facts about each, and its reader. Each corpus is one file in `readers`."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from multimodal_ser.labels import CorpusLabels
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus: what a user should know of it, and how it is read.
+    """A known corpus: facts for users, and its reader.
 
     Args:
-        name: what it is asked for by, a key of `labels.CORPUS_LABELS` if it comes with the library.
-        title: what people call it.
+        name: the name in `CORPORA`; for corpora of this library also a key of `labels.CORPUS_LABELS`.
+        title: the usual name of the corpus.
         languages: ISO 639-1 codes.
-        licence: what one may do with it, in short.
-        citation: how its authors want it named.
-        homepage: where to ask for it.
-        documentation: where its names and labels are explained.
-        labels: what its annotators could say.
-        layout: which files are expected, a line.
-        run_on: whether the reader ever saw the real corpus, or only a tree made after its documentation.
-        read: yields a row for each clip or text of a folder (or of its table), an error by name for what cannot be read, and a word
-            (str) for each file that belongs to the corpus and is not read; equal ones become one note with a count.
-        clips: how many it has, as documented; None: that depends on the release.
-        remarks: what else a reader of scores should know.
+        licence: the license, in short.
+        citation: how to cite the corpus.
+        homepage: the web page of the corpus.
+        documentation: the page that explains its file names and labels.
+        labels: the labels that its annotators could choose.
+        layout: a line on the expected files.
+        run_on: whether the reader was tested on the real corpus, or only on a tree made after its documentation.
+        read: yields a row for each clip or text of a folder (or of its table), an error for each file that cannot be
+            read, and a reason (str) for each file of the corpus that is skipped; equal reasons become one note with a
+            count.
+        clips: the documented number of clips; None: it depends on the release.
+        remarks: further facts for readers of scores.
 
     Example:
         >>> from multimodal_ser.corpora.registry import CORPORA
@@ -63,13 +64,13 @@ class Corpus:
 
 
 class _Corpora(Mapping[str, Corpus]):
-    """The files of `readers`, each imported when its corpus is asked for."""
+    """The corpora of `readers`; the file of each is imported when it is first used."""
 
     def __getitem__(self, name: str) -> Corpus:
-        found = {_plain(known): known for known in self}.get(_plain(name))
-        if found is None:
+        module = {_plain(key): key for key in self}.get(_plain(name))
+        if module is None:
             raise KeyError(name)
-        corpus: Corpus = importlib.import_module(f"multimodal_ser.corpora.readers.{found}").CORPUS
+        corpus: Corpus = importlib.import_module(f"multimodal_ser.corpora.readers.{module}").CORPUS
         return corpus
 
     def __iter__(self) -> Iterator[str]:
@@ -80,7 +81,7 @@ class _Corpora(Mapping[str, Corpus]):
 
 
 CORPORA: Mapping[str, Corpus] = _Corpora()
-"""Corpora by name, as it is written here or there: "crema_d", "CREMA-D", "crema-d"."""
+"""The corpora by name; case and punctuation do not matter: "crema_d", "CREMA-D", "crema-d"."""
 
 
 @cache
@@ -98,7 +99,7 @@ def find_corpus(name: str) -> Corpus:
     """The corpus of a name.
 
     Raises:
-        InputError: there is none; the nearest is proposed.
+        InputError: there is no such corpus; the message proposes a similar name.
 
     Example:
         >>> from multimodal_ser.corpora.registry import find_corpus
@@ -106,26 +107,27 @@ def find_corpus(name: str) -> Corpus:
         'crema_d'
     """
     if name not in CORPORA:
-        otherwise = "write a manifest, or sort the recordings into a folder per emotion"
-        remedy = did_you_mean(name, CORPORA, otherwise, key=_plain)
+        alternative = "write a manifest, or sort the recordings into a folder per emotion"
+        remedy = did_you_mean(name, CORPORA, alternative, key=_plain)
         raise InputError("corpus", expected=f"one of {', '.join(CORPORA)}", got=repr(name), remedy=remedy)
     return CORPORA[name]
 
 
 def read_corpus(corpus: str | Corpus, source: str | os.PathLike) -> Manifest:
-    """Read a corpus as its authors hand it out.
+    """Read a corpus in the form in which its authors distribute it.
 
     Args:
-        corpus: one of `CORPORA`, or a `Corpus` of your own.
-        source: its folder, unpacked; a folder around it will do. For corpora of texts also a table of them.
+        corpus: a name in `CORPORA`, or a `Corpus` of your own.
+        source: the unpacked folder of the corpus, or a folder that contains it; for corpora of texts also a table.
 
     Returns:
-        The rows, sorted as the reader yields them; an error for each file or line that is not as the corpus's documentation says, or
-        that another clip has the name of; as `ignored` the files that are no recordings. Copies that are equal byte for byte, and the
-        same clips in another format (sound without loss is taken before compressed sound, and that before videos), are counted in a note.
+        The rows in the order of the reader; an error for each file or line that differs from the corpus's
+        documentation, and for each clip whose name another clip has; the files that are no recordings are in `ignored`.
+        Only one file of each clip is read, lossless sound before compressed sound before video: notes count the copies
+        with equal bytes and the copies in other formats.
 
     Raises:
-        InputError: there is no such corpus or folder, or nothing in the folder looks like this corpus.
+        InputError: there is no such corpus or folder, or no file in the folder belongs to this corpus.
 
     Example:
         >>> import tempfile
@@ -141,46 +143,49 @@ def read_corpus(corpus: str | Corpus, source: str | os.PathLike) -> Manifest:
         >>> print(manifest.errors[0])
         my_recording.wav: expected a name as 03-01-06-01-02-01-12.wav, got another one; rename it, or move it out of the folder
     """
-    found = corpus if isinstance(corpus, Corpus) else find_corpus(corpus)
+    definition = corpus if isinstance(corpus, Corpus) else find_corpus(corpus)
     path = Path(os.path.abspath(source))
     if not path.exists():
         raise InputError(
-            str(source), expected=f"{found.title}: {found.layout}", got="no such folder", remedy="check the path"
+            str(source),
+            expected=f"{definition.title}: {definition.layout}",
+            got="no such folder",
+            remedy="check the path",
         )
     errors: list[InputError] = []
     skipped: Counter[str] = Counter()
     clips: dict[str, list[ManifestRow]] = {}
-    for at, one in enumerate(found.read(path)):
-        if isinstance(one, str):
-            skipped[one] += 1
-        elif isinstance(one, InputError):
-            errors.append(one)
+    for at, item in enumerate(definition.read(path)):
+        if isinstance(item, str):
+            skipped[item] += 1
+        elif isinstance(item, InputError):
+            errors.append(item)
         else:
-            clips.setdefault(f"{at}" if one.id is None else f"id {one.id}", []).append(one)
+            clips.setdefault(f"{at}" if item.id is None else f"id {item.id}", []).append(item)
     rows = [_chosen(group, errors, skipped) for group in clips.values()]
     if not rows:
         first = f"; the first of {counted(len(errors), 'error')}: {errors[0]}" if errors else ""
         first += "".join(f"; {note}" for note in _notes(skipped))
-        remedy = f"unpack the corpus there ({found.homepage}), or name its folder{first}"
+        remedy = f"unpack the corpus there ({definition.homepage}), or name its folder{first}"
         raise InputError(
-            str(source), expected=f"{found.title}: {found.layout}", got="none of these files", remedy=remedy
+            str(source), expected=f"{definition.title}: {definition.layout}", got="none of these files", remedy=remedy
         )
     return Manifest(tuple(rows), tuple(errors), path, _ignored(path), _notes(skipped))
 
 
 def _chosen(group: list[ManifestRow], errors: list[InputError], skipped: Counter[str]) -> ManifestRow:
-    """Of clips of one name the one that is read; the others are copies of it, in another format, or errors."""
+    """The clip that is read of several with one name; the others are copies of it, in another format, or errors."""
     group = sorted(group, key=lambda row: preference(row.path.suffix) if row.path else 0)
-    kept = group[0]
+    preferred = group[0]
     for row in group[1:]:
-        if row.path and kept.path and row.path.suffix.lower() != kept.path.suffix.lower():
-            skipped[f"{row.path.suffix} files beside {kept.path.suffix} files of the same clips: not read"] += 1
-        elif row.path and kept.path and _equal(row.path, kept.path):
+        if row.path and preferred.path and row.path.suffix.lower() != preferred.path.suffix.lower():
+            skipped[f"{row.path.suffix} files beside {preferred.path.suffix} files of the same clips: not read"] += 1
+        elif row.path and preferred.path and _equal(row.path, preferred.path):
             skipped["copies, byte for byte, of clips that are read: not read"] += 1
         else:
-            got = f"the same name as {kept.place}"
+            got = f"the same name as {preferred.place}"
             errors.append(InputError(row.place, expected="each clip once", got=got, remedy="remove the copy"))
-    return kept
+    return preferred
 
 
 def _equal(one: Path, other: Path) -> bool:

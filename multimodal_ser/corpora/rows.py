@@ -1,4 +1,4 @@
-"""Rows: a recording, a text, or both, with what was annotated; and the manifest that holds them."""
+"""Provides `ManifestRow`, a recording or a text with its annotations, and `Manifest`, the rows of a corpus."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from multimodal_ser.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestRow:
-    """A recording, a text, or both, and what was annotated; None: not given.
+    """A recording, a text, or both, with annotations; a field is None if the corpus does not give it.
 
     Args:
-        path: of the recording; None: words alone.
-        emotion: as it was written, several admissible ones joined by a bar; None: unlabelled.
-        text: its words.
-        id: what the corpus calls the row; no two rows of a corpus have the same.
-        sentence: which of a corpus's fixed sentences it is, by the corpus's own code.
-        session: the recording session, where a corpus has them.
-        speaker: whose voice or words.
-        split: "train", "validation" ("dev", "val", "valid") or "test", where the corpus says so.
-        dialogue, turn: where it stands in a conversation.
+        path: of the recording; None: the row is only a text.
+        emotion: as the corpus writes it; several admissible emotions are joined by "|". None: unlabelled.
+        text: the words.
+        id: the corpus's identifier of the row; each is used only once in a corpus.
+        sentence: the corpus's code of the sentence, in corpora with fixed sentences.
+        session: the recording session.
+        speaker: the speaker or writer.
+        split: "train", "validation" ("dev", "val", "valid") or "test".
+        dialogue, turn: the conversation, and the position in it.
         language, gender, intensity: of the speech.
-        corpus: a key of `labels.CORPUS_LABELS`, for what its annotators could not say.
-        start, end: s, the part of the recording that is meant.
+        corpus: a key of `labels.CORPUS_LABELS`; it tells which emotions the annotators could choose.
+        start, end: the part of the recording, in s.
         arousal, valence, dominance: on the corpus's own scale.
         votes: how many annotators chose each emotion: a soft label.
-        place: where the row stands, for messages.
-        folder: what its name is relative to.
+        place: the file and line of the row, for messages.
+        folder: the name of the row is relative to this folder.
 
     Example:
         >>> from pathlib import Path
@@ -66,7 +66,7 @@ class ManifestRow:
 
     @property
     def recording(self) -> str | None:
-        """What its recording is called: the path from the manifest's folder, where it leads from there."""
+        """The path of the recording, relative to the manifest's folder if it lies below it."""
         if self.path is None:
             return None
         inside = self.folder is not None and self.path.is_relative_to(self.folder)
@@ -74,7 +74,10 @@ class ManifestRow:
 
     @property
     def name(self) -> str:
-        """The clip's name, the same on every machine where the manifest lies beside its recordings; of words alone a digest of them."""
+        """The name of the clip: its recording and times, or a digest of the words if there is no recording.
+
+        It is the same on every machine if the recordings lie below the manifest's folder.
+        """
         if self.recording is None:
             return f"text:{hashlib.sha256((self.text or '').encode()).hexdigest()[:16]}"
         if self.start is None and self.end is None:
@@ -83,7 +86,7 @@ class ManifestRow:
 
     @property
     def label(self) -> str | None:
-        """The one emotion: what most annotators chose, or what was written. None: unlabelled, or several are admissible."""
+        """The emotion that most annotators chose, or `emotion`; None if unlabelled or if several are admissible."""
         if self.votes:
             return max(self.votes, key=self.votes.__getitem__)
         return None if self.emotion is None or "|" in self.emotion else self.emotion
@@ -91,14 +94,14 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a table or a folder holds.
+    """The rows of a table or a folder, and the errors found in it.
 
     Args:
-        rows: those that can be used.
-        errors: what is wrong with the others, each named by file, line and field.
-        source: what was read.
-        ignored: columns of the table that say nothing to this library; of a folder: files that are no recordings.
-        notes: what a reader should know, such as that an ignored column seems to hold the emotions.
+        rows: the rows that can be used.
+        errors: one for each other row, with its file, line and field.
+        source: the table or folder.
+        ignored: columns of a table that hold no field; in a folder, the files that are not recordings.
+        notes: hints for the user, for example that an ignored column seems to hold the emotions.
 
     Example:
         >>> import tempfile
@@ -121,10 +124,10 @@ class Manifest:
 
     @property
     def emotions(self) -> dict[str, int]:
-        """How many rows show each emotion, by name; those for which several are admissible are not counted."""
+        """The number of rows of each emotion, by name; rows with several admissible emotions are not counted."""
         return dict(sorted(Counter(row.label for row in self.rows if row.label is not None).items()))
 
     @property
     def speakers(self) -> list[str]:
-        """Their names, sorted."""
+        """The names of the speakers, sorted."""
         return sorted({row.speaker for row in self.rows if row.speaker is not None})

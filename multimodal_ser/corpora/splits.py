@@ -1,4 +1,7 @@
-"""Splits: which rows are learned from, which choose the model, which only measure it. No voice is on two sides unless that is asked for."""
+"""Divides rows into parts for training, validation and test.
+
+No speaker is in two parts unless the caller allows it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ SPLIT_NAMES: Mapping[str, str] = MappingProxyType(
         "test": "test",
     }
 )
-"""What a split column may say, whatever its case, and what is meant."""
+"""The names of parts in a split column, in lower case, and the part that each means."""
 
 EMOBOX_RAVDESS_FOLDS: Mapping[int, tuple[str, ...]] = MappingProxyType(
     {
@@ -39,17 +42,17 @@ EMOBOX_RAVDESS_FOLDS: Mapping[int, tuple[str, ...]] = MappingProxyType(
 """Test actors of RAVDESS in each fold of EmoBox (https://arxiv.org/abs/2406.07162)."""
 
 DRAWS = 200
-"""How many choices of speakers are tried until one leaves every class on both sides."""
+"""The most choices of speakers that are tried to have every class in both parts."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which rows go where.
+    """The parts of a division of rows.
 
     Args:
         train, validation, test: indices of rows, ascending.
-        protocol: how they were chosen, a line.
-        notes: what a reader of the scores should know.
+        protocol: a line on how the parts were chosen.
+        notes: limits that a reader of the scores should know.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow, split_rows
@@ -76,30 +79,34 @@ def split_rows(
     allow_leak: bool = False,
     contents: Sequence[Hashable | None] | None = None,
 ) -> Split:
-    """Choose what is learned from and what is held out. The first rule that applies decides:
+    """Divide rows into parts for training, validation and test. The first rule that applies decides:
 
-    1. Speakers that are named: `test_speakers` replace a split column, `validation_speakers` only its validation part.
-    2. A split column. Where it has no validation part, one is taken from its train part by the rules below; its test part never is.
-    3. Two or more known speakers: whole speakers, so that every class is still learned and, as far as that goes, measured.
-    4. Words alone: whole dialogues; without dialogues by text, equal texts on the same side.
-    5. Recordings whose speaker nobody knows, or of one speaker: by clip, in each class. The parts of one recording stay together.
+    1. Named speakers: `test_speakers` replace a split column, `validation_speakers` replace only its validation part.
+    2. A split column. If it has no validation part, one is taken from its train part by the rules below, and never from
+       its test part.
+    3. Two or more known speakers: whole speakers are held out, so that the train part keeps every class and, if
+       possible, the validation part has every class too.
+    4. Texts without recordings: whole dialogues; without dialogues single texts, with equal texts in the same part.
+    5. Recordings of one speaker or of unknown speakers: clips of each class. Parts of one recording stay together.
     6. Fewer than two clips in every class: nothing is held out.
 
-    Where there are recordings, they alone decide between 3, 5 and 6; what is only text is learned from, unless its speaker is held out.
-    A row of words alone is left out of a validation part that was chosen here where its words occur in what is learned from. With
-    `contents`, what sounds the same is never on two sides: a copy of what is tested on is not selected on, and of neither is one learned
-    from. The same rows and seed give the same choice, in whatever order the rows come.
+    If there are recordings, only they decide between rules 3, 5 and 6; texts without a recording go to the train part,
+    unless their speaker is held out. If a validation part is chosen here, a text without a recording is left out of it
+    when the same text is in the train part. With `contents`, rows that sound the same are never in two parts: copies of
+    test rows are removed from the other parts, and copies of validation rows from the train part. The same rows and
+    seed give the same division, in any order of the rows.
 
     Args:
-        rows: of a manifest.
-        validation_share: about how much is held out; 0: nothing.
-        seed: of the choice.
+        rows: rows of a manifest.
+        validation_share: the approximate share of rows for validation, 0 to 1; 0: no validation part.
+        seed: seed of the random choice.
         validation_speakers, test_speakers: names as in the rows.
-        allow_leak: take a split column that has the same voices, or copies, on both sides.
-        contents: what each row sounds like (`leaks.content_hashes`); None: copies are not looked for.
+        allow_leak: accept a split column that has the same speakers or copies in several parts.
+        contents: a digest of each row's sound (`leakage.content_hashes`); None: copies are not searched for.
 
     Raises:
-        InputError: no rows, nothing left to learn from, an unknown speaker, one on both sides, a split column that leaks.
+        InputError: there are no rows, the train part is empty, a speaker is unknown or in two parts, or the split
+            column leaks.
     """
     if not rows:
         raise InputError(
@@ -110,8 +117,8 @@ def split_rows(
             "validation_share", expected="0 or more, below 1", got=repr(validation_share), remedy="0.15 is a good one"
         )
     named = {
-        "validation": _known(rows, validation_speakers, "validation_speakers"),
-        "test": _known(rows, test_speakers, "test_speakers"),
+        "validation": _checked_speakers(rows, validation_speakers, "validation_speakers"),
+        "test": _checked_speakers(rows, test_speakers, "test_speakers"),
     }
     both = sorted(named["validation"] & named["test"])
     if both:
@@ -138,15 +145,17 @@ def split_rows(
 
 
 def without_copies(rows: Sequence[ManifestRow], split: Split, sounds: Sequence[Hashable | None]) -> Split:
-    """The split without those learned-from or selecting rows that sound like something that is held out; a note says which.
+    """Remove copies of held-out rows from the other parts of a split; a note names the removed rows.
+
+    Copies of test rows are removed from the train and validation parts, copies of validation rows from the train part.
 
     Args:
-        rows: that were split.
-        split: indices of them.
-        sounds: of each row (`likeness.sound_groups`).
+        rows: the rows that were split.
+        split: indices of the rows.
+        sounds: the group of equal sounds of each row (`duplicates.sound_groups`).
 
     Raises:
-        InputError: nothing is left to learn from.
+        InputError: no row is left in the train part.
 
     Example:
         >>> from pathlib import Path
@@ -168,7 +177,7 @@ def without_copies(rows: Sequence[ManifestRow], split: Split, sounds: Sequence[H
 
 
 def alike_notes(rows: Sequence[ManifestRow], parts: Iterable[Iterable[int]]) -> list[str]:
-    """What is to be said of speakers on several sides whose names differ only in how they are written.
+    """Notes on speakers in several parts whose names differ only in spelling.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -181,13 +190,12 @@ def alike_notes(rows: Sequence[ManifestRow], parts: Iterable[Iterable[int]]) -> 
     groups = [group for group in groups if sum(not side.isdisjoint(group) for side in sides) > 1]
     if not groups:
         return []
-    told = counted(len(groups), "speaker")
-    return [
-        f"{told} may be on two sides, under names that are written in several ways: {some([' / '.join(group) for group in groups])}"
-    ]
+    speakers = counted(len(groups), "speaker")
+    names = some([" / ".join(group) for group in groups])
+    return [f"{speakers} may be on two sides, under names that are written in several ways: {names}"]
 
 
-def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> set[str]:
+def _checked_speakers(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> set[str]:
     names = [names] if isinstance(names, str) else list(names)
     speakers = sorted({row.speaker for row in rows if row.speaker is not None})
     unknown = [name for name in names if name not in speakers]
@@ -201,10 +209,10 @@ def _known(rows: Sequence[ManifestRow], names: Sequence[str], argument: str) -> 
 
 @dataclass
 class SplitPlan:
-    """The split as it grows: where each row goes, and what is told of it.
+    """A split under construction: the part of each row, and the notes.
 
     Args:
-        rows: of a manifest.
+        rows: rows of a manifest.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -219,19 +227,17 @@ class SplitPlan:
     sides: list[str | None] = field(init=False)  # None: left out
     protocol: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    chosen: bool = (
-        False  # whether the validation part is our choice, or that of a list of speakers, and no corpus's own
-    )
+    chosen: bool = False  # whether the validation part was chosen here or by a list of speakers, not by the corpus
 
     def __post_init__(self) -> None:
         self.sides = ["train"] * len(self.rows)
 
     def side(self, name: str) -> list[int]:
-        """The rows of a part."""
+        """The indices of the rows of a part."""
         return [index for index, side in enumerate(self.sides) if side == name]
 
     def name_speakers(self, side: str, names: set[str]) -> None:
-        """Put all rows of these speakers there."""
+        """Put all rows of these speakers into a part."""
         if side == "validation":
             self.sides = ["train" if place == "validation" else place for place in self.sides]
             self.chosen = True
@@ -243,24 +249,24 @@ class SplitPlan:
         self.protocol.append(f"{side} speakers named: {some(sorted(names))}")
 
     def follow_column(self) -> None:
-        """Do what the split column says, where it says something."""
+        """Put each row into the part that its split column names; empty cells mean the train part."""
         parts = [None if row.split is None else SPLIT_NAMES.get(row.split.lower()) for row in self.rows]
         others = Counter(
             row.split for row, part in zip(self.rows, parts, strict=True) if row.split is not None and part is None
         )
-        told = some([f"{name!r} ({counted(count, 'row')})" for name, count in sorted(others.items())])
+        names = some([f"{name!r} ({counted(count, 'row')})" for name, count in sorted(others.items())])
         if not any(parts):
             if others:
                 self.notes.append(
-                    f"the split column says neither train, validation nor test, and was not looked at: {told}"
+                    f"the split column says neither train, validation nor test, and was not looked at: {names}"
                 )
             return
         if others:
-            self.notes.append(f"left out, because of what the split column says: {told}")
-        unsaid = sum(row.split is None for row in self.rows)
-        if unsaid:
+            self.notes.append(f"left out, because of what the split column says: {names}")
+        unmarked = sum(row.split is None for row in self.rows)
+        if unmarked:
             rows = counted(
-                unsaid,
+                unmarked,
                 "row of which the split column says nothing is",
                 "rows of which the split column says nothing are",
             )
@@ -269,7 +275,10 @@ class SplitPlan:
         self.protocol.append("the split column")
 
     def refuse_leaks(self, allow_leak: bool) -> None:
-        """Voices on two sides, or parts of one recording of unknown voices: only a split column can do that."""
+        """Raise an error if a speaker, or a recording of an unknown speaker, is in two parts.
+
+        With `allow_leak` a note is added instead. Only a split column can lead to such leaks.
+        """
         voices = {
             side: {
                 row.speaker or row.recording for row, place in zip(self.rows, self.sides, strict=True) if place == side
@@ -280,24 +289,22 @@ class SplitPlan:
             shared = sorted(voice for voice in voices[one] & voices[other] if voice is not None)
             if not shared:
                 continue
-            told = f"{counted(len(shared), 'voice')} in {one} and {other}: {some(shared)}"
-            if (
-                not allow_leak and one == "train"
-            ):  # a model selected on the test's voices is the lesser leak: it is told
+            leak = f"{counted(len(shared), 'voice')} in {one} and {other}: {some(shared)}"
+            if not allow_leak and one == "train":  # between validation and test a leak does less harm: only a note
                 remedy = "drop the column, and speakers are held out; or take it as it is with allow_leak=True"
-                raise InputError("split", expected="no voice on two sides", got=told, remedy=remedy)
-            self.notes.append(f"the split leaks, and scores are too good: {told}")
-        heard = self.side("validation") + self.side("test")
-        learned = {self.rows[index].text for index in self.side("train")} - {None}
-        again = sum(self.rows[index].path is None and self.rows[index].text in learned for index in heard)
-        if again and not self.chosen:
+                raise InputError("split", expected="no voice on two sides", got=leak, remedy=remedy)
+            self.notes.append(f"the split leaks, and scores are too good: {leak}")
+        held_out = self.side("validation") + self.side("test")
+        train_texts = {self.rows[index].text for index in self.side("train")} - {None}
+        repeated = sum(self.rows[index].path is None and self.rows[index].text in train_texts for index in held_out)
+        if repeated and not self.chosen:
             texts = counted(
-                again, "text of the validation and test parts occurs", "texts of the validation and test parts occur"
+                repeated, "text of the validation and test parts occurs", "texts of the validation and test parts occur"
             )
             self.notes.append(f"{texts} in the train part too")
 
     def hold_out(self, share: float, seed: int, count: int | None = None) -> None:
-        """Choose a validation part from what is to be learned from; of so many speakers, where a count is given."""
+        """Take a validation part from the train part: about `share` of its rows, or `count` speakers."""
         if count == 0 or (count is None and share == 0):
             self.protocol.append("no validation")
             self.notes.append("no validation part was asked for: no model can be selected, nothing is measured")
@@ -348,50 +355,59 @@ class SplitPlan:
         self.protocol.append(protocol)
 
     def separate_copies(self, sounds: Sequence[Hashable | None], allow_leak: bool) -> None:
-        """What sounds like something that is held out is not learned from; a leaking column that is asked for stays as it is."""
+        """Remove copies of held-out rows from the other parts.
+
+        If the caller allows leaks, a split column stays as it is, and a note names the copies.
+        """
         train, validation, test = (self.side(name) for name in ("train", "validation", "test"))
-        learned, selected, tested = ({sounds[index] for index in part} - {None} for part in (train, validation, test))
-        again = [i for i in train if sounds[i] in tested | selected] + [i for i in validation if sounds[i] in tested]
-        if not again:
+        in_train, in_validation, in_test = (
+            {sounds[index] for index in part} - {None} for part in (train, validation, test)
+        )
+        copies = [i for i in train if sounds[i] in in_test | in_validation]
+        copies += [i for i in validation if sounds[i] in in_test]
+        if not copies:
             return
-        as_it_is = allow_leak and not self.chosen
-        if not as_it_is and set(train) <= set(again):  # rather nothing to select on than nothing to learn from
-            again = [i for i in train if sounds[i] in tested] + [i for i in validation if sounds[i] in tested | learned]
-            if set(train) <= set(again):
+        unchanged = allow_leak and not self.chosen
+        if not unchanged and set(train) <= set(copies):  # an empty validation part is better than an empty train part
+            copies = [i for i in train if sounds[i] in in_test]
+            copies += [i for i in validation if sounds[i] in in_test | in_train]
+            if set(train) <= set(copies):
                 got = "only what sounds the same as the test part"
                 raise InputError("rows", expected="something to learn from", got=got, remedy="hold out less")
-        names = some(sorted(self.rows[index].name for index in again))
-        if as_it_is:
-            told = f"{counted(len(again), 'clip sounds', 'clips sound')} the same as others on another side: {names}"
-            self.notes.append(f"the split leaks, and scores are too good: {told}")
+        names = some(sorted(self.rows[index].name for index in copies))
+        if unchanged:
+            clips = f"{counted(len(copies), 'clip sounds', 'clips sound')} the same as others on another side: {names}"
+            self.notes.append(f"the split leaks, and scores are too good: {clips}")
             return
-        out = counted(len(again), "clip was left out: it sounds", "clips were left out: they sound")
+        out = counted(len(copies), "clip was left out: it sounds", "clips were left out: they sound")
         self.notes.append(f"{out} the same as others on another side: {names}")
-        for index in again:
+        for index in copies:
             self.sides[index] = None
 
     def separate_texts(self) -> None:
-        """Words alone that are learned from measure nothing."""
-        learned = {self.rows[index].text for index in self.side("train")}
+        """Remove from the validation part the texts without a recording that are in the train part too."""
+        train_texts = {self.rows[index].text for index in self.side("train")}
         validation = self.side("validation")
-        again = [index for index in validation if self.rows[index].path is None and self.rows[index].text in learned]
-        for index in again:
+        repeated = [
+            index for index in validation if self.rows[index].path is None and self.rows[index].text in train_texts
+        ]
+        for index in repeated:
             self.sides[index] = None
-        if again:
-            nothing = "" if len(again) < len(validation) else "; nothing is left to measure on"
-            out = counted(len(again), "text was", "texts were")
-            occur = "it occurs" if len(again) == 1 else "they occur"
+        if repeated:
+            nothing = "" if len(repeated) < len(validation) else "; nothing is left to measure on"
+            out = counted(len(repeated), "text was", "texts were")
+            occur = "it occurs" if len(repeated) == 1 else "they occur"
             self.notes.append(f"{out} left out of the validation part: {occur} in what is learned from{nothing}")
 
     def finished(self) -> Split:
-        """The split, and what of its classes is worth knowing."""
+        """The finished split, with notes on classes that are missing in a part."""
         train, validation, test = (self.side(name) for name in ("train", "validation", "test"))
-        learned = self._labels(train)
+        train_labels = self._labels(train)
         for name, part in (("validation", validation), ("test", test)):
-            unlearned = sorted(self._labels(part) - learned)
-            if unlearned:
-                self.notes.append(f"only in the {name} part, and not learned: {some(unlearned)}")
-        unmeasured = sorted(learned - self._labels(validation))
+            missing = sorted(self._labels(part) - train_labels)
+            if missing:
+                self.notes.append(f"only in the {name} part, and not learned: {some(missing)}")
+        unmeasured = sorted(train_labels - self._labels(validation))
         if validation and unmeasured:
             self.notes.append(f"learned, and not in the validation part: {some(unmeasured)}")
         self.notes += alike_notes(self.rows, (train, validation, test))
@@ -401,36 +417,40 @@ class SplitPlan:
         return {label for index in indices if (label := self.rows[index].label) is not None}
 
     def _groups(self, indices: Iterable[int], of: Callable[[ManifestRow], Any]) -> dict[str, list[int]]:
-        """Rows that stay together, sorted by what they have in common."""
+        """The rows of each key, sorted by key; the rows of a key stay together."""
         groups: dict[str, list[int]] = {}
         for index in indices:
             groups.setdefault(of(self.rows[index]), []).append(index)
         return dict(sorted(groups.items()))
 
     def whole_groups(
-        self, groups: Mapping[str, list[int]], wanted: float, seed: int, count: int | None = None
+        self, groups: Mapping[str, list[int]], target: float, seed: int, count: int | None = None
     ) -> set[str]:
-        """About so many rows in whole groups, or a count of groups; of many draws the first that loses no class, or the fewest."""
-        shows = {
+        """Choose whole groups for validation: about `target` rows, or `count` groups.
+
+        Of many random draws the first that keeps every class in both parts is taken, else the one that loses the
+        fewest.
+        """
+        labels = {
             name: Counter((self.rows[i].corpus, label) for i in members if (label := self.rows[i].label) is not None)
             for name, members in groups.items()
         }
-        everything = sum(shows.values(), Counter())
-        classes = {label for _, label in everything}
+        all_labels = sum(labels.values(), Counter())
+        classes = {label for _, label in all_labels}
         sizes = {name: len(members) if count is None else 1 for name, members in groups.items()}
-        wanted = wanted if count is None else count
+        target = target if count is None else count
         generator = random.Random(seed)
         names = list(groups)
         best: tuple[tuple[int, int, int], set[str]] | None = None
         for _ in range(DRAWS):
             generator.shuffle(names)
-            held = _nearest(names, sizes, wanted)
-            out = sum((shows[name] for name in held), Counter())
-            left = everything - out
-            size = sum(sizes[name] for name in held) / wanted
-            lost = len(classes - {label for _, label in left})
-            unmeasured = len([kind for kind in everything if kind not in out])
-            cost = (lost, int(not 0.6 < size < 1.67), unmeasured)
+            held = _nearest(names, sizes, target)
+            held_labels = sum((labels[name] for name in held), Counter())
+            remaining = all_labels - held_labels
+            ratio = sum(sizes[name] for name in held) / target
+            lost = len(classes - {label for _, label in remaining})
+            unmeasured = len([kind for kind in all_labels if kind not in held_labels])
+            cost = (lost, int(not 0.6 < ratio < 1.67), unmeasured)
             if best is None or cost < best[0]:
                 best = cost, set(held)
             if not any(cost):
@@ -439,12 +459,12 @@ class SplitPlan:
         return best[1]
 
     def _by_class(self, groups: Mapping[str, list[int]], share: float, seed: int) -> list[int]:
-        """About a share of each class, at least one clip of it on both sides; what nobody annotated measures nothing."""
+        """Choose about a share of each class, with at least one clip in both parts; unlabelled rows are not chosen."""
         kinds: dict[str, list[str]] = {}
         for name, members in groups.items():
-            said = Counter(kind for index in members if (kind := self._kind(self.rows[index])) is not None)
-            if said:
-                kinds.setdefault(min(said, key=lambda kind: (-said[kind], kind)), []).append(name)
+            counts = Counter(kind for index in members if (kind := self._kind(self.rows[index])) is not None)
+            if counts:
+                kinds.setdefault(min(counts, key=lambda kind: (-counts[kind], kind)), []).append(name)
         out = []
         for kind, names in sorted(kinds.items()):
             random.Random(f"{seed} {kind}").shuffle(names)
@@ -458,12 +478,12 @@ class SplitPlan:
         return "" if emotion is None and is_annotated(row) else emotion
 
 
-def _nearest(names: Sequence[str], sizes: Mapping[str, int], wanted: float) -> list[str]:
-    """The first few names, as many as come nearest to the wanted size; at least one, and not all."""
+def _nearest(names: Sequence[str], sizes: Mapping[str, int], target: float) -> list[str]:
+    """The first names whose total size is nearest to `target`; at least one name, and not all."""
     held = [names[0]]
     size = sizes[names[0]]
     for name in names[1:-1]:
-        if abs(size + sizes[name] - wanted) >= abs(size - wanted):
+        if abs(size + sizes[name] - target) >= abs(size - target):
             break
         held.append(name)
         size += sizes[name]

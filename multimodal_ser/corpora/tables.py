@@ -1,4 +1,7 @@
-"""Tables in files: which column says what, and where each row stands; a row that is broken is named, the others are read."""
+"""Reads tables from files: finds the column of each field, and the place of each row.
+
+A broken row is reported, and the others are read.
+"""
 
 from __future__ import annotations
 
@@ -45,20 +48,23 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "votes": ("votes",),
     }
 )
-"""What a row may tell, and the names that its column may have, whatever their case; the first of them that is there is taken."""
+"""The fields of a row, and the names that the column of a field may have, in any case.
+
+Of several names the first that a table has is used.
+"""
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 EMPTY = ("", "nan", "<na>")
-"""What a cell says that tells nothing."""
+"""What an empty cell may contain."""
 
 PLAIN = ".txt"
-"""Ending of what may be a table too: it is read as one where it is named, and where it lies alone beside recordings."""
+"""Ending of text files that may be tables: one is read as a table if the user names it, or if it lists recordings."""
 
-LOOKED_AT = 200
-"""Rows from which is guessed what an unknown column holds."""
+SAMPLE_ROWS = 200
+"""How many rows are used to guess what an unknown column holds."""
 
 Record = tuple[str, Sequence[Any] | InputError]
-"""Where a row stands, and its cells or what is wrong with it."""
+"""The place of a row in its file, and its cells or the error in it."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,13 @@ class Table:
     """Rows of cells.
 
     Args:
-        columns: where in a row's cells each field stands.
-        names: of all columns, as they are written.
-        ignored: those that hold no field.
-        records: a row each.
-        guesses: fields that no column was found for, and the column that seems to hold them.
-        codes: where no column of emotions was found or guessed, the one that seems to hold codes of some, and which.
+        columns: the position of each field in a row's cells.
+        names: the names of all columns, as they are written.
+        ignored: the names of columns that hold no field.
+        records: one for each row.
+        guesses: fields without a column of their name, and the column that seems to hold each.
+        codes: the column that seems to hold codes of emotions, and these codes; None if there is none, or if a column
+            of emotions was found or guessed.
 
     Example:
         >>> import tempfile
@@ -95,36 +102,39 @@ class Table:
 
 
 def read_table(path: Path, columns: Mapping[str, str | None] | None = None, folder: Path | None = None) -> Table:
-    """A table of any of the forms in `SUFFIXES`, or one in a .txt.
+    """Read a table in any of the formats in `SUFFIXES`, or in a .txt file.
 
-    Without being told, a column is known by its name (`COLUMNS`). An utterance_id that is no number tells no turn. An id that more
-    than two rows share on average is no name of a row, and is ignored.
+    The column of a field is found by its name (`COLUMNS`), unless `columns` names it. An utterance_id that is not a
+    number is not used as the turn. An id that more than two rows share on average does not identify rows, and is
+    ignored.
 
     Args:
         path: of the file.
-        columns: the name of the column that holds a field, for fields whose column has another name than `COLUMNS` knows; an empty one
-            or None: no column does.
-        folder: below which recordings are looked for that an unknown column may name; None: that of the table.
+        columns: the column of each field whose column has a name that is not in `COLUMNS`; an empty name or None means
+            that no column holds the field.
+        folder: recordings that an unknown column may name are searched for below this folder; None: the table's folder.
 
     Raises:
-        InputError: no table, an empty one, in another encoding, or without a column that `columns` names.
+        InputError: the file is no table, is empty, has another encoding, or lacks a column that `columns` names.
     """
     folder = folder or path.parent
-    asked = dict(columns or {})
-    for field in asked:
+    requested = dict(columns or {})
+    for field in requested:
         if field not in COLUMNS:
             remedy = did_you_mean(field, COLUMNS, "say FIELD=COLUMN")
             raise InputError(
                 "columns", expected=f"fields ({', '.join([*COLUMNS, 'root'])})", got=repr(field), remedy=remedy
             )
-    return _parquet(path, asked, folder) if path.suffix.lower() == ".parquet" else _written(path, asked, folder)
+    return _parquet(path, requested, folder) if path.suffix.lower() == ".parquet" else _written(path, requested, folder)
 
 
 def write_cells(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a .csv, .tsv, .jsonl or .parquet of these columns that `read_table` reads back; it is there whole or not at all.
+    """Write a .csv, .tsv, .jsonl or .parquet of these columns for `read_table`.
+
+    A table that fails is not left behind in part.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +161,7 @@ def _lines(names: Sequence[str], rows: Iterable[Mapping[str, Any]], suffix: str)
             yield json.dumps({name: row[name] for name in names if row[name] is not None}, ensure_ascii=False) + "\n"
         return
     buffer = io.StringIO(newline="")
-    # with this line end the writer puts quotes around every line end in a cell; a lone \r in it would end the row otherwise
+    # with this line end the writer quotes every line end in a cell; without quotes a lone \r would end the row
     writer = csv.writer(buffer, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\r\n")
     for cells in itertools.chain([names], ([row[name] for name in names] for row in rows)):
         writer.writerow(cells)
@@ -161,35 +171,36 @@ def _lines(names: Sequence[str], rows: Iterable[Mapping[str, Any]], suffix: str)
 
 
 def columns_option(pairs: Iterable[str]) -> dict[str, str]:
-    """What `--columns path=wav_name emotion=emo root=clips` says, as `read_manifest` takes it.
+    """The value of `--columns path=wav_name emotion=emo root=clips`, in the form that `read_manifest` takes.
 
     Raises:
-        InputError: something that is no FIELD=COLUMN, or a field twice. Unknown fields are told when a table is read.
+        InputError: a part is not FIELD=COLUMN, or a field occurs twice. Unknown fields are reported when a table is
+            read.
 
     Example:
         >>> from multimodal_ser.corpora.tables import columns_option
         >>> columns_option(["path=wav_name", "emotion=emo code", "id="])
         {'path': 'wav_name', 'emotion': 'emo code', 'id': ''}
     """
-    told: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for pair in pairs:
         name, equals, column = pair.partition("=")
-        if not equals or not name.strip() or name.strip() in told:
+        if not equals or not name.strip() or name.strip() in columns:
             expected = "FIELD=COLUMN, each field once, as path=wav_name"
             raise InputError(
                 "--columns", expected=expected, got=repr(pair), remedy=f"fields are {', '.join([*COLUMNS, 'root'])}"
             )
-        told[name.strip()] = column
-    return told
+        columns[name.strip()] = column
+    return columns
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell tells nothing."""
+    """Whether a cell is empty."""
     return is_missing(value) or (isinstance(value, str) and value.strip().lower() in EMPTY)
 
 
 def word(value: Any, place: str) -> str | None:
-    """A cell of text, None for an empty one; an InputError that names the place for something else."""
+    """The text of a cell, or None for an empty cell; anything else is an InputError that names the place."""
     if is_blank(value):
         return None
     if isinstance(value, float) and value.is_integer():  # a column of whole numbers with gaps, as pandas writes it
@@ -200,7 +211,7 @@ def word(value: Any, place: str) -> str | None:
 
 
 def number(value: Any, place: str) -> float | None:
-    """A cell of a number, None for an empty one; an InputError that names the place for something else."""
+    """The number of a cell, or None for an empty cell; anything else is an InputError that names the place."""
     if is_blank(value):
         return None
     try:
@@ -223,87 +234,91 @@ def _listed(names: Sequence[Any]) -> str:
     return ", ".join(map(str, names[:30])) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
 
 
-def _columns(names: Sequence[Any], asked: Mapping[str, str | None], file: str) -> tuple[dict[str, int], list[str]]:
-    """Where each field stands, and the names of the other columns."""
-    called, plain = [str(name).strip() for name in names], [_plain(name) for name in names]
-    found: dict[str, int] = {}
-    for field, column in asked.items():
-        if column and column.strip() in called:
-            found[field] = called.index(column.strip())
+def _columns(names: Sequence[Any], requested: Mapping[str, str | None], file: str) -> tuple[dict[str, int], list[str]]:
+    """The position of each field, and the names of the other columns."""
+    titles = [str(name).strip() for name in names]
+    plain = [_plain(name) for name in names]
+    positions: dict[str, int] = {}
+    for field, column in requested.items():
+        if column and column.strip() in titles:
+            positions[field] = titles.index(column.strip())
         elif column and _plain(column) in plain:
-            found[field] = plain.index(_plain(column))
+            positions[field] = plain.index(_plain(column))
         elif column:
-            close = closest(column, called)
-            remedy = f"{f'did you mean {field}={close}? ' if close else ''}it has {_listed(called)}"
+            close = closest(column, titles)
+            remedy = f"{f'did you mean {field}={close}? ' if close else ''}it has {_listed(titles)}"
             raise InputError(
                 file, expected=f"a column {column!r}, as the option columns says", got="none", remedy=remedy
             )
-    free = [at for at in range(len(names)) if at not in found.values()]
+    free = [at for at in range(len(names)) if at not in positions.values()]
     for field, synonyms in COLUMNS.items():
-        if field not in asked:
+        if field not in requested:
             at = next((at for synonym in synonyms for at in free if plain[at] == synonym), None)
             if at is not None:
-                found[field] = at
-    return {field: found[field] for field in COLUMNS if field in found}, [
-        name for at, name in enumerate(called) if at not in found.values()
+                positions[field] = at
+    return {field: positions[field] for field in COLUMNS if field in positions}, [
+        name for at, name in enumerate(titles) if at not in positions.values()
     ]
 
 
 def _table(
     names: Sequence[Any],
     records: list[Record],
-    asked: Mapping[str, str | None],
+    requested: Mapping[str, str | None],
     path: Path,
     folder: Path,
     head: Sequence | None = None,
 ) -> Table:
-    """Find the columns; those that are named like a field and hold something else are ignored."""
-    columns, ignored = _columns(names, asked, path.name)
-    called = [str(name).strip() for name in names]
-    whole = [cells for _, cells in records if not isinstance(cells, InputError)]
+    """Find the columns; columns with the name of a field but other contents are ignored."""
+    columns, ignored = _columns(names, requested, path.name)
+    titles = [str(name).strip() for name in names]
+    complete = [cells for _, cells in records if not isinstance(cells, InputError)]
 
-    def given(field: str) -> list[Any]:
-        return [cells[columns[field]] for cells in whole if not is_blank(cells[columns[field]])]
+    def filled(field: str) -> list[Any]:
+        return [cells[columns[field]] for cells in complete if not is_blank(cells[columns[field]])]
 
-    if "turn" in columns and "turn" not in asked and _plain(names[columns["turn"]]) not in ("turn", "turn_id"):
-        try:  # many corpora's utterance_id is a name; the first that is given decides
-            number(next(iter(given("turn")), None), "")
+    if "turn" in columns and "turn" not in requested and _plain(names[columns["turn"]]) not in ("turn", "turn_id"):
+        try:  # in many corpora utterance_id is a name; the first filled cell decides
+            number(next(iter(filled("turn")), None), "")
         except InputError:
-            ignored.append(called[columns.pop("turn")])
-    if "id" in columns and "id" not in asked:
-        shared = Counter(map(str, given("id")))
+            ignored.append(titles[columns.pop("turn")])
+    if "id" in columns and "id" not in requested:
+        shared = Counter(map(str, filled("id")))
         if 2 * len(shared) < shared.total():
-            ignored.append(called[columns.pop("id")])
-    looked_at = [
-        [str(cell).strip() for cell in column if not is_blank(cell)] for column in _columnwise(called, whole, head)
+            ignored.append(titles[columns.pop("id")])
+    samples = [
+        [str(cell).strip() for cell in column if not is_blank(cell)] for column in _columnwise(titles, complete, head)
     ]
-    guesses = guess_columns(called, columns, asked, looked_at, folder)
-    known = "emotion" in {*columns, *guesses, *asked}
-    return Table(columns, called, ignored, records, guesses, None if known else guess_codes(called, columns, looked_at))
+    guesses = guess_columns(titles, columns, requested, samples, folder)
+    has_emotions = "emotion" in {*columns, *guesses, *requested}
+    return Table(
+        columns, titles, ignored, records, guesses, None if has_emotions else guess_codes(titles, columns, samples)
+    )
 
 
-def _columnwise(names: Sequence[str], whole: Sequence[Any], head: Sequence | None) -> list[list[Any]]:
-    rows = whole[:LOOKED_AT] if head is None else head
+def _columnwise(names: Sequence[str], complete: Sequence[Any], head: Sequence | None) -> list[list[Any]]:
+    rows = complete[:SAMPLE_ROWS] if head is None else head
     return [[cells[at] for cells in rows] for at in range(len(names))]
 
 
-def _written(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table:
-    """A table in a text file."""
+def _written(path: Path, requested: Mapping[str, str | None], folder: Path) -> Table:
+    """Read a table in a text file."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(
             path.name, expected="a file that can be read", got=error.strerror or "an error", remedy="check it"
         ) from error
-    text = content.decode(
-        "utf-8-sig", errors="surrogateescape"
-    )  # what is no UTF-8 is found again in the row that holds it
+    # bytes that are not UTF-8 are kept as surrogates, and reported in the row that holds them
+    text = content.decode("utf-8-sig", errors="surrogateescape")
     lines = list(io.StringIO(text, newline=""))
-    other = InputError(path.name, expected="a table in UTF-8", got="another encoding", remedy="save it as UTF-8")
+    encoding_error = InputError(
+        path.name, expected="a table in UTF-8", got="another encoding", remedy="save it as UTF-8"
+    )
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or (lines and ("\0" in lines[0] or _broken([lines[0]]))):
-        raise other
+        raise encoding_error
     json_lines = path.suffix.lower() not in (".csv", ".tsv", PLAIN)
-    names, records = _objects(path, text, lines, asked) if json_lines else _separated(path, lines)
+    names, records = _objects(path, text, lines, requested) if json_lines else _separated(path, lines)
     broken = [_broken(cells) for _, cells in records]
     if any(broken):
         foreign = sum(broken) > 1 and not any(
@@ -313,13 +328,13 @@ def _written(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
             for bad, (_, cells) in zip(broken, records, strict=True)
         )
         if foreign or all(broken):
-            raise other
-    table = _table(names, records, asked, path, folder)
+            raise encoding_error
+    table = _table(names, records, requested, path, folder)
     for at, bad in enumerate(broken):
         place, cells = records[at]
         if bad and not isinstance(cells, InputError):
             field = next((field for field, column in table.columns.items() if _broken([cells[column]])), None)
-            if field is not None:  # else it is in a column that nobody looks at
+            if field is not None:  # else the bytes are in a column that is not used
                 remedy = "save the file as UTF-8"
                 records[at] = (
                     place,
@@ -329,7 +344,7 @@ def _written(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
 
 
 def _broken(cells: Sequence[Any] | InputError) -> bool:
-    """Whether bytes that are no UTF-8 are among them."""
+    """Whether some cells hold bytes that are not UTF-8."""
     if isinstance(cells, InputError):
         return False
     try:
@@ -340,7 +355,7 @@ def _broken(cells: Sequence[Any] | InputError) -> bool:
 
 
 def _separated(path: Path, lines: Sequence[str]) -> tuple[list[str], list[Record]]:
-    """Rows of a .csv (its header tells what separates the cells) or .tsv."""
+    """Read the rows of a .csv (its header shows the delimiter) or .tsv."""
     header = next((line for line in lines if line.strip()), "")
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
     names: list[str] = []
@@ -348,15 +363,15 @@ def _separated(path: Path, lines: Sequence[str]) -> tuple[list[str], list[Record
     for line, cells in _cut(lines, delimiter):
         place = f"{path.name}, line {line}"
         if isinstance(cells, str):
-            wrong = InputError(
+            error = InputError(
                 place,
                 expected="cells, each in a pair of quotes or without",
                 got=cells,
                 remedy="write a quote in a text twice",
             )
             if not names:
-                raise wrong
-            records.append((place, wrong))
+                raise error
+            records.append((place, error))
         elif not any(cell.strip() for cell in cells):
             continue
         elif not names:
@@ -372,7 +387,10 @@ def _separated(path: Path, lines: Sequence[str]) -> tuple[list[str], list[Record
 
 
 def _cut(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Each row's first line (from 1) and its cells, or what is wrong. A quote that does not close costs its own line, no more."""
+    """The first line (from 1) of each row, and its cells or the error.
+
+    A quote that does not close loses only its own line.
+    """
     at = 0
     while at < len(lines):
         done = 0
@@ -387,21 +405,19 @@ def _cut(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str] 
         except csv.Error as error:
             at += done
             whole = lines[at].rstrip("\r\n").split(delimiter)
-            yield (
-                at + 1,
-                whole if delimiter == "\t" else str(error),
-            )  # tab-separated files are often written without any quoting
+            # tab-separated files are often written without any quoting
+            yield at + 1, whole if delimiter == "\t" else str(error)
             at += 1
 
 
 def _objects(
-    path: Path, text: str, lines: Sequence[str], asked: Mapping[str, str | None]
+    path: Path, text: str, lines: Sequence[str], requested: Mapping[str, str | None]
 ) -> tuple[list[str], list[Record]]:
-    """Rows of JSON lines, or of a list of objects."""
-    found: list[tuple[str, Any]] = []
+    """Read the rows of JSON lines, or of a list of objects."""
+    objects: list[tuple[str, Any]] = []
     if text.lstrip().startswith("["):
         try:
-            found = [(f"{path.name}, row {number}", value) for number, value in enumerate(json.loads(text), 1)]
+            objects = [(f"{path.name}, row {number}", value) for number, value in enumerate(json.loads(text), 1)]
         except json.JSONDecodeError as error:
             raise InputError(
                 path.name, expected="a list of JSON objects", got=str(error), remedy="write an object a line"
@@ -411,9 +427,9 @@ def _objects(
             if line.strip():
                 place = f"{path.name}, line {number}"
                 try:
-                    found.append((place, json.loads(line)))
+                    objects.append((place, json.loads(line)))
                 except json.JSONDecodeError as error:
-                    found.append(
+                    objects.append(
                         (
                             place,
                             InputError(
@@ -421,11 +437,11 @@ def _objects(
                             ),
                         )
                     )
-    counts = Counter(name for _, value in found if isinstance(value, dict) for name in value)
+    counts = Counter(name for _, value in objects if isinstance(value, dict) for name in value)
     names = list(counts)
-    ignored = _columns(names, asked, path.name)[1]
+    ignored = _columns(names, requested, path.name)[1]
     records: list[Record] = []
-    for place, value in found:
+    for place, value in objects:
         if isinstance(value, dict):
             records.append((place, _misnamed(value, place, counts, ignored) or [value.get(name) for name in names]))
         elif isinstance(value, InputError):
@@ -446,35 +462,34 @@ def _objects(
 def _misnamed(
     value: Mapping[str, Any], place: str, counts: Mapping[str, int], ignored: Sequence[str]
 ) -> InputError | None:
-    """A key of this object that most others write otherwise: what it holds would be lost without a word."""
+    """The error for a key that most other objects spell differently; None if there is none.
+
+    Without the error, the value of the key would be lost silently.
+    """
     for name in value:
         if name.strip() not in ignored:
             continue
-        usual = [
-            known
-            for known in counts
-            if known not in value and known not in ignored and counts[known] > 2 * counts[name]
-        ]
+        usual = [key for key in counts if key not in value and key not in ignored and counts[key] > 2 * counts[name]]
         same = [
-            known
-            for known in usual
-            if any({_plain(known), _plain(name)} <= {*synonyms} for synonyms in COLUMNS.values())
+            key for key in usual if any({_plain(key), _plain(name)} <= {*synonyms} for synonyms in COLUMNS.values())
         ]
-        meant = same[0] if same else closest(name, usual, similarity=0.75)
-        if meant is not None:
+        correction = same[0] if same else closest(name, usual, similarity=0.75)
+        if correction is not None:
             remedy = "rename it as in the other rows"
-            return InputError(f"{place}, {name}", expected=f"the key {meant}", got=f"the key {name}", remedy=remedy)
+            return InputError(
+                f"{place}, {name}", expected=f"the key {correction}", got=f"the key {name}", remedy=remedy
+            )
     return None
 
 
-def _parquet(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table:
+def _parquet(path: Path, requested: Mapping[str, str | None], folder: Path) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
         names, kinds = file.schema_arrow.names, file.schema_arrow.types
-        columns, _ = _columns(names, asked, path.name)
+        columns, _ = _columns(names, requested, path.name)
         words = [name for name, kind in zip(names, kinds, strict=True) if _is_text(kind)]
         if "path" in columns and names[columns["path"]] not in words:
             got = f"the column {names[columns['path']]} of {kinds[columns['path']]}"
@@ -485,24 +500,24 @@ def _parquet(path: Path, asked: Mapping[str, str | None], folder: Path) -> Table
                 remedy="write the recordings to files, their paths to path",
             )
         table = file.read(columns=[names[at] for at in columns.values()]) if columns else None
-        first = next(file.iter_batches(LOOKED_AT, columns=words), None) if words else None
+        first = next(file.iter_batches(SAMPLE_ROWS, columns=words), None) if words else None
     except (pa.ArrowException, OSError) as error:
         raise InputError(path.name, expected="a parquet file", got=str(error), remedy="write it again") from error
     count = file.metadata.num_rows
 
-    def cells(batch: Any, known: Iterable[str], rows: int) -> list[tuple[Any, ...]]:
-        """A value for each column, None for those that were not read."""
-        read = {name: batch[name].to_pylist() for name in known}
+    def cells(batch: Any, present: Iterable[str], rows: int) -> list[tuple[Any, ...]]:
+        """The value of each column of each row, None in columns that were not read."""
+        values = {name: batch[name].to_pylist() for name in present}
         return (
-            list(zip(*(read.get(name, [None] * rows) for name in names), strict=True))
-            if read
+            list(zip(*(values.get(name, [None] * rows) for name in names), strict=True))
+            if values
             else [(None,) * len(names)] * rows
         )
 
     rows = cells(table, [names[at] for at in columns.values()], count)
     head = [] if first is None else cells(first, words, len(first))
     return _table(
-        names, [(f"{path.name}, row {at}", values) for at, values in enumerate(rows, 1)], asked, path, folder, head
+        names, [(f"{path.name}, row {at}", values) for at, values in enumerate(rows, 1)], requested, path, folder, head
     )
 
 

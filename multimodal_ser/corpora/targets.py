@@ -1,4 +1,4 @@
-"""Targets: what rows are annotated with, in the classes of a model, and the language that they are in."""
+"""Turns the annotations of rows into training targets in the classes of a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Labelled = list[tuple[ManifestRow, np.ndarray]]
 
 
 def row_language(name: str | None) -> str | None:
-    """The ISO 639-1 code of a language as a manifest writes it; None: no language, or one that Whisper does not know.
+    """The ISO 639-1 code of a language in a manifest; None if there is no language, or if Whisper does not know it.
 
     Example:
         >>> from multimodal_ser.corpora.targets import row_language
@@ -42,9 +42,9 @@ def is_annotated(row: ManifestRow, *, emotions: bool = True, dimensions: Sequenc
     """Whether a row has an emotion, votes or a rating.
 
     Args:
-        row: of a manifest.
+        row: row of a manifest.
         emotions: whether emotions and votes count.
-        dimensions: whose ratings count.
+        dimensions: the dimensions whose ratings count.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -57,17 +57,17 @@ def is_annotated(row: ManifestRow, *, emotions: bool = True, dimensions: Sequenc
 
 
 def main_emotion(row: ManifestRow) -> str | None:
-    """The emotion as it is written, several admissible ones joined by a bar; of votes the most frequent one. None: unlabelled."""
+    """The emotion of a row (several joined by "|"), or the one with the most votes; None: unlabelled."""
     return row.label if row.votes else row.emotion
 
 
 def annotated_emotions(row: ManifestRow) -> list[str]:
-    """The emotions that got votes, or the one that is written; none: unlabelled."""
+    """The emotions with votes, or the emotion of the row; empty if the row is unlabelled."""
     return list(row.votes or ([row.emotion] if row.emotion else []))
 
 
 def emotion_name(name: str) -> str | None:
-    """What the library calls an emotion of this name; None: it is the name of none."""
+    """The library's name for an emotion; None if it does not know the name."""
     try:
         return canonical_emotion(name)
     except LabelError:
@@ -75,10 +75,10 @@ def emotion_name(name: str) -> str | None:
 
 
 def admissible_row_classes(emotion: str, labels: Sequence[str], corpus: str | None = None) -> tuple[bool, ...]:
-    """Which classes an annotation admits: by the name as it is written, else by what the library calls it.
+    """Find the classes that an annotation admits, by its own name, else by the library's name for it.
 
     Raises:
-        LabelError: it admits none.
+        LabelError: the annotation admits no class.
 
     Example:
         >>> from multimodal_ser.corpora.targets import admissible_row_classes
@@ -105,7 +105,7 @@ def admissible_row_classes(emotion: str, labels: Sequence[str], corpus: str | No
 
 
 def has_class(emotion: str, labels: Sequence[str]) -> bool:
-    """Whether one of these classes is what an annotation admits."""
+    """Whether an annotation admits one of these classes."""
     try:
         return any(admissible_row_classes(emotion, labels))
     except LabelError:
@@ -113,7 +113,7 @@ def has_class(emotion: str, labels: Sequence[str]) -> bool:
 
 
 def class_of(row: ManifestRow, labels: Sequence[str]) -> int | None:
-    """The class of a row's one emotion, as it is written or as the library calls it; None: none of them, or several are admissible.
+    """The class of a row's emotion, by its own or the library's name; None if it has no class or several emotions.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -130,7 +130,7 @@ def class_of(row: ManifestRow, labels: Sequence[str]) -> int | None:
 
 
 def label_names(rows: Iterable[ManifestRow]) -> list[str]:
-    """The classes that occur, sorted; of codes ("hap") and names that mean the same ("happy", "Joy") our own ("happiness").
+    """The classes of rows, sorted; codes ("hap") and synonyms ("happy", "Joy") become the library's name ("happiness").
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -138,23 +138,23 @@ def label_names(rows: Iterable[ManifestRow]) -> list[str]:
         >>> label_names([ManifestRow(text="a", emotion=name) for name in ("happy", "Joy", "urgent", "sad")])
         ['happiness', 'sad', 'urgent']
     """
-    written: dict[str, set[str]] = {}
+    spellings: dict[str, set[str]] = {}
     for row in rows:
         for name in row.votes or (row.emotion or "").split("|"):
             name = name.strip()
-            written.setdefault(emotion_name(name) or name.lower(), set()).add(name)
-    apart = {meaning: {name.lower() for name in names} for meaning, names in written.items()}
-    own = {meaning for meaning, names in apart.items() if len(names) == 1 and not names & {*CODES}}
-    return sorted(min(names) if meaning in own else meaning for meaning, names in written.items())
+            spellings.setdefault(emotion_name(name) or name.lower(), set()).add(name)
+    variants = {meaning: {name.lower() for name in names} for meaning, names in spellings.items()}
+    unique = {meaning for meaning, names in variants.items() if len(names) == 1 and not names & {*CODES}}
+    return sorted(min(names) if meaning in unique else meaning for meaning, names in spellings.items())
 
 
 @dataclass
 class Targets:
-    """What a run learns: classes admitted, or votes, and dimensions.
+    """The training targets of clips: admitted classes or votes, and dimensions.
 
     Args:
         classes: (N, C) bool; float where any row has votes.
-        dimensions: (N, K), NaN where not annotated.
+        dimensions: (N, K), NaN where a row has no rating.
         single: the class of each row that has exactly one, else -1.
 
     Example:
@@ -175,7 +175,7 @@ class Targets:
     def of(
         cls, clips: Sequence[Clip], labels: Sequence[str], dimensions: Sequence[str], *, soft: bool = False
     ) -> Targets:
-        """Of rows whose emotions all have a class (`with_class` sorts the others out)."""
+        """Make the targets of clips whose emotions all have a class (`with_class` removes the others)."""
         import torch
 
         table = torch.zeros(len(clips), len(labels))
@@ -198,7 +198,7 @@ class Targets:
 
 
 def with_class(clips: Sequence[Clip], labels: Sequence[str]) -> tuple[list[Clip], list[InputError]]:
-    """The rows that there is a class for (or that have no emotion), and an error for each other, by name."""
+    """The clips whose emotions have a class or that have no emotion, and an error for each other clip."""
     good, errors = [], []
     for clip in clips:
         try:
@@ -213,12 +213,15 @@ def with_class(clips: Sequence[Clip], labels: Sequence[str]) -> tuple[list[Clip]
 def labelled_rows(
     rows: Iterable[ManifestRow], labels: Sequence[str], merging: Merging
 ) -> tuple[Labelled, dict[str, int], list[str]]:
-    """Rows with the classes (C,) that their annotation admits; how many have none, by reason; and a line each row that has no class.
+    """Find the classes (C,) that the annotation of each row admits.
 
     Args:
-        rows: of a manifest; of votes the most frequent emotion is the annotation.
+        rows: rows of a manifest; of votes the most frequent emotion is the annotation.
         labels: C names.
-        merging: of these labels; those that are one label of its label set are admitted together.
+        merging: merging of these labels; labels with the same label in its label set are admitted together.
+
+    Returns:
+        The rows with their classes; the numbers of unlabelled rows, by reason; and a line for each row without a class.
     """
     good: Labelled = []
     left_out, failed = Counter[str](), []

@@ -1,4 +1,4 @@
-"""Emotion names: those of each corpus, the label sets that people ask for, and the maps between them."""
+"""Provides the names of emotions, the labels of corpora, label sets, and the maps between them."""
 
 from multimodal_ser.labels.corpora import CORPUS_LABELS, CorpusLabels, LabelFate, admissible_classes, corpus_label_table
 from multimodal_ser.labels.names import CODES, DIMENSIONS, EMOTIONS, SYNONYMS, LabelError, canonical_emotion, is_emotion

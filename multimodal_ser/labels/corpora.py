@@ -1,4 +1,4 @@
-"""Corpora: what the labels of each mean, what else may hide in them, and the row of a loss that follows."""
+"""Provides the meaning of each corpus's labels, and the classes that a label admits in training."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from multimodal_ser.labels.sets import EKMAN, in_label_set, label_set_of
 
 @dataclass(frozen=True)
 class CorpusLabels:
-    """What a corpus's annotators could say.
+    """The labels that a corpus's annotators could choose.
 
     Args:
-        labels: the classes that it tells apart.
-        merged: classes that it files under another: "calm" -> "neutral" says that its neutral may be calm.
-        codes: its own labels, as its files write them, and which of the nine they are.
-        dropped: its own labels that are none of the nine, and why: such a row is unlabelled.
-        scale: lowest and highest value of its ratings of arousal and valence, where it has them.
+        labels: the classes that the corpus distinguishes.
+        merged: classes that the corpus labels as another class: with "calm" -> "neutral" its neutral may be calm.
+        codes: its own labels, as its files write them, and the emotion of each.
+        dropped: its own labels without an emotion, and the reason; rows with these labels are unlabelled.
+        scale: the lowest and highest value of its ratings of arousal and valence, if it has them.
 
-    A class that is neither a label nor merged is only absent: no clip of the corpus shows it.
+    A class that is neither in `labels` nor in `merged` does not occur in the corpus.
     """
 
     labels: tuple[str, ...]
@@ -32,14 +32,14 @@ class CorpusLabels:
     scale: tuple[float, float] | None = None
 
 
-# Whoever acts a neutral sentence may well be calm, and never bored; whoever annotates speech or words that nobody acted files both under
-# neutral, where nothing better is at hand.
+# In acted corpora a neutral clip may be calm, but not bored. In natural speech and texts annotators label both calm and
+# boredom as neutral, if there is no better label.
 _ACTED = {"calm": "neutral"}
-_FOUND = {"calm": "neutral", "boredom": "neutral"}
+_NATURAL = {"calm": "neutral", "boredom": "neutral"}
 
 CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
     {
-        # https://doi.org/10.1371/journal.pone.0196391: calm and neutral are told apart; nobody is bored
+        # https://doi.org/10.1371/journal.pone.0196391: calm and neutral are separate; no boredom
         "ravdess": CorpusLabels(
             ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), {},
             {
@@ -47,12 +47,12 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
                 "08": "surprise",
             },
         ),
-        # https://www.isca-archive.org/interspeech_2005/burkhardt05b_interspeech.html: nobody is surprised; letters of the German words
+        # https://www.isca-archive.org/interspeech_2005/burkhardt05b_interspeech.html: no surprise; letters of German words
         "emodb": CorpusLabels(
             ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"), _ACTED,
             {"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral"},
         ),
-        # https://arxiv.org/abs/2404.06292: nobody is disgusted or bored
+        # https://arxiv.org/abs/2404.06292: no disgust or boredom
         "nemo": CorpusLabels(
             ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), _ACTED,
             {
@@ -60,12 +60,12 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
                 "surprised": "surprise",
             },
         ),
-        # https://doi.org/10.1109/TAFFC.2014.2336244: nobody is surprised or bored. The emotion that was acted, not the one that was heard
+        # https://doi.org/10.1109/TAFFC.2014.2336244: no surprise or boredom. The acted emotion, not the perceived one
         "crema_d": CorpusLabels(
             ("anger", "disgust", "fear", "happiness", "neutral", "sadness"), _ACTED,
             {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"},
         ),
-        # https://doi.org/10.5683/SP2/E8H2MF: its surprise is a pleasant one
+        # https://doi.org/10.5683/SP2/E8H2MF: surprise is pleasant surprise
         "tess": CorpusLabels(
             EKMAN, _ACTED,
             {
@@ -80,9 +80,9 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
                 "a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise",
             },
         ),
-        # https://doi.org/10.1007/s10579-008-9076-6; excitement joins happiness, as wherever IEMOCAP is scored in four classes
+        # https://doi.org/10.1007/s10579-008-9076-6; excitement is merged with happiness, as in all scores in four classes
         "iemocap": CorpusLabels(
-            EKMAN, _FOUND,
+            EKMAN, _NATURAL,
             {
                 "ang": "anger", "hap": "happiness", "exc": "happiness", "neu": "neutral", "sad": "sadness", "fea": "fear",
                 "sur": "surprise", "dis": "disgust",
@@ -93,10 +93,11 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
             },
             (1, 5),
         ),
-        # texts: what shows none of the six is neutral. https://arxiv.org/abs/2005.00547, https://aclanthology.org/I17-1099, https://aclanthology.org/P19-1050
-        # GoEmotions' 27, grouped as its authors group them (ekman_mapping.json)
+        # texts: those without one of the six emotions are neutral. https://arxiv.org/abs/2005.00547,
+        # https://aclanthology.org/I17-1099, https://aclanthology.org/P19-1050
+        # the 27 emotions of GoEmotions, in the groups of its authors (ekman_mapping.json)
         "goemotions": CorpusLabels(
-            EKMAN, _FOUND,
+            EKMAN, _NATURAL,
             {
                 **dict.fromkeys(("anger", "annoyance", "disapproval"), "anger"),
                 "disgust": "disgust",
@@ -111,19 +112,19 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
             },
         ),
         "dailydialog": CorpusLabels(
-            EKMAN, _FOUND,
+            EKMAN, _NATURAL,
             {
                 "0": "neutral", "1": "anger", "2": "disgust", "3": "fear", "4": "happiness", "5": "sadness", "6": "surprise",
             },
         ),
         "meld": CorpusLabels(
-            EKMAN, _FOUND,
+            EKMAN, _NATURAL,
             {
                 "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral", "sadness": "sadness",
                 "surprise": "surprise",
             },
         ),
-        # https://arxiv.org/abs/2105.14762: nobody is afraid, disgusted or bored
+        # https://arxiv.org/abs/2105.14762: no fear, disgust or boredom
         "esd": CorpusLabels(
             ("anger", "happiness", "neutral", "sadness", "surprise"), _ACTED,
             {"Angry": "anger", "Happy": "happiness", "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise"},
@@ -136,17 +137,17 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
                 "sor": "surprise",
             },
         ),
-        # https://doi.org/10.1007/s10579-018-9427-x: radio plays; nobody is disgusted
+        # https://doi.org/10.1007/s10579-018-9427-x: radio plays; no disgust
         "shemo": CorpusLabels(
-            ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), _FOUND,
+            ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), _NATURAL,
             {"A": "anger", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness", "W": "surprise"},
         ),
         # https://arxiv.org/abs/1812.10411: talk shows
         "urdu": CorpusLabels(
-            ("anger", "happiness", "neutral", "sadness"), _FOUND,
+            ("anger", "happiness", "neutral", "sadness"), _NATURAL,
             {"Angry": "anger", "Happy": "happiness", "Neutral": "neutral", "Sad": "sadness"},
         ),
-        # nobody is disgusted or bored
+        # no disgust or boredom
         "casia": CorpusLabels(
             ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), _ACTED,
             {
@@ -155,14 +156,14 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
         ),
         # https://doi.org/10.1109/TAFFC.2017.2736999, https://arxiv.org/abs/2509.09791
         "msp_podcast": CorpusLabels(
-            EKMAN, _FOUND,
+            EKMAN, _NATURAL,
             {"A": "anger", "S": "sadness", "H": "happiness", "U": "surprise", "F": "fear", "D": "disgust", "N": "neutral"},
             {"C": "contempt: none of the nine", "O": "something else", "X": "the annotators did not agree"},
             (1, 7),
         ),
-        # https://aclanthology.org/P18-1208: who is rated 0 for each of the six shows none of them
+        # https://aclanthology.org/P18-1208: a clip with rating 0 for each of the six has none of them
         "cmu_mosei": CorpusLabels(
-            EKMAN, _FOUND,
+            EKMAN, _NATURAL,
             {
                 "happy": "happiness", "sad": "sadness", "anger": "anger", "surprise": "surprise", "disgust": "disgust", "fear": "fear",
                 "none of the six": "neutral",
@@ -177,7 +178,7 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
             },
             dict.fromkeys(("apologetic", "assertive", "concerned", "encouraging"), "a social attitude: none of the nine"),
         ),
-        # http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/: nobody is neutral
+        # http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/: no neutral
         "aesdd": CorpusLabels(
             ("anger", "disgust", "fear", "happiness", "sadness"), {},
             {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"},
@@ -189,13 +190,13 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
 
 @dataclass(frozen=True)
 class LabelFate:
-    """What becomes of one of a corpus's own labels.
+    """The result of mapping one of a corpus's own labels to a label set.
 
     Args:
         code: the label, as the corpus writes it.
-        emotion: which of the nine it is; None: none of them, the row is unlabelled.
-        label: what it is called in the label set; None: it has no place there.
-        remark: what it is merged with, what else may hide in it, or why it is dropped.
+        emotion: the emotion of the label; None: it has none, and its rows are unlabelled.
+        label: its label in the label set; None: it has none.
+        remark: the labels that are merged with it, the emotions that it may include, or the reason why it is dropped.
 
     Example:
         >>> from multimodal_ser.labels import corpus_label_table
@@ -210,10 +211,10 @@ class LabelFate:
 
 
 def corpus_label_table(corpus: str, label_set: str = "native") -> tuple[LabelFate, ...]:
-    """What happens to each of a corpus's own labels on the way to a label set; "native": to the nine.
+    """Map each of a corpus's own labels to a label set; "native" is the set of the nine emotions.
 
     Raises:
-        LabelError: an unknown corpus or label set.
+        LabelError: the corpus or the label set is unknown.
 
     Example:
         >>> from multimodal_ser.labels import corpus_label_table
@@ -251,18 +252,18 @@ def corpus_label_table(corpus: str, label_set: str = "native") -> tuple[LabelFat
 
 
 def admissible_classes(emotion: str, corpus: str | None = None, labels: Sequence[str] = EMOTIONS) -> tuple[bool, ...]:
-    """Which of a model's classes an annotation admits: the row that the model's loss takes.
+    """Find the classes of a model that an annotation admits, for the model's loss.
 
     Args:
-        emotion: the annotation; several of one text are joined by a bar ("anger|sadness").
-        corpus: whose it is; None or one that is not known: each class is only itself.
+        emotion: the annotation; several emotions of one text are joined by "|" ("anger|sadness").
+        corpus: the corpus of the annotation; if it is None or unknown, an emotion admits only its own class.
         labels: the model's classes.
 
     Returns:
-        One bool a class.
+        A bool for each class.
 
     Raises:
-        LabelError: an unknown emotion, or one that the model has no class for.
+        LabelError: the emotion is unknown, or the model has no class for it.
 
     Example:
         >>> from multimodal_ser.labels import EMOTIONS, admissible_classes

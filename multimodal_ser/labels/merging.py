@@ -1,4 +1,4 @@
-"""From a model's own labels to those of the label set that it is measured in."""
+"""Provides `Merging`, which maps a model's own labels to those of a label set."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from multimodal_ser.labels import LABEL_SETS, LabelError, canonical_emotion, in_
 
 @dataclass(frozen=True)
 class Merging:
-    """From C labels of the model to K of the label set; of none, to themselves.
+    """A map from the C labels of a model to the K labels of a label set; without a label set to themselves.
 
     Args:
-        matrix: (C, K), 1 where a label is merged into another; a label that is dropped has a row of zeros.
-        labels: the K names, in the label set's order.
-        dropped: labels of the model that have no place in the label set.
+        matrix: (C, K), 1 if the label C is merged into the label K; a dropped label has a row of zeros.
+        labels: the K names, in the order of the label set.
+        dropped: labels of the model without a label in the set.
 
     Example:
         >>> import numpy as np
@@ -35,43 +35,45 @@ class Merging:
 
     @classmethod
     def of(cls, labels: Sequence[str], label_set: str | None, *, drop: bool = False) -> Merging:
-        """Of the model's labels.
+        """Make the map of a model's labels to a label set.
 
         Args:
             labels: C names.
-            label_set: None and "native": as they are.
-            drop: whether emotions without a place in the label set are dropped, which is a choice of who measures; `predict` refuses them.
+            label_set: name of the set; None or "native": labels are not changed.
+            drop: whether emotions without a label in the set are dropped; an evaluation may do so, but `predict`
+                refuses them.
 
         Raises:
-            LabelError: an unknown label set, a label without a place in it that is not dropped, or fewer than two with one.
+            LabelError: the label set is unknown, a label has no label in the set and is not dropped, or fewer than two
+                labels are left.
         """
         name = label_set or "native"
         dropped = tuple(label for label in labels if drop and _without_place(label, name))
-        kept = [label for label in labels if label not in dropped]
-        mapping = label_map(labels if len(kept) < 2 else kept, name)
+        remaining = [label for label in labels if label not in dropped]
+        mapping = label_map(labels if len(remaining) < 2 else remaining, name)
         names = dict.fromkeys(mapping.values())
-        order = tuple(names if name == "native" else (each for each in LABEL_SETS[name].labels if each in names))
+        order = tuple(names if name == "native" else (target for target in LABEL_SETS[name].labels if target in names))
         return cls(
-            np.array([[float(mapping.get(label) == each) for each in order] for label in labels]), order, dropped
+            np.array([[float(mapping.get(label) == target) for target in order] for label in labels]), order, dropped
         )
 
     def probabilities(self, native: np.ndarray) -> np.ndarray:
-        """(N, C) -> (N, K), each row with a sum of 1: as if the model had been asked only among the labels that have a place."""
+        """(N, C) -> (N, K): merged probabilities; without the dropped labels, each row has a sum of 1 again."""
         merged = native @ self.matrix
         totals = merged.sum(1, keepdims=True)
         return np.where(totals > 0, merged / np.where(totals > 0, totals, 1), 1 / len(self.labels))
 
     def admitted(self, rows: np.ndarray) -> np.ndarray:
-        """(N, C) -> (N, K): which merged labels are admitted."""
+        """(N, C) -> (N, K): the merged labels that are admitted."""
         return rows.astype(np.float64) @ self.matrix > 0
 
     def widened(self, rows: np.ndarray) -> np.ndarray:
-        """(N, C) -> (N, C): what is merged with an admitted label is admitted too."""
+        """(N, C) -> (N, C): labels that are merged with an admitted label are admitted too."""
         return self.admitted(rows).astype(np.float64) @ self.matrix.T > 0
 
 
 def _without_place(label: str, label_set: str) -> bool:
-    """Whether it is an emotion that the label set has no place for; of a name that is no emotion nobody knows."""
+    """Whether the label is an emotion without a label in the set; False for a name that is not an emotion."""
     try:
         return label_set != "native" and in_label_set(canonical_emotion(label), label_set) is None
     except LabelError as error:

@@ -1,4 +1,4 @@
-"""Names: the nine emotions, and what else they are called."""
+"""Provides the names of the nine emotions, and their synonyms."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surp
 """The nine classes of the shipped head, in the order of its logits."""
 
 DIMENSIONS = ("arousal", "valence", "dominance")
-"""What can be rated beside emotions."""
+"""The dimensions that are rated besides emotions."""
 
 
 class LabelError(InputError):
-    """A label or label set that is not known, or that does not fit."""
+    """A label or label set is unknown, or does not fit."""
 
 
 SYNONYMS: Mapping[str, str] = MappingProxyType(
@@ -33,7 +33,7 @@ SYNONYMS: Mapping[str, str] = MappingProxyType(
         "bored": "boredom",
     }
 )  # fmt: skip
-"""Other names of the nine, as corpora and people use them."""
+"""Other names of the nine emotions in corpora and in common use."""
 
 CODES: Mapping[str, str] = MappingProxyType(
     {
@@ -41,14 +41,14 @@ CODES: Mapping[str, str] = MappingProxyType(
         "bor": "boredom",
     }
 )  # fmt: skip
-"""Codes of three letters that IEMOCAP's and CREMA-D's labels made common. IEMOCAP's "fru" is none: there it is told from anger."""
+"""Codes of three letters from IEMOCAP and CREMA-D. "fru" is missing: IEMOCAP separates frustration from anger."""
 
 
 def canonical_emotion(label: str) -> str:
-    """The name that this library gives an emotion: "angry" -> "anger", "joy" -> "happiness".
+    """The name of an emotion in this library: "angry" -> "anger", "joy" -> "happiness".
 
     Raises:
-        LabelError: a name that is neither one of `EMOTIONS` nor a synonym.
+        LabelError: the name is neither one of `EMOTIONS` nor a synonym.
 
     Example:
         >>> from multimodal_ser.labels import canonical_emotion
@@ -66,7 +66,7 @@ def canonical_emotion(label: str) -> str:
 
 
 def is_emotion(name: str) -> bool:
-    """Whether this library has a name for an emotion (`canonical_emotion`).
+    """Whether this library knows the name of an emotion (`canonical_emotion`).
 
     Example:
         >>> from multimodal_ser.labels import is_emotion

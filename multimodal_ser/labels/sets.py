@@ -1,4 +1,4 @@
-"""Label sets: what people ask for in place of a model's own labels, and the maps there."""
+"""Provides label sets, which users can choose instead of a model's own labels, and the maps to them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class LabelSet:
     """Labels that predictions can be merged to.
 
     Args:
-        name: what it is asked for by.
-        labels: its labels.
-        mapping: from each of `EMOTIONS` that has a place in it; the others are in the way.
-        dropped: each of `EMOTIONS` that has none, and why.
+        name: the name of the set.
+        labels: the labels of the set.
+        mapping: the label of each of `EMOTIONS` that has one in the set.
+        dropped: each other of `EMOTIONS`, and the reason why it has no label.
     """
 
     name: str
@@ -32,10 +32,10 @@ QUADRANTS = ("high-arousal-positive", "high-arousal-negative", "low-arousal-nega
 
 LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
     {
-        # Ekman's six and neutral (Ekman 1992, https://doi.org/10.1080/02699939208411068). Calm and boredom are low in arousal and none
-        # of the six; corpora without them (nEMO, GoEmotions, MELD) file them under neutral.
+        # Ekman's six emotions and neutral (Ekman 1992, https://doi.org/10.1080/02699939208411068). Calm and boredom are low
+        # in arousal and not among the six; corpora without them (nEMO, GoEmotions, MELD) label them as neutral.
         "ekman": LabelSet("ekman", EKMAN, {**{name: name for name in EKMAN}, "calm": "neutral", "boredom": "neutral"}),
-        # The four classes in which IEMOCAP is usually scored; its fear, disgust and surprise are left out there, not merged.
+        # The four classes of most scores on IEMOCAP, which leave out its fear, disgust and surprise, and do not merge them.
         "iemocap4": LabelSet(
             "iemocap4",
             ("anger", "happiness", "neutral", "sadness"),
@@ -45,7 +45,7 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
                 "surprise": "left out where IEMOCAP is scored, not merged", "boredom": "none of the four",
             },
         ),
-        # As MELD maps emotion to sentiment (https://aclanthology.org/P19-1050); there surprise is positive or negative, case by case.
+        # MELD's map of emotion to sentiment (https://aclanthology.org/P19-1050); its surprise is positive or negative.
         "sentiment": LabelSet(
             "sentiment",
             ("negative", "neutral", "positive"),
@@ -55,8 +55,8 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
             },
             {"surprise": "positive or negative, case by case"},
         ),
-        # Russell's circumplex (1980, https://doi.org/10.1037/h0077714); fear, anger and disgust together as in Russell and Barrett (1999,
-        # https://doi.org/10.1037/0022-3514.76.5.805).
+        # Russell's circumplex (1980, https://doi.org/10.1037/h0077714); fear, anger and disgust are together as in Russell
+        # and Barrett (1999, https://doi.org/10.1037/0022-3514.76.5.805).
         "quadrants": LabelSet(
             "quadrants",
             QUADRANTS,
@@ -73,10 +73,10 @@ LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
 
 
 def label_map(labels: Sequence[str], label_set: str) -> dict[str, str]:
-    """From a model's own labels to those of a label set; "native" maps each to itself.
+    """Map a model's own labels to those of a label set; "native" maps each to itself.
 
     Raises:
-        LabelError: an unknown label set, or labels that have no place in it (all are named).
+        LabelError: the label set is unknown, or some labels have no label in it; the message names them all.
 
     Example:
         >>> from multimodal_ser.labels import label_map
@@ -86,17 +86,18 @@ def label_map(labels: Sequence[str], label_set: str) -> dict[str, str]:
     if label_set == "native":
         return {label: label for label in labels}
     mapping = label_set_of(label_set).mapping
-    mapped, in_the_way = {}, []
+    mapped: dict[str, str] = {}
+    unmapped: list[str] = []
     for label in labels:
         try:
             mapped[label] = mapping[canonical_emotion(label)]
         except (LabelError, KeyError):
-            in_the_way.append(label)
-    if in_the_way:
+            unmapped.append(label)
+    if unmapped:
         raise LabelError(
             "label_set",
             expected=f"one that all labels of this model have a place in ({', '.join(labels)})",
-            got=f"{label_set!r}, with {', '.join(in_the_way)} in the way",
+            got=f"{label_set!r}, with {', '.join(unmapped)} in the way",
             remedy="use label_set='native', or a model without these labels",
         )
     return mapped
@@ -106,7 +107,7 @@ def label_set_of(name: str) -> LabelSet:
     """The label set of a name.
 
     Raises:
-        LabelError: an unknown one.
+        LabelError: the name is unknown.
     """
     if not isinstance(name, str) or name not in LABEL_SETS:
         remedy = did_you_mean(name, ["native", *LABEL_SETS])
@@ -115,10 +116,10 @@ def label_set_of(name: str) -> LabelSet:
 
 
 def in_label_set(emotion: str, label_set: str) -> str | None:
-    """What an annotation is called in a label set; None where it has no place there (`LabelSet.dropped` says why).
+    """The label of an emotion in a label set; None if it has none (`LabelSet.dropped` has the reason).
 
     Raises:
-        LabelError: an unknown emotion or label set.
+        LabelError: the emotion or the label set is unknown.
 
     Example:
         >>> from multimodal_ser.labels import in_label_set
@@ -130,14 +131,16 @@ def in_label_set(emotion: str, label_set: str) -> str | None:
 
 
 def quadrant(arousal: float, valence: float, scale: tuple[float, float]) -> str | None:
-    """Where a rating lies in Russell's circumplex (https://doi.org/10.1037/h0077714); None: on an axis, in no quadrant.
+    """The quadrant of a rating in Russell's circumplex; None for a rating on an axis.
+
+    See https://doi.org/10.1037/h0077714.
 
     Args:
-        arousal, valence: on the corpus's own scale.
-        scale: its lowest and highest value (`CorpusLabels.scale`).
+        arousal, valence: the ratings on the corpus's own scale.
+        scale: the lowest and highest value of the scale (`CorpusLabels.scale`).
 
     Raises:
-        LabelError: a rating off the scale.
+        LabelError: a rating is outside the scale.
 
     Example:
         >>> from multimodal_ser.labels import CORPUS_LABELS, quadrant
@@ -160,7 +163,7 @@ def quadrant(arousal: float, valence: float, scale: tuple[float, float]) -> str 
 
 
 def merge_probabilities(probabilities: Mapping[str, float], label_set: str) -> dict[str, float]:
-    """Sum a model's probabilities into the labels of a label set, in its order; labels that nothing maps to are left out.
+    """Sum a model's probabilities for each label of a label set; labels of the set without probabilities are left out.
 
     Raises:
         LabelError: see `label_map`.

@@ -1,4 +1,4 @@
-"""Transcription: Whisper, behind one interface for three libraries; silence stays silent."""
+"""Provides transcription with Whisper, through one interface to three libraries; silence gives an empty text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Three libraries that run Whisper, behind one small interface. Each hears clips of at most 30 s, greedily, without sampling.
+"""Provides one interface to the three libraries that run Whisper. Each decodes clips of at most 30 s greedily.
 
-Longer recordings are cut before they come here, so that all three treat them alike.
+Longer recordings are cut before, so that all three libraries treat them in the same way.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from multimodal_ser.transcription.weights import WhisperWeights
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a backend heard in one clip; fields as in `Transcript`."""
+class Recognition:
+    """The text that a backend recognized in one clip; the fields are as in `Transcript`."""
 
     text: str
     language: str | None
@@ -32,18 +32,20 @@ class Heard:
 
     @property
     def compression_ratio(self) -> float:
-        """Length of the text over that of its zlib compression: high where Whisper repeats itself (whisper.utils)."""
+        """The length of the text divided by its length after zlib; it is high for repetitions (whisper.utils)."""
         encoded = self.text.encode()
         return len(encoded) / len(zlib.compress(encoded)) if encoded else 0.0
 
 
 class WhisperBackend(Protocol):
-    """What every backend does."""
+    """The interface of all backends."""
 
     multilingual: bool
 
-    def transcribe(self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool) -> list[Heard]:
-        """Clips (S,) at 16 kHz, at most 30 s each -> what was heard in each, in order."""
+    def transcribe(
+        self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool
+    ) -> list[Recognition]:
+        """Recognize the text of clips (S,) at 16 kHz of at most 30 s; one result for each, in order."""
         ...
 
 
@@ -61,32 +63,34 @@ class FasterWhisperBackend:
         )  # fmt: skip
         self.multilingual = self.model.model.is_multilingual
 
-    def transcribe(self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool) -> list[Heard]:
+    def transcribe(
+        self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool
+    ) -> list[Recognition]:
         """See `WhisperBackend.transcribe`."""
         return [self._one(waveform, language, word_timestamps) for waveform in waveforms]
 
-    def _one(self, waveform: np.ndarray, language: str | None, word_timestamps: bool) -> Heard:
+    def _one(self, waveform: np.ndarray, language: str | None, word_timestamps: bool) -> Recognition:
         segments, info = self.model.transcribe(
             waveform, language=language, beam_size=1, temperature=0.0, condition_on_previous_text=False, word_timestamps=word_timestamps,
             log_prob_threshold=None, no_speech_threshold=None, compression_ratio_threshold=None, vad_filter=False,
         )  # fmt: skip
-        found = list(segments)
+        parts = list(segments)
         words = tuple(
             Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
-            for segment in found
+            for segment in parts
             for word in segment.words or ()
         )
         return _summary(
-            "".join(segment.text for segment in found),
+            "".join(segment.text for segment in parts),
             info.language,
             None if language else info.language_probability,
-            [(segment.avg_logprob, segment.no_speech_prob, segment.end - segment.start) for segment in found],
+            [(segment.avg_logprob, segment.no_speech_prob, segment.end - segment.start) for segment in parts],
             words if word_timestamps else None,
         )
 
 
 class OpenAIWhisperBackend:
-    """openai-whisper, the reference. Its files are pickles, of which it reads tensors alone (`torch.load(weights_only=True)`)."""
+    """openai-whisper, the reference. Its files are pickles; only tensors are read (`torch.load(weights_only=True)`)."""
 
     def __init__(self, weights: WhisperWeights, device: str, compute_type: str | None):
         import whisper
@@ -95,16 +99,18 @@ class OpenAIWhisperBackend:
         self.half = device.startswith("cuda") and compute_type != "float32"
         self.multilingual = self.model.is_multilingual
 
-    def transcribe(self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool) -> list[Heard]:
+    def transcribe(
+        self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool
+    ) -> list[Recognition]:
         """See `WhisperBackend.transcribe`."""
         return [self._one(waveform, language, word_timestamps) for waveform in waveforms]
 
-    def _one(self, waveform: np.ndarray, language: str | None, word_timestamps: bool) -> Heard:
+    def _one(self, waveform: np.ndarray, language: str | None, word_timestamps: bool) -> Recognition:
         import whisper
 
         probability = None
         if not self.multilingual:
-            language, probability = "en", None
+            language = "en"
         elif language is None:
             mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(waveform), n_mels=self.model.dims.n_mels).to(
                 self.model.device
@@ -116,20 +122,21 @@ class OpenAIWhisperBackend:
             self.model, waveform, language=language, temperature=0.0, condition_on_previous_text=False, word_timestamps=word_timestamps,
             logprob_threshold=None, no_speech_threshold=None, compression_ratio_threshold=None, fp16=self.half, verbose=None,
         )  # fmt: skip
-        found = result["segments"]
+        segments = result["segments"]
         words = tuple(
             Word(word["word"].strip(), float(word["start"]), float(word["end"]), float(word["probability"]))
-            for segment in found
+            for segment in segments
             for word in segment.get("words", ())
         )
         measured = [
-            (segment["avg_logprob"], segment["no_speech_prob"], segment["end"] - segment["start"]) for segment in found
+            (segment["avg_logprob"], segment["no_speech_prob"], segment["end"] - segment["start"])
+            for segment in segments
         ]
         return _summary(result["text"], language, probability, measured, words if word_timestamps else None)
 
 
 class TransformersBackend:
-    """transformers: clips of a call run as one batch on a GPU, one by one on a CPU, where a batch would only pad."""
+    """transformers: clips run in batches on a GPU, and one by one on a CPU, where a batch only adds padding."""
 
     BATCH = 16
 
@@ -154,14 +161,16 @@ class TransformersBackend:
         self.multilingual = bool(self.model.generation_config.is_multilingual)
         self.size = self.BATCH if device.startswith("cuda") else 1
 
-    def transcribe(self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool) -> list[Heard]:
+    def transcribe(
+        self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool
+    ) -> list[Recognition]:
         """See `WhisperBackend.transcribe`."""
-        heard: list[Heard] = []
+        results: list[Recognition] = []
         for at in range(0, len(waveforms), self.size):
-            heard += self._batch(waveforms[at : at + self.size], language, word_timestamps)
-        return heard
+            results += self._batch(waveforms[at : at + self.size], language, word_timestamps)
+        return results
 
-    def _batch(self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool) -> list[Heard]:
+    def _batch(self, waveforms: Sequence[np.ndarray], language: str | None, word_timestamps: bool) -> list[Recognition]:
         import torch
 
         extracted = self.extractor(
@@ -173,19 +182,18 @@ class TransformersBackend:
             encoded = self.model.get_encoder()(features)
             start = torch.full((len(waveforms), 1), settings.decoder_start_token_id, device=features.device)
             first = self.model(encoder_outputs=encoded, decoder_input_ids=start).logits[:, 0].float()
-        no_speech = first.softmax(-1)[
-            :, settings.no_timestamps_token_id - 1
-        ].tolist()  # <|nospeech|> stands before <|notimestamps|>
+        # the token <|nospeech|> is before <|notimestamps|>
+        no_speech = first.softmax(-1)[:, settings.no_timestamps_token_id - 1].tolist()
         languages: list[str] = ["en" if language is None else language] * len(waveforms)
         probabilities: list[float | None] = [None] * len(waveforms)
         if self.multilingual and language is None:
             codes = list(settings.lang_to_id)
-            known = first[:, [settings.lang_to_id[code] for code in codes]].softmax(-1)
-            best = known.max(-1)
+            language_probabilities = first[:, [settings.lang_to_id[code] for code in codes]].softmax(-1)
+            best = language_probabilities.max(-1)
             languages = [codes[i].strip("<|>") for i in best.indices.tolist()]
             probabilities = list(best.values.tolist())
-        heard = []
-        for code in dict.fromkeys(languages):  # a call of generate knows one language
+        results = []
+        for code in dict.fromkeys(languages):  # a call of generate has one language
             rows = [i for i, other in enumerate(languages) if other == code]
             options = {"language": code, "task": "transcribe"} if self.multilingual else {}
             with torch.inference_mode(), _quiet():
@@ -195,14 +203,14 @@ class TransformersBackend:
                     force_unique_generate_call=True, **options,
                 )  # fmt: skip
             for position, row in enumerate(rows):
-                heard.append(
+                results.append(
                     (row, self._read(output, position, code, probabilities[row], no_speech[row], word_timestamps))
                 )
-        return [result for _, result in sorted(heard, key=lambda entry: entry[0])]
+        return [result for _, result in sorted(results, key=lambda entry: entry[0])]
 
     def _read(
         self, output: Any, row: int, language: str, probability: float | None, no_speech: float, word_timestamps: bool
-    ) -> Heard:
+    ) -> Recognition:
         tokens = output["sequences"][row]
         steps = output["scores"][-min(len(output["scores"]), len(tokens)) :]
         generated = tokens[len(tokens) - len(steps) :]
@@ -222,12 +230,12 @@ class TransformersBackend:
                 Word(text.strip(), start, end) for text, start, end in zip(texts, [0.0, *ends[:-1]], ends, strict=True)
             )
         text = self.tokenizer.decode(generated[:length], skip_special_tokens=True)
-        return Heard(text.strip(), language, probability, average, no_speech, words)
+        return Recognition(text.strip(), language, probability, average, no_speech, words)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Whisper's own generate warns of its own settings at each call."""
+    """Silence transformers: Whisper's generate warns of its own settings at each call."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -244,8 +252,8 @@ def _summary(
     probability: float | None,
     measured: list[tuple[float, float, float]],
     words: tuple[Word, ...] | None,
-) -> Heard:
-    """Segments put together: means weighted by their length."""
+) -> Recognition:
+    """Join the segments of a clip; probabilities are means weighted by the length of the segments."""
     weights = [max(length, 0.02) for _, _, length in measured]
     total = sum(weights)
     average = (
@@ -258,7 +266,9 @@ def _summary(
         if measured
         else None
     )
-    return Heard(text.strip(), language, None if probability is None else float(probability), average, silence, words)
+    return Recognition(
+        text.strip(), language, None if probability is None else float(probability), average, silence, words
+    )
 
 
 BACKENDS: dict[str, Callable[[WhisperWeights, str, str | None], WhisperBackend]] = {

@@ -1,4 +1,7 @@
-"""The transcript cache: off until a folder is named, since people's words must not lie about on disks unasked."""
+"""Provides a cache of transcripts on disk.
+
+It is off unless the user names a folder, because people's words must not be stored without a request.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,21 @@ from multimodal_ser._files import remove_abandoned, writing
 from multimodal_ser.errors import InputError
 from multimodal_ser.transcription.transcript import Transcript
 
-KEPT = re.compile(r"[0-9a-f]{64}\.json")
-"""The name of a transcript's file; whatever else lies in the folder is somebody else's."""
+TRANSCRIPT_FILE = re.compile(r"[0-9a-f]{64}\.json")
+"""Pattern of the names of transcripts' files; other files in the folder are never changed."""
 
 UNFINISHED = "multimodal-ser-"
-"""What the names of files begin with while they are written."""
+"""Prefix of the names of files that are not completely written."""
 
 
 class TranscriptCache:
-    """Transcripts on disk, a file each, found by what was heard, by whom, and how.
+    """Stores each transcript as a file; its key depends on the recording, the model and the options.
 
     Args:
-        directory: where they are kept; it is made, readable by its owner alone.
+        directory: folder of the transcripts; it is created, and only its owner can read it.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: the folder cannot be created.
 
     Example:
         >>> import tempfile, numpy as np
@@ -54,20 +57,20 @@ class TranscriptCache:
             ) from error
 
     def key(self, waveform: np.ndarray, *options: object) -> str:
-        """SHA-256 of a waveform (S,) and of whatever else decides what is written."""
+        """The SHA-256 of a waveform (S,) and of the options that change its transcript."""
         digest = hashlib.sha256(np.ascontiguousarray(waveform, np.float32).tobytes())
         digest.update(json.dumps([str(option) for option in options]).encode())
         return digest.hexdigest()
 
     def get(self, key: str) -> Transcript | None:
-        """The transcript; None where there is none, or where its file is damaged."""
+        """The transcript of a key; None if there is none, or if its file is damaged."""
         try:
             return Transcript.from_dict(json.loads((self.directory / f"{key}.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def put(self, key: str, transcript: Transcript) -> None:
-        """Keep a transcript: its file is there whole, or not at all. A disk that takes none is a warning: the transcript is had already."""
+        """Store a transcript. A failed write is only a warning, and leaves no partial file."""
         try:
             with writing(self.directory / f"{key}.json", mode=0o600, flush=False, prefix=UNFINISHED) as place:
                 text = json.dumps(transcript.to_dict(), ensure_ascii=False)
@@ -79,7 +82,7 @@ class TranscriptCache:
             )
 
     def clear(self) -> int:
-        """Delete all transcripts, and what broken-off writers left; nothing else. How many transcripts there were."""
+        """Delete all transcripts and incomplete files, no other files; returns the number of transcripts."""
         files = self._files()
         for file in files:
             file.unlink(missing_ok=True)
@@ -87,7 +90,7 @@ class TranscriptCache:
         return len(files)
 
     def _files(self) -> list[Path]:
-        return [file for file in self.directory.iterdir() if KEPT.fullmatch(file.name) and file.is_file()]
+        return [file for file in self.directory.iterdir() if TRANSCRIPT_FILE.fullmatch(file.name) and file.is_file()]
 
     def __len__(self) -> int:
         return len(self._files())

@@ -1,4 +1,4 @@
-"""The gate: whether anybody speaks at all. Whisper invents text on silence; what has no voice never reaches it."""
+"""Detects speech, so that recordings without speech are not transcribed: Whisper invents text for silence."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from multimodal_ser.audio import SAMPLING_RATE
 
 SILENCE = 1e-4
-"""Peak below which a recording is digital silence: the last bit of 13."""
+"""A recording whose peak is below this value is digital silence: the last bit of 13."""
 
 
 def speech_segments(waveform: np.ndarray) -> list[tuple[float, float]]:
-    """Where there is speech, by Silero's voice activity detector (https://github.com/snakers4/silero-vad), as faster-whisper ships it.
+    """Find the speech in a waveform with Silero's voice activity detector, which is part of faster-whisper.
 
-    The level is evened out first: the detector misses quiet speech that a person hears well.
+    See https://github.com/snakers4/silero-vad. The level is normalized first, because the detector misses quiet speech.
 
     Args:
         waveform: (S,) at 16 kHz.
 
     Returns:
-        (start, end) in s, in order; empty where nobody speaks.
+        The start and end of each stretch of speech in s, in order; empty if there is none.
     """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
@@ -32,5 +32,5 @@ def speech_segments(waveform: np.ndarray) -> list[tuple[float, float]]:
 
 
 def speech_duration(waveform: np.ndarray) -> float:
-    """Seconds of speech in a waveform (S,) at 16 kHz."""
+    """The duration of speech, s, in a waveform (S,) at 16 kHz."""
     return sum(end - start for start, end in speech_segments(waveform))

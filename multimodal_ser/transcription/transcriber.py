@@ -1,4 +1,4 @@
-"""The transcriber: recordings in, transcripts out, whichever library runs Whisper."""
+"""Provides `WhisperTranscriber`, which turns recordings into transcripts with any of three Whisper libraries."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ import numpy as np
 from multimodal_ser.audio import SAMPLING_RATE, load_audio
 from multimodal_ser.audio.segmentation import Windower
 from multimodal_ser.errors import InputError, did_you_mean
-from multimodal_ser.transcription.backends import BACKENDS, Heard, WhisperBackend
+from multimodal_ser.transcription.backends import BACKENDS, Recognition, WhisperBackend
 from multimodal_ser.transcription.cache import TranscriptCache
 from multimodal_ser.transcription.gate import speech_duration
 from multimodal_ser.transcription.transcript import Transcript
 from multimodal_ser.transcription.weights import (
     WhisperNotFoundError,
     WhisperWeights,
-    asked_for,
     find_whisper,
     first_line,
+    requested_weights,
 )
 
 NO_SPEECH_THRESHOLD = 0.6
 LOG_PROBABILITY_THRESHOLD = -1.0
-"""Whisper's own (whisper.transcribe): no speech likelier than the former and the words less likely than the latter: nothing was said."""
+"""Thresholds of whisper.transcribe: a text is dropped if both are passed, because there is no speech then."""
 
 COMPRESSION_RATIO_THRESHOLD = 2.4
-"""Whisper's own: text that compresses better than this is a loop."""
+"""Threshold of whisper.transcribe: a text that compresses better than this repeats itself, and is dropped."""
 
 
 class WhisperTranscriber:
-    """Whisper. Weights are found (see `find_whisper`) and loaded when they are first needed.
+    """Transcribes recordings with Whisper. The weights are found (see `find_whisper`) and loaded on first use.
 
-    Decoding is greedy, so that the same recording always gives the same words. Recordings longer than 30 s are cut where they are quiet.
+    Decoding is greedy, so that the same recording always gives the same words. Recordings longer than 30 s are cut at
+    quiet places.
 
     Args:
-        model: a name ("base", "small.en", ...), a Hub id, a file or a folder; None: base, wherever it is found.
-        backend: "faster-whisper", "openai-whisper", "transformers"; None: the one that fits the weights found.
+        model: a name ("base", "small.en", ...), a Hub id, a file or a folder; None: base, from any place.
+        backend: "faster-whisper", "openai-whisper" or "transformers"; None: the backend that fits the weights.
         device: "cpu", "cuda", "cuda:1", ...; None: the CPU.
-        compute_type: "int8", "float16", "float32", ... as the backend names it; None: its best for the device.
-        gate: whether a voice activity detector listens first; what has no voice in it then never reaches Whisper.
-        cache_dir: a folder in which transcripts are kept; None: none are kept.
+        compute_type: "int8", "float16", "float32", ... as the backend names it; None: the best one for the device.
+        gate: whether a voice activity detector checks recordings first; those without speech do not reach Whisper.
+        cache_dir: a folder in which transcripts are stored; None: they are not stored.
 
     Raises:
-        InputError: an unknown name or backend, a path that holds no Whisper, or a `cache_dir` that cannot be made.
+        InputError: the name or backend is unknown, the path holds no Whisper, or `cache_dir` cannot be created.
 
     Example:
         >>> import numpy as np
         >>> from multimodal_ser import WhisperTranscriber
-        >>> WhisperTranscriber().transcribe(np.zeros(16000, np.float32), sampling_rate=16000).text  # silence: the gate stays shut
+        >>> WhisperTranscriber().transcribe(np.zeros(16000, np.float32), sampling_rate=16000).text  # silence is not transcribed
         ''
     """
 
@@ -67,10 +68,12 @@ class WhisperTranscriber:
         gate: bool = True,
         cache_dir: str | os.PathLike | None = None,
     ):
-        asked_for(model, backend)  # a wrong name is told now, before any work is done
-        self.model, self.compute_type, self.gate = model, compute_type, gate
+        requested_weights(model, backend)  # a wrong name is an error now, before any work is done
+        self.model = model
+        self.compute_type = compute_type
+        self.gate = gate
         self.cache = None if cache_dir is None else TranscriptCache(cache_dir)
-        self._wanted_backend = backend
+        self._requested_backend = backend
         self._device = str(device or "cpu")
         self._weights: WhisperWeights | None = None
         self._missing: WhisperNotFoundError | None = None
@@ -78,39 +81,39 @@ class WhisperTranscriber:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and copy take: where the weights are, without what was loaded from there."""
+        """The state for pickle and copy: the place of the weights, without the loaded weights."""
         return self.__dict__ | {"_backend": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The inverse of `__getstate__`; Whisper is loaded when it is next needed."""
+        """The inverse of `__getstate__`; Whisper is loaded again on the next use."""
         self.__dict__ |= state | {"_lock": threading.Lock()}
 
     def __repr__(self) -> str:
-        found = self._weights
-        what = (
-            f"{found.name!r}, backend={found.backend!r}"
-            if found
+        weights = self._weights
+        model = (
+            f"{weights.name!r}, backend={weights.backend!r}"
+            if weights
             else f"{'base' if self.model is None else os.fspath(self.model)!r}, not loaded"
         )
-        return f"WhisperTranscriber({what}, device={self._device!r})"
+        return f"WhisperTranscriber({model}, device={self._device!r})"
 
     @property
     def device(self) -> str:
-        """Where Whisper runs."""
+        """The device on which Whisper runs."""
         return self._device
 
     @property
     def weights(self) -> WhisperWeights:
-        """The weights that were found.
+        """The weights of the model.
 
         Raises:
-            WhisperNotFoundError: there are none.
+            WhisperNotFoundError: there are no weights.
         """
-        if self._missing is not None:  # looked for once: that may ask the Hub
+        if self._missing is not None:  # the search is done only once, because it may need the Hub
             raise self._missing
         if self._weights is None:
             try:
-                self._weights = find_whisper(self.model, self._wanted_backend)
+                self._weights = find_whisper(self.model, self._requested_backend)
             except WhisperNotFoundError as error:
                 self._missing = error
                 raise
@@ -118,26 +121,27 @@ class WhisperTranscriber:
 
     @property
     def name(self) -> str:
-        """Which Whisper: "base", ..."""
+        """The name of the model: "base", ..."""
         return self.weights.name
 
     @property
     def backend_name(self) -> str:
-        """Which library runs it."""
+        """The library that runs Whisper."""
         return self.weights.backend
 
     def to(self, device: Any) -> WhisperTranscriber:
-        """Move to another device; Whisper is loaded there when it is next needed."""
+        """Move to another device; Whisper is loaded there on the next use."""
         if str(device) != self._device:
-            self._device, self._backend = str(device), None
+            self._device = str(device)
+            self._backend = None
         return self
 
     def load(self) -> WhisperTranscriber:
         """Find and load the weights now.
 
         Raises:
-            WhisperNotFoundError: there are none.
-            InputError: they do not load, or not on this device.
+            WhisperNotFoundError: there are no weights.
+            InputError: the weights cannot be loaded, or not on this device.
         """
         with self._lock:
             if self._backend is None:
@@ -145,7 +149,7 @@ class WhisperTranscriber:
                 device = _device(self._device, weights.backend)
                 try:
                     self._backend = BACKENDS[weights.backend](weights, device, self.compute_type)
-                except Exception as error:  # each library has its own
+                except Exception as error:  # each library has its own errors
                     raise InputError(
                         f"whisper {weights.name}",
                         expected=f"weights that {weights.backend} can load on the device {self._device!r}",
@@ -163,22 +167,23 @@ class WhisperTranscriber:
         word_timestamps: bool = False,
         speech_intervals: Sequence[Sequence[tuple[float, float]]] | None = None,
     ) -> Transcript | list[Transcript]:
-        """Write down what is said.
+        """Transcribe recordings.
 
         Args:
             audio: a recording in any form that `load_audio` takes, or a list of them.
-            sampling_rate: of arrays, Hz.
-            language: code or name ("de", "german"); None: detected.
-            word_timestamps: whether to find out when each word is said.
-            speech_intervals: for each recording of a list the (start, end) in s in which somebody speaks, where that is known
-                already; None: the gate listens.
+            sampling_rate: sampling rate of arrays, Hz.
+            language: code or name ("de", "german"); None: the language is detected.
+            word_timestamps: whether the times of words are computed.
+            speech_intervals: the starts and ends of speech in s for each recording of a list, if they are known; None:
+                the gate detects them.
 
         Returns:
-            A `Transcript`, or for a list a list in the same order. Where nobody speaks, its text is "".
+            A `Transcript`, or for a list a list in the same order. Without speech its text is "".
 
         Raises:
             AudioError: a recording cannot be used.
-            InputError: an unknown language, another language than English for an English-only model, or weights that do not load.
+            InputError: the language is unknown, an English-only model gets another language, or the weights cannot be
+                loaded.
             WhisperNotFoundError: there are no weights.
         """
         if isinstance(audio, list | tuple):
@@ -195,7 +200,7 @@ class WhisperTranscriber:
     ) -> list[Transcript]:
         code = self._checked_language(language)
         results: list[list[tuple[float, Transcript]]] = []
-        waiting: list[tuple[int, int, np.ndarray, float | None, str | None]] = []
+        pending: list[tuple[int, int, np.ndarray, float | None, str | None]] = []
         for number, recording in enumerate(recordings):
             waveform = load_audio(recording, sampling_rate)
             windower = Windower()
@@ -208,19 +213,22 @@ class WhisperTranscriber:
                 elif self.gate:
                     voice = speech_duration(window)
                 empty = Transcript("", speech_duration=voice, words=() if word_timestamps else None)
-                key, known = None, None
+                key: str | None = None
+                stored: Transcript | None = None
                 if voice != 0.0:
-                    key, known = self._look_up(window, code, word_timestamps)
-                    if known is None:
-                        waiting.append((number, len(results[number]), window, voice, key))
-                results[number].append((start, known or empty))
-        if waiting:
+                    key, stored = self._look_up(window, code, word_timestamps)
+                    if stored is None:
+                        pending.append((number, len(results[number]), window, voice, key))
+                results[number].append((start, stored or empty))
+        if pending:
             self.load()
             assert self._backend is not None
             self._checked_language(language)
-            with self._lock:  # openai-whisper hooks its cache into the model for the time of a call
-                heard = self._backend.transcribe([window for _, _, window, _, _ in waiting], code, word_timestamps)
-            for (number, position, window, voice, key), result in zip(waiting, heard, strict=True):
+            with self._lock:  # openai-whisper changes the model during a call
+                recognitions = self._backend.transcribe(
+                    [window for _, _, window, _, _ in pending], code, word_timestamps
+                )
+            for (number, position, window, voice, key), result in zip(pending, recognitions, strict=True):
                 transcript = self._checked(result, len(window) / SAMPLING_RATE, voice)
                 results[number][position] = (results[number][position][0], transcript)
                 if self.cache is not None and key is not None:
@@ -228,7 +236,7 @@ class WhisperTranscriber:
         return [Transcript.joined(parts) for parts in results]
 
     def _checked_language(self, language: str | None) -> str | None:
-        """Its code, if Whisper knows it, and, once it is loaded, if this one does."""
+        """The code of a language; an error if Whisper, or the loaded model, does not know it."""
         code = language_code(language)
         if code not in (None, "en") and self._backend is not None and not self._backend.multilingual:
             raise InputError(
@@ -250,16 +258,17 @@ class WhisperTranscriber:
         )
         return key, self.cache.get(key)
 
-    def _checked(self, heard: Heard, duration: float, voice: float | None) -> Transcript:
-        """Drop what Whisper made up: words where it hears no speech itself, and loops."""
-        no_speech, average = heard.no_speech_probability or 0.0, heard.average_log_probability or 0.0
+    def _checked(self, recognition: Recognition, duration: float, voice: float | None) -> Transcript:
+        """The transcript of a window; invented texts are dropped: words without speech, and repetitions."""
+        no_speech = recognition.no_speech_probability or 0.0
+        average = recognition.average_log_probability or 0.0
         invented = no_speech > NO_SPEECH_THRESHOLD and average < LOG_PROBABILITY_THRESHOLD
         invented = (
             invented
-            or heard.compression_ratio > COMPRESSION_RATIO_THRESHOLD
-            or not any(character.isalnum() for character in heard.text)
+            or recognition.compression_ratio > COMPRESSION_RATIO_THRESHOLD
+            or not any(character.isalnum() for character in recognition.text)
         )
-        words = heard.words
+        words = recognition.words
         if words is not None:
             words = (
                 ()
@@ -271,12 +280,12 @@ class WhisperTranscriber:
                 )
             )
         return Transcript(
-            text="" if invented else heard.text,
-            language=None if invented else heard.language,
-            language_probability=None if invented else heard.language_probability,
+            text="" if invented else recognition.text,
+            language=None if invented else recognition.language,
+            language_probability=None if invented else recognition.language_probability,
             words=words,
-            average_log_probability=heard.average_log_probability,
-            no_speech_probability=heard.no_speech_probability,
+            average_log_probability=recognition.average_log_probability,
+            no_speech_probability=recognition.no_speech_probability,
             speech_duration=voice,
             model=self.name,
             backend=self.backend_name,
@@ -284,12 +293,12 @@ class WhisperTranscriber:
 
 
 def _seconds(intervals: Sequence[tuple[float, float]], start: float, end: float) -> float:
-    """How much of the intervals lies between start and end, s."""
+    """The total length of the intervals between `start` and `end`, s."""
     return sum(max(0.0, min(last, end) - max(first, start)) for first, last in intervals)
 
 
 def _device(device: str, backend: str) -> str:
-    """Where a backend runs: faster-whisper and openai-whisper stay on the CPU where the model runs on neither that nor CUDA."""
+    """The device of a backend: faster-whisper and openai-whisper use the CPU if the device is neither CPU nor CUDA."""
     if re.fullmatch(r"(cpu|cuda)(:\d+)?", device):
         return device
     import torch
@@ -304,19 +313,17 @@ def _device(device: str, backend: str) -> str:
 
 
 def language_code(language: str | None) -> str | None:
-    """ISO 639-1 code of a language given by code or English name.
+    """The ISO 639-1 code of a language, from its code or English name.
 
     Raises:
-        InputError: a language that Whisper does not know.
+        InputError: Whisper does not know the language.
     """
     if language is None:
         return None
     name = language.strip().lower()
     try:
         from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
-    except (
-        ImportError
-    ):  # without transformers codes alone are known; without a Whisper there is nobody to whom they matter
+    except ImportError:  # without transformers only codes are known; without any Whisper they are not checked
         if importlib.util.find_spec("faster_whisper") is None:
             return name
         from faster_whisper.tokenizer import _LANGUAGE_CODES

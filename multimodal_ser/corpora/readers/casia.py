@@ -1,10 +1,10 @@
-"""CASIA: Mandarin by four actors; the part in which all say the same texts.
+"""Reader of CASIA: Mandarin, four actors; the part in which all actors say the same texts.
 
-No documentation of the names was to be found; as published readers have them: wangzhe/angry/201.wav is a speaker's folder (liuchanhg,
-with this spelling, wangzhe, zhaoquanyin, ZhaoZuoxiang), an emotion's and the number of a text, the same one for all. Liu and Quanyin Zhao
-are women.
+The file names are not documented; the reader follows published readers. wangzhe/angry/201.wav has the folder of a
+speaker (liuchanhg, with this spelling, wangzhe, zhaoquanyin, ZhaoZuoxiang), the folder of an emotion, and the number of
+a text, which is the same for all. Liu and Quanyin Zhao are women.
 
-Never run on the real corpus, only on a made tree. The part with different texts is named otherwise and is not read.
+Tested only on a made tree, not on the real corpus. The part with different texts has other file names and is not read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     pattern = rf"((?i:{'|'.join(SPEAKERS)}))/([A-Za-z]+)/(\d+)"
     return read_names(root, "casia", pattern, "wangzhe/angry/201.wav", _fields)
 

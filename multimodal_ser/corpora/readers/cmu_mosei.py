@@ -1,13 +1,13 @@
-"""CMU-MOSEI: monologues of YouTube, as one table of clips and a folder of them.
+"""Reader of CMU-MOSEI: monologues from YouTube, as one table and a folder of clips.
 
-The original (http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/) comes as computational sequences (.csd), which are not read here.
-The form that goes round (https://github.com/thuiar/MMSA): label.csv with video_id, clip_id, text, label (sentiment from -3 to 3),
-annotation, mode (train, valid, test), and clips Raw/video_id/clip_id.mp4. Columns happy, sad, anger, surprise, disgust, fear (from 0 to
-3), where a table has them, are the emotions: the strongest, several if they are equal; neutral where all are 0. Without them a clip has
-only its sentiment, as valence.
+The original (http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/) consists of computational sequences (.csd),
+which are not read. The reader takes the common copy (https://github.com/thuiar/MMSA): label.csv with video_id, clip_id,
+text, label (sentiment from -3 to 3), annotation, mode (train, valid, test), and clips Raw/video_id/clip_id.mp4. Columns
+happy, sad, anger, surprise, disgust, fear (from 0 to 3), if a table has them, are the emotions: the strongest one,
+several if they are equal, neutral if all are 0. Without these columns a clip has only its sentiment, as valence.
 
-Never run on the real corpus, only on a made tree. Nobody tells who speaks: each video counts as a speaker of its own, though a few people
-made several.
+Tested only on a made tree, not on the real corpus. The speakers are not documented: each video counts as a separate
+speaker, although a few people made several videos.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip of the table."""
+    """Yield a row for each clip of the table."""
     clips = {(path.parent.name, path.stem): path for path in recordings_below(root)}
-    told = set()
+    labelled = set()
     for table in (path for path in files_below(root, ".csv") if path.name == "label.csv"):
-        for one in read_table(table, ("video_id", "clip_id", "text", "label", "mode")):
-            if isinstance(one, InputError):
-                yield one
+        for item in read_table(table, ("video_id", "clip_id", "text", "label", "mode")):
+            if isinstance(item, InputError):
+                yield item
                 continue
-            place, cells = one
-            told.add((cells["video_id"], cells["clip_id"]))
+            place, cells = item
+            labelled.add((cells["video_id"], cells["clip_id"]))
             try:
                 yield _row(root, place, cells, clips)
             except InputError as error:
                 yield error.named(f"{place}, {error.what}")
-    for key in sorted(set(clips) - told):
+    for key in sorted(set(clips) - labelled):
         place = clips[key].relative_to(root).as_posix()
         yield InputError(place, expected="a clip of label.csv", got="another one", remedy="move it out of the folder")
 
@@ -57,12 +57,12 @@ def _row(root: Path, place: str, cells: dict[str, str], clips: dict[tuple[str, s
     if all(name in cells for name in EMOTIONS):
         strengths = {name: _number(cells, name) for name in EMOTIONS}
         strongest = max(strengths.values())
-        shown = (
+        labels = (
             [name for name, strength in strengths.items() if strength == strongest]
             if strongest > 0
             else ["none of the six"]
         )
-        emotion = joined(shown, LABELS)
+        emotion = joined(labels, LABELS)
     return ManifestRow(
         id=f"{video}_{clip}", path=clips[video, clip], emotion=emotion, text=cells["text"].strip() or None, speaker=f"cmu_mosei_{video}",
         split=SPLIT_NAMES.get(cells["mode"].strip().lower()), language="en", corpus="cmu_mosei", valence=_number(cells, "label"),

@@ -1,9 +1,11 @@
-"""CREMA-D: twelve sentences acted by 91 actors.
+"""Reader of CREMA-D: twelve sentences, acted by 91 actors.
 
-Names as the corpus's README gives them (https://github.com/CheyneyComputerScience/CREMA-D): AudioWAV/1001_DFA_ANG_XX.wav is actor,
-sentence, emotion, level (LO, MD, HI, XX: unspecified). Genders are in its VideoDemographics.csv (columns ActorID, Sex).
+File names follow the corpus's README (https://github.com/CheyneyComputerScience/CREMA-D): AudioWAV/1001_DFA_ANG_XX.wav
+has actor, sentence, emotion and level (LO, MD, HI, XX: unspecified). Genders are in its VideoDemographics.csv (columns
+ActorID, Sex).
 
-Never run on the real corpus, only on a made tree. One real name is said to end in "_X": that is read as XX (not verified).
+Tested only on a made tree, not on the real corpus. One real name ends in "_X" according to other users, which is read
+as XX (not verified).
 """
 
 from __future__ import annotations
@@ -39,14 +41,14 @@ SENTENCES = {
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     genders: dict[str, str | None] = {}
     for table in (path for path in files_below(root, ".csv") if path.name == "VideoDemographics.csv"):
-        for one in read_table(table, ("ActorID", "Sex")):
-            if isinstance(one, InputError):
-                yield one
+        for item in read_table(table, ("ActorID", "Sex")):
+            if isinstance(item, InputError):
+                yield item
             else:
-                genders[one[1]["ActorID"]] = GENDERS.get(one[1]["Sex"].lower())
+                genders[item[1]["ActorID"]] = GENDERS.get(item[1]["Sex"].lower())
 
     def fields(name: re.Match[str]) -> dict[str, Any]:
         actor, sentence, emotion, level = name.groups()

@@ -1,13 +1,14 @@
-"""DailyDialog, and its translations XDailyDialog: everyday dialogues of two people.
+"""Reader of DailyDialog and its translations XDailyDialog: everyday dialogues of two people.
 
-As the corpus's readme.txt says (http://yanran.li/dailydialog): a dialogue a line, its turns ended by __eou__, in dialogues_text.txt; the
-emotions of its turns, a number each, in the same line of dialogues_emotion.txt. Its parts lie in train/, validation/ and test/ as
-dialogues_train.txt and dialogues_emotion_train.txt. XDailyDialog (https://github.com/liuzeming01/XDailyDialog) has the first form in four
-languages: dialogues_text_En.txt, _De, _It, _Zh. Translations keep the dialogue's name, so that a split keeps them together. A table with
-columns text and emotion is read too.
+The files follow the corpus's readme.txt (http://yanran.li/dailydialog): dialogues_text.txt has one dialogue in each
+line, and each turn ends with __eou__; the same line of dialogues_emotion.txt has a number for the emotion of each turn.
+The parts are in train/, validation/ and test/ as dialogues_train.txt and dialogues_emotion_train.txt. XDailyDialog
+(https://github.com/liuzeming01/XDailyDialog) has the first form in four
+languages: dialogues_text_En.txt, _De, _It, _Zh. Translations keep the dialogue's name, so that a split keeps them
+together. A table with columns text and emotion is read too.
 
-Run on the real texts of the train and dev parts and of 1,927 translated dialogues, as such a table; the .txt files only on a made tree.
-Who says a turn is not told; the two take turns.
+Tested on the real texts of the train and dev parts and of 1,927 translated dialogues, as such a table; the .txt files
+only on a made tree. The speakers of the turns are not documented; the two people alternate.
 """
 
 from __future__ import annotations
@@ -29,34 +30,35 @@ FILE = re.compile(r"dialogues_(?:text(?:_(En|De|It|Zh))?|(train|validation|test)
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each turn."""
+    """Yield a row for each turn."""
     if root.is_file():
         yield from read_texts(root, "dailydialog", LABELS)
         return
-    files = [(path, found) for path in files_below(root, ".txt") if (found := FILE.fullmatch(path.name))]
-    if any(found[2] for _, found in files):  # the parts together are the whole, which lies beside them
-        files = [(path, found) for path, found in files if found[2]]
-    for path, found in files:
-        language, part = (found[1] or "En").lower(), found[2]
+    files = [(path, match) for path in files_below(root, ".txt") if (match := FILE.fullmatch(path.name))]
+    if any(match[2] for _, match in files):  # the other files contain all parts again
+        files = [(path, match) for path, match in files if match[2]]
+    for path, match in files:
+        language = (match[1] or "En").lower()
+        part = match[2]
         emotions = path.with_name(f"dialogues_emotion_{part}.txt" if part else "dialogues_emotion.txt")
         if not emotions.is_file():
             place = path.relative_to(root).as_posix()
             yield InputError(place, expected=f"{emotions.name} beside it", got="no such file", remedy="put it there")
             continue
-        told = read_lines(emotions)
+        code_lines = read_lines(emotions)
         for number, line in enumerate(read_lines(path)):
             if line.strip():
                 yield from _dialogue(
-                    root, path, number, line, told[number] if number < len(told) else "", language, part
+                    root, path, number, line, code_lines[number] if number < len(code_lines) else "", language, part
                 )
 
 
 def _dialogue(
-    root: Path, path: Path, number: int, line: str, told: str, language: str, part: str | None
+    root: Path, path: Path, number: int, line: str, code_line: str, language: str, part: str | None
 ) -> Iterator[ManifestRow | InputError]:
     place = f"{path.relative_to(root).as_posix()}, line {number + 1}"
     turns = [turn.strip() for turn in line.split("__eou__")][:-1]
-    codes = told.split()
+    codes = code_line.split()
     if len(codes) != len(turns):
         yield InputError(
             place,

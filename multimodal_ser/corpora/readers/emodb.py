@@ -1,9 +1,9 @@
-"""EmoDB, the Berlin database: ten sentences acted by ten speakers.
+"""Reader of EmoDB, the Berlin database: ten sentences, acted by ten speakers.
 
-Names as the corpus's page gives them (http://emodb.bilderbar.info/docu/): 03a01Fa is speaker 03, sentence a01, emotion F (the German
-word's letter), version a. Genders and sentences are from the same page.
+File names follow the corpus's page (http://emodb.bilderbar.info/docu/): 03a01Fa is speaker 03, sentence a01, emotion F
+(the letter of the German word), version a. Genders and sentences are from the same page.
 
-Run on 418 real clips of eight speakers.
+Tested on 418 real clips of eight speakers.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     return read_names(root, "emodb", rf"(03|08|09|1[0-6])({'|'.join(SENTENCES)})([A-Z])[a-z]?", "03a01Fa.wav", _fields)
 
 

@@ -1,10 +1,10 @@
-"""EMOVO: fourteen Italian sentences acted by six actors.
+"""Reader of EMOVO: fourteen Italian sentences, acted by six actors.
 
-Names as the corpus's paper and the note in its archive give them (https://aclanthology.org/L14-1478/): dis-f1-b1.wav is emotion, speaker
-(f1 to f3, m1 to m3) and sentence: b short, l long, n nonsense, d questions. The fourteen texts are from published readers that cite the
-note.
+File names follow the corpus's paper and the note in its archive (https://aclanthology.org/L14-1478/): dis-f1-b1.wav is
+emotion, speaker (f1 to f3, m1 to m3) and sentence: b short, l long, n nonsense, d questions. The fourteen texts are
+from published readers that cite the note.
 
-Never run on the real corpus, only on a made tree.
+Tested only on a made tree, not on the real corpus.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     return read_names(root, "emovo", rf"([a-z]{{3}})-([fm][123])-({'|'.join(SENTENCES)})", "dis-f1-b1.wav", _fields)
 
 

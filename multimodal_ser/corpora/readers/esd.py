@@ -1,12 +1,13 @@
-"""ESD: 350 sentences by ten speakers of Mandarin and ten of English.
+"""Reader of ESD: 350 sentences, by ten speakers of Mandarin and ten of English.
 
-As its ReadMe.txt says (https://github.com/HLTSingapore/Emotional-Speech-Data): speakers 0001 to 0010 speak Mandarin, 0011 to 0020
-English; genders are from the same file. 0001/Angry/train/0001_000351.wav, with train, evaluation and test as handed out (copies without
-these folders are read too); 0001/0001.txt has the texts: name, text, emotion between tabs.
+The files follow its ReadMe.txt (https://github.com/HLTSingapore/Emotional-Speech-Data): speakers 0001 to 0010 speak
+Mandarin, 0011 to 0020 English; genders are from the same file. Clips are named 0001/Angry/train/0001_000351.wav, with
+folders train, evaluation and test (copies without these folders are read too). 0001/0001.txt has name, text and
+emotion, separated by tabs.
 
-Never run on the real corpus, only on a made tree. The encoding of the texts is not documented: UTF-8, UTF-16 and GB 18030 are tried in
-turn. That clip n of every emotion is the same sentence, the numbers going on from emotion to emotion (350 each), was taken from its
-names, and is not verified.
+Tested only on a made tree, not on the real corpus. The encoding of the texts is not documented: UTF-8, UTF-16 and GB
+18030 are tried. The numbers of clips continue from emotion to emotion, 350 each; the reader assumes that clip n of
+every emotion is the same sentence, which is not verified.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _decoded(path: Path) -> str:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     texts: dict[str, str] = {}
     for path in files_below(root, ".txt"):
         if re.fullmatch(r"\d{4}", path.stem):

@@ -1,11 +1,12 @@
-"""GoEmotions: comments of Reddit, with 27 emotions and neutral.
+"""Reader of GoEmotions: comments from Reddit, with 27 emotions and neutral.
 
-As the corpus's README says (https://github.com/google-research/google-research/tree/master/goemotions): train.tsv, dev.tsv and test.tsv
-without a header, text, numbers of the emotions joined by commas, and id; emotions.txt has their names, a line each. Grouped as its
-authors group them (ekman_mapping.json); several that remain are joined by a bar: each is admissible. A table with columns text and
+The files follow the corpus's README (https://github.com/google-research/google-research/tree/master/goemotions):
+train.tsv, dev.tsv and test.tsv have no header, and columns for the text, the numbers of the emotions joined by commas,
+and the id; emotions.txt has the name of one emotion in each line. Emotions are grouped like the authors' groups
+(ekman_mapping.json); several groups of a text are joined by "|", and each is admissible. A table with columns text and
 emotion is read too.
 
-Run on the real texts of the train and dev parts, as such a table; the three .tsv files only on a made tree.
+Tested on the real texts of the train and dev parts, as such a table; the three .tsv files only on a made tree.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PARTS = {"train.tsv": "train", "dev.tsv": "validation", "test.tsv": "test"}
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each comment."""
+    """Yield a row for each comment."""
     if root.is_file():
         yield from read_texts(root, "goemotions", LABELS)
         return
@@ -56,12 +57,12 @@ def _row(root: Path, path: Path, number: int, cells: list[str], names: list[str]
         )
     text, emotions, name = cells
     numbers = emotions.split(",")
-    if not all(one.isdecimal() and int(one) < len(names) for one in numbers):
+    if not all(code.isdecimal() and int(code) < len(names) for code in numbers):
         return InputError(
             f"{place}, emotions", expected=f"numbers from 0 to {len(names) - 1}", got=repr(emotions), remedy=remedy
         )
     try:
-        emotion = joined([names[int(one)] for one in numbers], LABELS)
+        emotion = joined([names[int(code)] for code in numbers], LABELS)
         check_text(text)
     except InputError as error:
         return error.named(f"{place}, {error.what}")

@@ -1,11 +1,12 @@
-"""IEMOCAP: dialogues of ten actors, two a session, improvised and from scripts.
+"""Reader of IEMOCAP: dialogues of ten actors, two in each session, improvised and from scripts.
 
-As the corpus's README.txt says (https://sail.usc.edu/iemocap/): Ses01F_impro01_M000 is session 1, a recording in which the woman wears
-the markers, improvisation 1, the man's first turn. SessionX/sentences/wav/DIALOGUE/TURN.wav are the turns,
-SessionX/dialog/EmoEvaluation/DIALOGUE.txt their labels ("[start - end] turn emotion [valence, activation, dominance]", from 1 to 5),
-SessionX/dialog/transcriptions/DIALOGUE.txt their words. Marks of what is no word ([LAUGHTER], [BREATHING]) are left out of the words.
+The files follow the corpus's README.txt (https://sail.usc.edu/iemocap/): Ses01F_impro01_M000 is session 1, a recording
+in which the woman wears the markers, improvisation 1, the man's first turn. SessionX/sentences/wav/DIALOGUE/TURN.wav
+are the turns, SessionX/dialog/EmoEvaluation/DIALOGUE.txt has their labels ("[start - end] turn emotion [valence,
+activation, dominance]", from 1 to 5), and SessionX/dialog/transcriptions/DIALOGUE.txt has their words. Marks of sounds
+that are not words ([LAUGHTER], [BREATHING]) are removed.
 
-Never run on the real corpus, only on a made tree.
+Tested only on a made tree, not on the real corpus.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SUMMARY = re.compile(rf"\[{NUMBER} - {NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{NUMBER}, {N
 TURN = re.compile(r"(Ses0?([1-5])([FM])_[A-Za-z0-9_]+)_([FM])\d+")
 WORDS = re.compile(r"(Ses\S+) \[[^\]]*\]: ?(.*)")
 MARK = re.compile(r"\[[A-Z][A-Z _/-]*\]")
-"""What the transcribers wrote of sounds that are no words: [LAUGHTER], [BREATHING], [GARBAGE]. It would tell the emotion by itself."""
+"""Marks of sounds that are not words: [LAUGHTER], [BREATHING], [GARBAGE]; they would reveal the emotion."""
 
 
 def _lines(root: Path, folder: str) -> Iterator[tuple[Path, int, str]]:
@@ -38,13 +39,13 @@ def _lines(root: Path, folder: str) -> Iterator[tuple[Path, int, str]]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each turn, in the order of each dialogue."""
+    """Yield a row for each turn, in the order of each dialogue."""
     clips = {path.stem: path for path in recordings_below(root) if "sentences/wav/" in path.as_posix()}
     lines = (WORDS.fullmatch(line) for _, _, line in _lines(root, "transcriptions"))
-    texts = {said[1]: " ".join(MARK.sub(" ", said[2]).split()) for said in lines if said}
+    texts = {match[1]: " ".join(MARK.sub(" ", match[2]).split()) for match in lines if match}
     turns: dict[str, list[tuple[float, str, re.Match[str]]]] = {}
     for path, number, line in _lines(root, "EmoEvaluation"):
-        if not line.startswith("["):  # what single annotators said stands in other lines
+        if not line.startswith("["):  # other lines have the labels of single annotators
             continue
         place = f"{path.relative_to(root).as_posix()}, line {number}"
         summary = SUMMARY.fullmatch(line)
@@ -77,9 +78,9 @@ def _row(
             got="no such file",
             remedy="unpack it too",
         )
-    found = TURN.fullmatch(name)
-    assert found is not None
-    session, gender = found[2], found[4]
+    match = TURN.fullmatch(name)
+    assert match is not None
+    session, gender = match[2], match[4]
     try:
         label = emotion_of(emotion, LABELS)
         check_text(text or "")

@@ -1,10 +1,11 @@
-"""JL-Corpus: New Zealand English by four actors, five primary and five secondary emotions.
+"""Reader of JL-Corpus: New Zealand English, four actors, five primary and five secondary emotions.
 
-Names as the corpus's README gives them (https://www.kaggle.com/datasets/tli725/jl-corpus): female1_angry_1a_1.wav is speaker, emotion,
-sentence and session; beside each clip a .txt with its words.
+File names follow the corpus's README (https://www.kaggle.com/datasets/tli725/jl-corpus): female1_angry_1a_1.wav has
+speaker, emotion, sentence and session; a .txt file beside each clip has its words.
 
-Never run on the real corpus, only on a made tree. Primary emotions share their fifteen sentences, each secondary one has its own: the
-code of a secondary sentence holds its emotion. Anxious counts as fear, excited as happiness; the social attitudes leave a row unlabelled.
+Tested only on a made tree, not on the real corpus. Primary emotions share their fifteen sentences, and each secondary
+emotion has its own, so the code of a secondary sentence includes its emotion. Anxious counts as fear, excited as
+happiness; rows of the social attitudes are unlabelled.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PRIMARY = ("angry", "sad", "neutral", "happy", "excited")
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     texts = {path.stem: path for path in files_below(root, ".txt")}
 
     def fields(name: re.Match[str]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""MELD: turns of the series Friends.
+"""Reader of MELD: turns of the series Friends.
 
-As the corpus's page says (https://github.com/declare-lab/MELD): train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv have
-Utterance, Speaker, Emotion, Dialogue_ID and Utterance_ID; the clip of a turn is dia0_utt1.mp4 in train_splits, dev_splits_complete or
-output_repeated_splits_test; sound that was extracted from them (dia0_utt1.wav) is read too, also below folders train, dev and
-test. A folder without clips gives the words alone, and so does a table of all turns with a column split.
+The files follow the corpus's page (https://github.com/declare-lab/MELD): train_sent_emo.csv, dev_sent_emo.csv and
+test_sent_emo.csv have Utterance, Speaker, Emotion, Dialogue_ID and Utterance_ID; the clip of a turn is dia0_utt1.mp4 in
+train_splits, dev_splits_complete or output_repeated_splits_test; sound that was extracted from them (dia0_utt1.wav) is
+read too, also below folders train, dev and test. A folder without clips, or a table of all turns with a column split,
+gives rows with words only.
 
-Run on the real words of the train and dev parts (such a table); clips only on a made tree. Its times are times in the film: not taken.
+Tested on the real words of the train and dev parts (such a table); clips only on a made tree. The times of the tables
+are times in the film, and are not used.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ FOLDERS = {
     "train_splits": "train", "dev_splits_complete": "validation", "output_repeated_splits_test": "test",
     "train": "train", "dev": "validation", "test": "test",
 }  # fmt: skip
-"""Which part the clips of a folder belong to: as the corpus is unpacked, and as people name folders of sound extracted from it."""
+"""The part of each folder: folders of the corpus, and usual names of folders with extracted sound."""
 
 GENDERS = {
     "Monica": "female",
@@ -38,17 +40,17 @@ GENDERS = {
     "Joey": "male",
     "Ross": "male",
 }
-"""Of the six whom everybody knows; the tables do not tell the others'."""
+"""Genders of the six main characters; the tables have no genders."""
 
 
 def _clips(root: Path) -> tuple[dict[tuple[str, str, int], Path], list[InputError | str]]:
-    """The clip of each turn (where there are several files, the sound), and what other recordings there are."""
+    """The clip of each turn (sound before video), and the errors or reasons for other recordings."""
     clips: dict[tuple[str, str, int], Path] = {}
     others: list[InputError | str] = []
     for path in recordings_below(root):
-        inside = path.relative_to(root)
+        relative = path.relative_to(root)
         name = re.fullmatch(r"dia(\d+)_utt(\d+)", path.stem)
-        split = next((FOLDERS[part.lower()] for part in reversed(inside.parts[:-1]) if part.lower() in FOLDERS), None)
+        split = next((FOLDERS[part.lower()] for part in reversed(relative.parts[:-1]) if part.lower() in FOLDERS), None)
         if path.stem.startswith("final_videos_test"):
             others.append("final_videos_test...: other cuts of test turns than the tables name, not read")
         elif name is None or split is None:
@@ -57,18 +59,18 @@ def _clips(root: Path) -> tuple[dict[tuple[str, str, int], Path], list[InputErro
                 "another name" if name is None else "another folder",
                 "rename it, or move it out of the folder",
             )
-            others.append(InputError(inside.as_posix(), expected=expected, got=got, remedy=remedy))
+            others.append(InputError(relative.as_posix(), expected=expected, got=got, remedy=remedy))
         else:
             turn = split, name[1], int(name[2])
-            kept, other = sorted([clips.get(turn, path), path], key=lambda one: preference(one.suffix))
-            if kept != other:
-                others.append(f"{other.suffix} files beside {kept.suffix} files of the same turns: not read")
-            clips[turn] = kept
+            preferred, other = sorted([clips.get(turn, path), path], key=lambda clip: preference(clip.suffix))
+            if preferred != other:
+                others.append(f"{other.suffix} files beside {preferred.suffix} files of the same turns: not read")
+            clips[turn] = preferred
     return clips, others
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each turn."""
+    """Yield a row for each turn."""
     clips: dict[tuple[str, str, int], Path] = {}
     if root.is_file():
         tables = [root]
@@ -76,7 +78,7 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
         tables = [path for path in files_below(root, ".csv") if re.fullmatch(r"(train|dev|test)_sent_emo", path.stem)]
         clips, others = _clips(root)
         yield from others
-    heard = {split for split, _, _ in clips}
+    parts_with_clips = {split for split, _, _ in clips}
     for table in tables:
         for row in read_texts(table, "meld", LABELS):
             if isinstance(row, InputError):
@@ -90,7 +92,7 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
                 )
                 continue
             path = clips.get((split, dialogue, turn))
-            if path is None and split in heard:
+            if path is None and split in parts_with_clips:
                 yield InputError(
                     row.place,
                     expected=f"a clip dia{dialogue}_utt{turn}.mp4",

@@ -1,10 +1,11 @@
-"""MSP-Podcast: turns of podcasts, with ratings of arousal, valence and dominance.
+"""Reader of MSP-Podcast: turns of podcasts, with ratings of arousal, valence and dominance.
 
-As the corpus's readme.txt says (https://lab-msp.com/MSP/MSP-Podcast.html): Audios/MSP-PODCAST_0001_0008.wav; Labels/labels_consensus.csv
-has FileName, EmoClass, EmoAct, EmoVal, EmoDom (from 1 to 7), SpkrID, Gender, Split_Set; Transcripts/MSP-PODCAST_0001_0008.txt the words.
+The files follow the corpus's readme.txt (https://lab-msp.com/MSP/MSP-Podcast.html): Audios/MSP-PODCAST_0001_0008.wav is
+a turn; Labels/labels_consensus.csv has FileName, EmoClass, EmoAct, EmoVal, EmoDom (from 1 to 7), SpkrID, Gender and
+Split_Set; Transcripts/MSP-PODCAST_0001_0008.txt has the words.
 
-Never run on the real corpus, only on a made tree. Test1 is the test part; Test2 and Test3 keep their names, and no protocol measures on
-them unasked.
+Tested only on a made tree, not on the real corpus. Test1 is the test part; Test2 and Test3 keep their names, and no
+protocol uses them by default.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ SPLITS = {"train": "train", "development": "validation", "validation": "validati
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each turn that has a label."""
+    """Yield a row for each turn with a label."""
     clips = {path.name: path for path in recordings_below(root)}
     texts = {path.stem: path for path in files_below(root, ".txt") if path.parent.name == "Transcripts"}
     labelled = set()
     for table in (path for path in files_below(root, ".csv") if path.name == "labels_consensus.csv"):
-        for one in read_table(table, COLUMNS):
-            if isinstance(one, InputError):
-                yield one
+        for item in read_table(table, COLUMNS):
+            if isinstance(item, InputError):
+                yield item
                 continue
-            place, cells = one
+            place, cells = item
             labelled.add(cells["FileName"])
             try:
                 yield _row(root, place, cells, clips, texts)
@@ -56,12 +57,12 @@ def _row(root: Path, place: str, cells: dict[str, str], clips: dict[str, Path], 
         raise InputError(
             "FileName", expected=f"a recording {name}", got="no such file", remedy="unpack the recordings too"
         )
-    known = cells["SpkrID"].strip() not in ("", "Unknown")
+    has_speaker = cells["SpkrID"].strip() not in ("", "Unknown")
     split = cells["Split_Set"].strip().lower()
     return ManifestRow(
         id=Path(name).stem, path=clips[name], emotion=emotion_of(cells["EmoClass"].strip(), LABELS),
         text=read_words(texts.get(Path(name).stem)),
-        speaker=f"msp_podcast_{cells['SpkrID'].strip()}" if known else None, gender=GENDERS.get(cells["Gender"].strip().lower()),
+        speaker=f"msp_podcast_{cells['SpkrID'].strip()}" if has_speaker else None, gender=GENDERS.get(cells["Gender"].strip().lower()),
         split=SPLITS.get(split, split) or None, language="en", corpus="msp_podcast", arousal=_rating(cells, "EmoAct"),
         valence=_rating(cells, "EmoVal"), dominance=_rating(cells, "EmoDom"), place=place, folder=root,
     )  # fmt: skip

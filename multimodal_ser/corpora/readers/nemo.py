@@ -1,10 +1,10 @@
-"""nEMO: ninety sentences acted by nine speakers of Polish.
+"""Reader of nEMO: ninety Polish sentences, acted by nine speakers.
 
-Names as the corpus's page gives them (https://github.com/amu-cai/nEMO): samples/{speaker_id}_{emotion}_{sentence_id}.wav; texts and
-genders are in its data.tsv (columns file_id, raw_text, gender). Where a manifest.csv lies there instead (columns path, text, gender), it
-tells them.
+File names follow the corpus's page (https://github.com/amu-cai/nEMO): samples/{speaker_id}_{emotion}_{sentence_id}.wav.
+Texts and genders are in its data.tsv (columns file_id, raw_text, gender), or in a manifest.csv instead (columns path,
+text, gender).
 
-Run on 3775 real clips of seven speakers with such a manifest.csv; data.tsv only on a made tree.
+Tested on 3775 real clips of seven speakers with such a manifest.csv; data.tsv only on a made tree.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ LABELS = CORPUS_LABELS["nemo"]
 
 
 def _table(root: Path) -> tuple[dict[str, dict[str, str]], list[InputError]]:
-    """What the table says of each clip, by its name without the ending, and what is wrong with the table."""
+    """The text and gender of each clip, by its name without the ending, and the errors of the table."""
     for name, key, text in (("data.tsv", "file_id", "raw_text"), ("manifest.csv", "path", "text")):
-        found = [path for path in files_below(root, Path(name).suffix) if path.name == name]
-        if found:
-            told = list(read_table(found[0], (key, text, "gender")))
-            errors = [one for one in told if isinstance(one, InputError)]
-            cells = [one[1] for one in told if not isinstance(one, InputError)]
+        paths = [path for path in files_below(root, Path(name).suffix) if path.name == name]
+        if paths:
+            items = list(read_table(paths[0], (key, text, "gender")))
+            errors = [item for item in items if isinstance(item, InputError)]
+            cells = [item[1] for item in items if not isinstance(item, InputError)]
             return {Path(row[key]).stem: {"text": row[text], "gender": row["gender"]} for row in cells}, errors
     return {}, []
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     table, errors = _table(root)
     yield from errors
 
     def fields(name: re.Match[str]) -> dict[str, Any]:
         speaker, emotion, sentence = name.groups()
-        told = table.get("_".join(name.groups()), {})
+        cells = table.get("_".join(name.groups()), {})
         return {
             "emotion": emotion_of(emotion, LABELS),
             "sentence": sentence,
-            "text": told.get("text") or None,
+            "text": cells.get("text") or None,
             "speaker": f"nemo_{speaker}",
-            "gender": GENDERS.get(told.get("gender", "").lower()),
+            "gender": GENDERS.get(cells.get("gender", "").lower()),
             "language": "pl",
         }
 

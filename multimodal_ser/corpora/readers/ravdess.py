@@ -1,11 +1,11 @@
-"""RAVDESS: two statements acted by 24 actors.
+"""Reader of RAVDESS: two statements, acted by 24 actors.
 
-Names as the corpus's page gives them (https://zenodo.org/records/1188976): seven numbers of two digits,
-modality-channel-emotion-intensity- statement-repetition-actor; odd actors are male. Folders do not matter: Actor_01/03-01-....wav as
-unpacked, or all in one.
+File names follow the corpus's page (https://zenodo.org/records/1188976): seven numbers of two digits,
+modality-channel-emotion-intensity-statement-repetition-actor; odd actors are male. Folders do not matter: clips may be
+in Actor_01/03-01-....wav as unpacked, or all in one folder.
 
-Run on 1200 real clips of 20 actors (as FLAC); the folder per actor only on a made tree. Songs and videos are
-not read, and counted in a note.
+Tested on 1200 real clips of 20 actors (as FLAC); a folder for each actor only on a made tree. Songs and videos are not
+read, and a note counts them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any] | str:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip of speech."""
+    """Yield a row for each clip of speech."""
     pattern = r"(0[123])-(0[12])-(\d\d)-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])"
     return read_names(root, "ravdess", pattern, "03-01-06-01-02-01-12.wav", _fields)
 

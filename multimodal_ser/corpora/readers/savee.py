@@ -1,10 +1,12 @@
-"""SAVEE: British English by four men.
+"""Reader of SAVEE: British English, four men.
 
-Names as the corpus's AudioData/Info.txt gives them (http://kahlan.eps.surrey.ac.uk/savee/): DC/a01.wav is a speaker's folder, the
-emotion's letters and the number of its sentence. A copy that goes round calls the same clip DC_a01.wav; that is read too, as is dc/a01.wav.
+File names follow the corpus's AudioData/Info.txt (http://kahlan.eps.surrey.ac.uk/savee/): DC/a01.wav has the folder of
+a speaker, the letters of an emotion and the number of the sentence. DC_a01.wav, the name in a common copy, and
+dc/a01.wav are read too.
 
-Never run on the real corpus, only on a made tree. The texts are not given. Sentences are numbered within each emotion; a few are common
-to all emotions, but which ones could not be verified: the code of a sentence holds its emotion, and does not tell these.
+Tested only on a made tree, not on the real corpus. The texts are not included. Sentences are numbered within each
+emotion, so the code of a sentence includes its emotion. A few sentences are common to all emotions; the reader does not
+mark them, because they could not be verified.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     return read_names(root, "savee", r"(?i:(DC|JE|JK|KL)[/_](sa|su|[a-z])(\d\d))", "DC/a01.wav", _fields)
 
 

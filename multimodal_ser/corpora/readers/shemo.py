@@ -1,9 +1,9 @@
-"""ShEMO: Persian radio plays, 87 speakers.
+"""Reader of ShEMO: Persian radio plays, 87 speakers.
 
-Names as the corpus's README gives them (https://github.com/pariajm/sharif-emotional-speech-dataset): F03S02 is a female speaker, 03, sad,
-her second such utterance. shemo.json has the texts, by name: {"F03S02": {"transcript": ...}}.
+File names follow the corpus's README (https://github.com/pariajm/sharif-emotional-speech-dataset): F03S02 is the second
+sad utterance of the female speaker 03. shemo.json has the texts, by name: {"F03S02": {"transcript": ...}}.
 
-Never run on the real corpus, only on a made tree.
+Tested only on a made tree, not on the real corpus.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ LABELS = CORPUS_LABELS["shemo"]
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     texts: dict[str, str] = {}
     for path in (path for path in files_below(root, ".json") if path.name == "shemo.json"):
         try:
             texts = {
-                name: str(told["transcript"]).strip()
-                for name, told in json.loads(path.read_text(encoding="utf-8")).items()
+                name: str(entry["transcript"]).strip()
+                for name, entry in json.loads(path.read_text(encoding="utf-8")).items()
             }
         except (ValueError, KeyError, TypeError, AttributeError):
             remedy = "download it again"

@@ -1,10 +1,10 @@
-"""TESS, the Toronto emotional speech set: "Say the word ..." with 200 words by two women.
+"""Reader of TESS, the Toronto emotional speech set: "Say the word ..." with 200 words, by two women.
 
-As the corpus's page says (https://doi.org/10.5683/SP2/E8H2MF) and its names show: OAF_back_angry.wav is speaker (OAF: the older actress,
-YAF: the younger), word, emotion (ps: pleasant surprise). Folders do not matter.
+File names follow the corpus's page (https://doi.org/10.5683/SP2/E8H2MF): OAF_back_angry.wav has speaker (OAF: the older
+actress, YAF: the younger one), word and emotion (ps: pleasant surprise). Folders do not matter.
 
-Never run on the real corpus, only on a made tree; the names were taken from listings of it. One name is said to begin with OA: read as
-OAF.
+Tested only on a made tree with names from listings of the corpus, not on the real corpus. According to the listings one
+name begins with OA, which is read as OAF.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     return read_names(root, "tess", r"(OAF|OA|YAF)_([A-Za-z-]+)_([A-Za-z]+)", "OAF_back_angry.wav", _fields)
 
 

@@ -1,11 +1,11 @@
-"""URDU: talk shows, 38 speakers.
+"""Reader of URDU: talk shows, 38 speakers.
 
-As the corpus's README says (https://github.com/siddiquelatif/URDU-Dataset): a folder per emotion. Names as its files have them:
-Angry/SM1_F10_A010.wav is a speaker (S; M a man, F a woman; number), a file number and the emotion's letter with a number; the README does
-not explain them.
+The corpus has a folder for each emotion (README at https://github.com/siddiquelatif/URDU-Dataset). The README does not
+explain the file names: Angry/SM1_F10_A010.wav has a speaker (S, M for a man or F for a woman, and a number), the number
+of a file, and the letter of the emotion with a number.
 
-Never run on the real corpus, only on a made tree with names taken from a listing of it. Whether SM1 of one folder is SM1 of another is
-not said; it is taken for one.
+Tested only on a made tree with names from a listing of the corpus, not on the real corpus. The reader assumes that SM1
+of different folders is the same speaker, which is not documented.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _fields(name: re.Match[str]) -> dict[str, Any]:
 
 
 def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
-    """A row for each clip."""
+    """Yield a row for each clip."""
     return read_names(
         root,
         "urdu",
