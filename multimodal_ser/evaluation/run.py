@@ -290,7 +290,7 @@ class _Evaluation:
         return test, (note,) if note is not None else ()
 
     def _leaks(self, split: Split, contents: Sequence[str | None]) -> tuple[str, ...]:
-        """Leaks that make figures too good; shared sentences, which only help text systems, are in the split's notes."""
+        """Leaks that make figures too good; shared sentences, which help text systems alone, are notes of the split."""
         from multimodal_ser.corpora.leakage import find_leaks
 
         return tuple(str(leak) for leak in find_leaks(self.data.rows, split, contents) if leak.serious)
