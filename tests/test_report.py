@@ -159,7 +159,11 @@ def test_notes_of_a_manifest_are_told_where_it_is_measured_all_the_same(rows, ni
         {"path": row["path"], "mood": row["emotion"], "arousal": "3" if at else "", "text": "so"} for at, row in enumerate(rows)
     ]  # fmt: skip
     data = read_rows(EvaluationArguments(data=[table(tmp_path / "m.csv", some)]))
-    assert data.told and data.told[0] in data.notes and "--columns emotion=mood" in data.told[0]
+    assert (
+        data.manifest_notes
+        and data.manifest_notes[0] in data.notes
+        and "--columns emotion=mood" in data.manifest_notes[0]
+    )
 
 
 def test_failed_commands_leave_no_empty_folder(rows, nine, tmp_path, capsys):

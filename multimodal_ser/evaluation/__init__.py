@@ -1,4 +1,4 @@
-"""Evaluation: what a model's answers are worth, and pictures of it; each name loads its module when it is first touched."""
+"""Evaluation of models and baselines, and plots of the results; each name loads its module on first use."""
 
 from __future__ import annotations
 

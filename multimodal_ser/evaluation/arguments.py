@@ -1,4 +1,4 @@
-"""What an evaluation is told: one typed record, from Python or from the command line, that refuses what contradicts itself."""
+"""The options of an evaluation: one typed record for Python and the command line, which refuses contradictions."""
 
 # ruff: noqa: RUF009 - each default goes through _option, which copies it
 
@@ -12,22 +12,23 @@ from typing import Any, Literal
 
 from multimodal_ser.errors import InputError
 
-# as `corpora.protocols` has it; to write an option's help that is not imported, for numpy takes longer than all the rest
+# A copy of the names in `corpora.protocols`: importing that module for the help of an option would load numpy, which is
+# slow.
 Protocol = Literal[
     "holdout", "folds", "loso", "session", "speaker-sentence", "emobox-ravdess", "official", "cross-corpus", "random"
 ]
-"""Ways to divide rows, each of which trains; see `corpora.protocols.folds` and docs/evaluation.md."""
+"""Ways to divide rows; all of them train. See `corpora.protocols.folds` and docs/evaluation.md."""
 
 PROTOCOLS = typing.get_args(Protocol)
 
 Modalities = Literal["auto", "audio", "text", "both"]
 
-OURS = {
+REPLACEMENTS = {
     "data": "the manifests", "output_dir": "output_dir", "model": "model", "modalities": "modalities", "seed": "seeds", "seeds": "seeds",
     "transcribe": "transcribe", "whisper": "whisper", "allow_leak": "allow_leak", "test_speakers": "protocol", "resume_from_checkpoint": "",
     "emotions": "", "columns": "columns",
 }  # fmt: skip
-"""Options of training that an evaluation decides, and by which of its own."""
+"""Options of training that an evaluation decides, and the option of the evaluation that decides each; "" for none."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -38,7 +39,7 @@ def _option(default: Any, text: str) -> Any:
 
 @dataclass
 class EvaluationArguments:
-    """Everything that decides an evaluation; each field but `data` is an option of `multimodal-ser evaluate`, described by `--help`.
+    """All options of an evaluation; `multimodal-ser evaluate --help` describes each field but `data`, its argument.
 
     Raises:
         InputError: a value of the wrong kind, or options that contradict each other, with the remedy.
@@ -101,7 +102,7 @@ class EvaluationArguments:
         self._refuse()
 
     def _refuse(self) -> None:
-        """What contradicts itself."""
+        """Refuse options that contradict each other."""
         if not self.data:
             raise InputError(
                 "data", expected="a manifest or a folder", got="none", remedy="multimodal-ser evaluate manifest.csv"
@@ -140,7 +141,7 @@ class EvaluationArguments:
                 name, expected="a network to measure", got="only_baselines", remedy="leave one of them out"
             )
         if self.protocol == "random" and not self.allow_leak:
-            got = "'random', which hears every speaker on both sides"
+            got = "'random', which has every speaker on both sides"
             raise InputError(
                 "protocol",
                 expected="one that holds speakers out",
@@ -159,10 +160,10 @@ class EvaluationArguments:
         if not self.seeds:
             raise InputError("seeds", expected="at least one", got="none", remedy="42 is the default")
         for name in self.train_options:
-            _ours(name)
+            _refuse_replaced(name)
 
     def training(self) -> dict[str, Any]:
-        """The training options that were given, those of `train_options` before those of the file.
+        """The training options; those of `train_options` win over those of the file `train_config`.
 
         Raises:
             InputError: the file cannot be read, or has an option that the evaluation decides.
@@ -170,16 +171,16 @@ class EvaluationArguments:
         from multimodal_ser._files import read_yaml
 
         stored: Mapping[str, Any] = read_yaml(self.train_config) if self.train_config else {}
-        kept = {
-            name: value for name, value in stored.items() if name not in OURS or name == "model"
+        allowed = {
+            name: value for name, value in stored.items() if name not in REPLACEMENTS or name == "model"
         }  # a run's arguments.yaml has all
-        return {**kept, **self.train_options}
+        return {**allowed, **self.train_options}
 
     def heard(self) -> Modalities:
-        """What is heard and read: what the option says, else what the file of training options does.
+        """The modalities that are measured: those of the option, or for "auto" those of the file of training options.
 
         Raises:
-            InputError: the file cannot be read, or says something else.
+            InputError: the file cannot be read, or names no such modalities.
         """
         from multimodal_ser._files import read_yaml
         from multimodal_ser.training.kinds import checked
@@ -189,9 +190,9 @@ class EvaluationArguments:
         return checked("modalities", Modalities, read_yaml(self.train_config).get("modalities", "auto"))
 
 
-def _ours(name: str) -> None:
-    if name in OURS:
-        remedy = f"use the evaluation's option {OURS[name]}" if OURS[name] else "leave it out"
+def _refuse_replaced(name: str) -> None:
+    if name in REPLACEMENTS:
+        remedy = f"use the evaluation's option {REPLACEMENTS[name]}" if REPLACEMENTS[name] else "leave it out"
         raise InputError(
             f"train_options: {name}",
             expected="an option that training alone decides",

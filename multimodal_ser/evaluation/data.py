@@ -1,4 +1,4 @@
-"""The rows that are measured: read, decoded once, in the classes that are scored."""
+"""The rows of an evaluation: clips, their classes and dimensions, and errors of the rows that are left out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """What one fold learns from, selects on and is measured on.
+    """The rows of one fold: for training, validation and test.
 
     Args:
-        name: of the fold; "" where nothing is trained.
-        split: of the rows; the test part is what is measured.
-        leaks: what the parts share, a line each.
+        name: name of the fold; "" where nothing is trained.
+        split: row indices of each part; the test part is measured.
+        leaks: what the parts share, one line for each leak.
     """
 
     name: str
@@ -37,18 +37,19 @@ class Part:
 
 @dataclass
 class EvaluatedRows:
-    """Clips and what was annotated.
+    """Clips and their annotations.
 
     Args:
-        clips: that can be used, in the order of the manifests; their emotions are in the label set that is scored.
-        errors: of each other row, by name.
-        notes: what a reader of the report should know of the data.
-        sources: what was read.
-        without_place: how many rows of each emotion have no place in the label set, and are left out.
-        told: what the manifests say of themselves, such as which column seems to hold the emotions; among the notes too.
+        clips: usable clips in the order of the manifests; their emotions are in the label set that is scored.
+        errors: one error for each row that is left out; the error names the row.
+        notes: what a reader of the report should know about the data.
+        sources: paths of the manifests.
+        without_place: by emotion, the number of rows that are left out because the label set has no place for it.
+        manifest_notes: notes of the manifests' reader, such as which column seems to hold the emotions; `notes` has
+            them too.
         labels: C names of the classes; set by `score`.
-        classes: (N, C) what each clip's annotation admits, or its votes.
-        dimensions: (N,) each that is annotated, NaN where it is not.
+        classes: (N, C) bool, the classes that each clip's annotation admits, or float, its votes.
+        dimensions: by name of each annotated dimension, (N,) values; NaN where a clip has no annotation.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -64,23 +65,23 @@ class EvaluatedRows:
     notes: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     without_place: dict[str, int] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    manifest_notes: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     classes: Any = None
     dimensions: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[ManifestRow]:
-        """Of the manifests."""
+        """Manifest rows of the clips."""
         return [clip.row for clip in self.clips]
 
     @property
     def names(self) -> list[str]:
-        """Of the clips."""
+        """Names of the clips."""
         return [clip.row.name for clip in self.clips]
 
     def score(self, labels: Sequence[str]) -> EvaluatedRows:
-        """Take these classes; rows of an emotion that has none are told and left out.
+        """Set the classes that are scored; rows of any other emotion are left out, with an error each.
 
         Raises:
             InputError: nothing is left.
@@ -106,26 +107,26 @@ class EvaluatedRows:
 def read_rows(
     args: EvaluationArguments, context_turns: int = 0, on_progress: Callable[[int, int], None] | None = None
 ) -> EvaluatedRows:
-    """Read the manifests; a bad row costs itself alone.
+    """Read the manifests; a bad row is left out with an error, and the other rows stay.
 
     Args:
-        args: of the evaluation.
-        context_turns: how many turns of a dialogue are read before each.
-        on_progress: called with (done, all) recordings.
+        args: options of the evaluation.
+        context_turns: number of earlier turns of the dialogue that go with each clip.
+        on_progress: called with (done, all), both numbers of recordings.
 
     Raises:
         InputError: a manifest that cannot be read, an unknown label set, or no row that can be measured.
     """
-    found = EvaluatedRows([], sources=list(args.data))
+    data = EvaluatedRows([], sources=list(args.data))
     rows: list[ManifestRow] = []
-    label_map([], args.label_set)  # an unknown one is told before hours of work
+    label_map([], args.label_set)  # an unknown label set is an error now, not after hours of work
     columns: dict[str, Any] = {"columns": args.columns} if args.columns else {}
     for source in args.data:
         manifest = read_manifest(source, **columns)
-        found.errors += manifest.errors
-        found.told += manifest.notes
+        data.errors += manifest.errors
+        data.manifest_notes += manifest.notes
         rows += manifest.rows
-    found.notes += found.told
+    data.notes += data.manifest_notes
     among = rows
     if args.modalities == "audio":
         rows = [replace(row, text=None) for row in rows if row.path is not None]
@@ -134,34 +135,33 @@ def read_rows(
     elif args.modalities == "both":
         rows = [row for row in rows if row.path is not None and row.text]
     if len(rows) < len(among):
-        found.notes.append(
+        data.notes.append(
             f"{len(among) - len(rows)} rows have not what modalities {args.modalities} asks for and are left out"
         )
     annotated = [row for row in rows if is_annotated(row)]
     if len(annotated) < len(rows):
-        found.notes.append(f"{len(rows) - len(annotated)} rows have no annotation and are left out")
+        data.notes.append(f"{len(rows) - len(annotated)} rows have no annotation and are left out")
     scored, unknown, without = relabelled(annotated, None if args.label_set == "native" else args.label_set)
-    found.errors += unknown
-    found.without_place = {name: count for name, (count, _) in sorted(without.items())}
-    for name, (count, why) in sorted(without.items()):
+    data.errors += unknown
+    data.without_place = {name: count for name, (count, _) in sorted(without.items())}
+    for name, (count, reason) in sorted(without.items()):
         many = f"{count} row{'s' * (count > 1)} of {name!r} {'have' if count > 1 else 'has'} no place in the label set {args.label_set}"
-        found.notes.append(f"{many} ({why}) and {'are' if count > 1 else 'is'} left out")
-    if (
-        args.protocol is not None and args.label_set == "native"
-    ):  # as training does: else a slip of the pen would be a class
+        data.notes.append(f"{many} ({reason}) and {'are' if count > 1 else 'is'} left out")
+    if args.protocol is not None and args.label_set == "native":
+        # as in training: else each typing error would be a class
         keep = args.training().get("labels") or ()
         scored, odd = without_odd_emotions(scored, keep, "name all classes with --train-options labels=[...]")
-        found.errors += odd
+        data.errors += odd
     if not scored:
-        told = [f"{len(rows) - len(annotated)} of them have no annotation"] * (len(annotated) < len(rows))
-        told += [f"the first error: {error}" for error in found.errors[:1]]
-        got = "; ".join([f"none of {len(among)}", *told])
-        remedy = "; ".join(found.told) or "fill in emotions, or use other modalities"
+        reasons = [f"{len(rows) - len(annotated)} of them have no annotation"] * (len(annotated) < len(rows))
+        reasons += [f"the first error: {error}" for error in data.errors[:1]]
+        got = "; ".join([f"none of {len(among)}", *reasons])
+        remedy = "; ".join(data.manifest_notes) or "fill in emotions, or use other modalities"
         raise InputError("data", expected="rows that can be measured", got=got, remedy=remedy)
-    found.clips, unusable = examine(scored, context_turns=context_turns, among=among, on_progress=on_progress)
-    found.errors += unusable
-    found.notes += _fixed(found.rows)
-    return found
+    data.clips, unusable = examine(scored, context_turns=context_turns, among=among, on_progress=on_progress)
+    data.errors += unusable
+    data.notes += _notes_on_fixed_sentences(data.rows)
+    return data
 
 
 def label_set_names(rows: Sequence[ManifestRow], label_set: str) -> list[str]:
@@ -177,12 +177,14 @@ def label_set_names(rows: Sequence[ManifestRow], label_set: str) -> list[str]:
     return occur if label_set == "native" else [name for name in LABEL_SETS[label_set].labels if name in occur]
 
 
-def _fixed(rows: Sequence[ManifestRow]) -> list[str]:
-    """What is told of corpora in which the same few sentences are said in every emotion: there words measure nothing."""
+def _notes_on_fixed_sentences(rows: Sequence[ManifestRow]) -> list[str]:
+    """Notes on corpora in which the same few sentences are said in every emotion, so words say nothing about it."""
     notes = []
     for corpus, (spoken, sentences) in fixed_sentences(rows).items():
-        told = (
+        subject = (
             f"{spoken} recordings{f' of {corpus}' if corpus else ''} have {sentences} sentence{'s' * (sentences != 1)}"
         )
-        notes.append(f"{told}, each said in every emotion: their words alone can tell nothing, text stays near chance")
+        notes.append(
+            f"{subject}, each said in every emotion: their words alone can tell nothing, text stays near chance"
+        )
     return notes

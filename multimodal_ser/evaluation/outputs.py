@@ -1,4 +1,4 @@
-"""What a system answers to rows: asked once, kept as a file, and not asked again when a stopped evaluation goes on."""
+"""Questions to a system, its answers, and the folder that stores them: a stopped evaluation asks no question twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from multimodal_ser.inference.prediction import predictions
 AUDIO, TEXT, BOTH = "audio", "text", "audio + text"
 HEARD_TEXT, HEARD_BOTH = "recognised text", "audio + recognised text"
 CASES = (AUDIO, TEXT, BOTH, HEARD_TEXT, HEARD_BOTH)
-"""What a system is given: the recording, the words of the manifest, the words that Whisper recognises."""
+"""Inputs of a system: the recording, the words of the manifest, the words that Whisper recognises."""
 
 Disturbance = Callable[[np.ndarray, str], np.ndarray]
 """A waveform (S,) at 16 kHz and the clip's name -> a disturbed one."""
@@ -30,15 +30,15 @@ Disturbance = Callable[[np.ndarray, str], np.ndarray]
 
 @dataclass(frozen=True)
 class Question:
-    """Who is asked what: what a file of answers is found by.
+    """A question to one system; it decides the name of the file of answers.
 
     Args:
-        system: its name, such as "network" or "mfcc-svm".
+        system: name of the system, such as "network" or "mfcc-svm".
         kind: "model" (measured as it is), "network" (trained on the fold) or "baseline".
-        case: one of `CASES`; "any" for a baseline that looks at neither.
-        fold: "" without a protocol.
-        seed: None where nothing is drawn.
-        condition: what was done to the recordings; "" for nothing.
+        case: one of `CASES`; "any" for a baseline that uses neither recording nor words.
+        fold: name of the fold; "" without a protocol.
+        seed: seed of the training; None where nothing is random.
+        condition: name of the disturbance of the recordings; "" for none.
 
     Example:
         >>> from multimodal_ser.evaluation.outputs import Question
@@ -55,7 +55,7 @@ class Question:
 
     @property
     def file(self) -> str:
-        """Its path in the folder of answers."""
+        """Path of the file, relative to the folder of answers."""
         name = "_".join(
             filter(None, [f"{self.system}{'' if self.seed is None else f'-{self.seed}'}", self.case, self.condition])
         )
@@ -64,15 +64,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """Probabilities of the rows that could be answered.
+    """Probabilities of the rows that a system could answer.
 
     Args:
-        question: who was asked what.
+        question: the question to the system.
         rows: N indices of clips.
         probabilities: (N, C).
-        dimensions: (N,) each, where the model regresses any.
-        unanswered: index of each other row, and why.
-        seconds: that it took.
+        dimensions: by name, (N,) values of each dimension that the model regresses.
+        unanswered: by index of each row without an answer, the reason.
+        seconds: duration of the computation, in s.
     """
 
     question: Question
@@ -89,7 +89,7 @@ def plain(name: str) -> str:
 
 
 def folder_of(fold: str) -> str:
-    """The folder of a fold's files, another for each: a speaker's name that no file can have is told from others like it by a digest.
+    """The name of a fold's folder, different for each fold; a name that no file can have gets a digest at its end.
 
     Example:
         >>> from multimodal_ser.evaluation.outputs import folder_of
@@ -99,24 +99,24 @@ def folder_of(fold: str) -> str:
     if not fold or re.fullmatch(r"fold \d+", fold):  # folds that have numbers
         return plain(fold) or "all"
     name = plain(fold)[:80]
-    taken = name == "all" or re.fullmatch(r"fold-\d+", name)
-    return name if name == fold and not taken else f"{name}-{digest(fold)[:6]}".lstrip("-")
+    reserved = name == "all" or re.fullmatch(r"fold-\d+", name)
+    return name if name == fold and not reserved else f"{name}-{digest(fold)[:6]}".lstrip("-")
 
 
 def digest(content: Any) -> str:
-    """sha256 of anything that JSON can write."""
+    """Hexadecimal sha256 of anything that JSON can write."""
     return hashlib.sha256(
         json.dumps(content, sort_keys=True, default=str).encode("utf-8", "surrogateescape")
     ).hexdigest()
 
 
 class AnswerStore:
-    """The folder of answers, a JSON file each; one that was made from something else is refused, not mixed in.
+    """A folder with a JSON file for each question; files of other data, options or weights are refused.
 
     Args:
-        folder: of the files.
-        names: of all clips, in their order.
-        labels: C names.
+        folder: folder of the files.
+        names: names of all clips, in their order.
+        labels: C names of the classes.
 
     Example:
         >>> import tempfile
@@ -133,7 +133,7 @@ class AnswerStore:
         self.folder, self.names, self.labels = Path(folder), list(names), list(labels)
 
     def read(self, question: Question, fingerprint: str) -> Answers | None:
-        """What is there of it; None: nothing yet.
+        """Read the answers to a question; None: there is no file yet.
 
         Raises:
             InputError: answers that were made from other data, options or weights.
@@ -152,7 +152,10 @@ class AnswerStore:
             )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                str(path), expected="a file of answers", got="something else", remedy="delete it; it is made anew"
+                str(path),
+                expected="a file of answers",
+                got="something else",
+                remedy="delete it; the evaluation makes it again",
             ) from error
         if not same:
             got = f"{path}, made from other data, options or weights"
@@ -165,18 +168,18 @@ class AnswerStore:
         return answers
 
     def write(self, answers: Answers, fingerprint: str) -> None:
-        """Keep them; whole or not at all."""
+        """Write the answers to their file; an interruption leaves no half of a file."""
         from multimodal_ser._files import write_json
 
         path = self.folder / answers.question.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        about = {
+        fields = {
             name: getattr(answers.question, name) for name in ("system", "kind", "case", "fold", "seed", "condition")
         }
         dimensions = {name: [round(float(value), 6) for value in values] for name, values in answers.dimensions.items()}
         write_json(
             path,
-            about | {
+            fields | {
                 "fingerprint": fingerprint, "labels": self.labels, "seconds": round(answers.seconds, 2), "rows": list(answers.rows),
                 "names": [self.names[row] for row in answers.rows],
                 "probabilities": [[round(float(value), 7) for value in row] for row in answers.probabilities], "dimensions": dimensions,
@@ -186,38 +189,41 @@ class AnswerStore:
 
 
 def cases_of(model: Any, clips: Sequence[Any], modalities: str, words: Mapping[int, Any] | None = None) -> list[str]:
-    """What a model can be given of these clips, and was trained on.
+    """The cases for which these clips have the inputs and the model has the training.
 
     Args:
         model: a classifier.
         clips: of `corpora.clips.examine`.
-        modalities: "auto" and "both": all that there is; "audio" or "text": that alone.
-        words: what was recognised, by index of a clip; None: nobody listened.
+        modalities: "auto" and "both": all modalities of the rows; "audio" or "text": that alone.
+        words: recognised text and language, by index of a clip; None: Whisper was not used.
+
+    Returns:
+        Some of `CASES`, in that order.
     """
     trained = model.config.trained_modalities or ["audio", "text"]
-    heard = "audio" in trained and modalities != "text"
-    reads = "text" in trained and modalities != "audio"
-    written = [clip for clip in clips if clip.row.text and _read_by(model, clip.row.language)]
-    found = []
-    if heard and any(clip.row.path for clip in clips):
-        found.append(AUDIO)
-    if reads and written:
-        found.append(TEXT)
-    if heard and reads and any(clip.row.path for clip in written):
-        found.append(BOTH)
-    if reads and any(_read_by(model, language) for _, language in (words or {}).values()):
-        found += [HEARD_TEXT, *([HEARD_BOTH] if heard else [])]
-    return found
+    uses_audio = "audio" in trained and modalities != "text"
+    uses_text = "text" in trained and modalities != "audio"
+    clips_with_text = [clip for clip in clips if clip.row.text and _is_text_language(model, clip.row.language)]
+    cases = []
+    if uses_audio and any(clip.row.path for clip in clips):
+        cases.append(AUDIO)
+    if uses_text and clips_with_text:
+        cases.append(TEXT)
+    if uses_audio and uses_text and any(clip.row.path for clip in clips_with_text):
+        cases.append(BOTH)
+    if uses_text and any(_is_text_language(model, language) for _, language in (words or {}).values()):
+        cases += [HEARD_TEXT, *([HEARD_BOTH] if uses_audio else [])]
+    return cases
 
 
-def _read_by(model: Any, language: str | None) -> bool:
-    """Whether the text branch reads it, as `predict` sees it."""
-    read, code = model.config.text_languages, row_language(language)
-    return not read or code is None or code in read
+def _is_text_language(model: Any, language: str | None) -> bool:
+    """Whether the text branch of the model was trained on a language; `predict` uses the same rule."""
+    languages, code = model.config.text_languages, row_language(language)
+    return not languages or code is None or code in languages
 
 
 def suits(clip: Any, case: str, index: int, words: Mapping[int, Any] | None) -> bool:
-    """Whether a clip has what the case gives."""
+    """Whether a clip has the inputs of a case."""
     row = clip.row
     if case in (HEARD_TEXT, HEARD_BOTH):
         return words is not None and index in words
@@ -237,40 +243,41 @@ def ask_model(
     batch_size: int = 8,
     progress: bool = False,
 ) -> Answers:
-    """What a classifier answers through `predict`, as its users call it.
+    """Ask a classifier for the emotions of clips, through `predict`, as its users do.
 
     Args:
         model: the classifier.
-        question: in which case.
-        clips: all of them.
-        rows: which are asked; those that lack what the case gives are passed over.
+        question: the question; its case decides the inputs.
+        clips: all clips of the evaluation.
+        rows: indices of the clips to ask about; clips without the inputs of the case are skipped.
         labels: C names, in the order of the probabilities.
-        label_set: that these labels belong to; what the model's own labels without a place there get is shared out among the others.
-        words: what was recognised: text and language, by index.
-        disturb: what is done to the recordings.
-        batch_size: windows that run together.
-        progress: show a bar.
+        label_set: the label set of `labels`; the probabilities of the model's labels without a place there are shared
+            out among the others.
+        words: recognised text and language, by index of a clip.
+        disturb: function that disturbs a recording; None: the recordings stay as they are.
+        batch_size: number of windows in a batch.
+        progress: whether to show a progress bar.
 
     Raises:
         InputError: an option that does not fit the model.
     """
     from multimodal_ser.labels.merging import Merging
 
-    began = time.monotonic()
+    start = time.monotonic()
     case = question.case
     merging = None if label_set == "native" else Merging.of(model.labels, label_set, drop=True)
-    asked = [row for row in rows if suits(clips[row], case, row, words)]
+    suitable = [row for row in rows if suits(clips[row], case, row, words)]
     texts: dict[int, tuple[str | None, str | None]] = {
-        row: (clips[row].row.text, clips[row].row.language) for row in asked
+        row: (clips[row].row.text, clips[row].row.language) for row in suitable
     }
     if case in (HEARD_TEXT, HEARD_BOTH):
-        texts = {row: (words or {}).get(row, (None, None)) for row in asked}
+        texts = {row: (words or {}).get(row, (None, None)) for row in suitable}
     by_language: dict[str | None, list[int]] = {}
-    for row in asked:
+    for row in suitable:
         by_language.setdefault(None if case == AUDIO else row_language(texts[row][1]), []).append(row)
-    # a recording in which no words were recognised is still heard
+    # a recording without recognised words still has its audio
     modalities: Any = {AUDIO: "audio", TEXT: "text", BOTH: "both", HEARD_TEXT: "text", HEARD_BOTH: "auto"}[case]
-    found: dict[int, np.ndarray] = {}
+    probabilities: dict[int, np.ndarray] = {}
     unanswered: dict[int, str] = {}
     dimensions: dict[int, dict[str, float]] = {}
     for language, members in by_language.items():
@@ -298,17 +305,17 @@ def ask_model(
             if merging is not None:
                 merged = merging.probabilities(np.array([[native[label] for label in model.labels]]))[0]
                 native = dict(zip(merging.labels, merged, strict=True))
-            found[row] = np.array([native.get(label, 0.0) for label in labels])
+            probabilities[row] = np.array([native.get(label, 0.0) for label in labels])
             dimensions[row] = outcome.dimensions or {}
-    answered = [row for row in asked if row in found]
+    answered = [row for row in suitable if row in probabilities]
     regressed = {}
     if disturb is None and case in (AUDIO, TEXT, BOTH):
         regressed = {
             name: np.array([dimensions[row][name] for row in answered])
             for name in (model.config.dimensions if answered else ())
         }
-    table = np.stack([found[row] for row in answered]) if answered else np.zeros((0, len(labels)))
-    return Answers(question, tuple(answered), table, regressed, unanswered, time.monotonic() - began)
+    table = np.stack([probabilities[row] for row in answered]) if answered else np.zeros((0, len(labels)))
+    return Answers(question, tuple(answered), table, regressed, unanswered, time.monotonic() - start)
 
 
 def ask_baseline(
@@ -319,28 +326,28 @@ def ask_baseline(
     labels: Sequence[str],
     cache_dir: Path,
 ) -> Answers:
-    """What a baseline answers that learns from the rows `train`.
+    """Train a baseline on the rows `train` and ask it for the emotions of the rows `test`.
 
     Raises:
         InputError: an unknown baseline, a package that it needs is not installed, or nothing to learn from.
     """
     from multimodal_ser.evaluation.baselines.registry import make_baseline
 
-    began = time.monotonic()
+    start = time.monotonic()
     baseline = make_baseline(question.system, labels, seed=question.seed or 0, cache_dir=cache_dir)
     fits = {"audio": lambda row: row.path is not None, "text": lambda row: bool(row.text)}.get(
         baseline.modality, lambda row: True
     )
     baseline.fit([clips[row].row for row in train if fits(clips[row].row)])
-    asked = [row for row in test if fits(clips[row].row)]
-    answers = np.asarray(baseline.predict_proba([clips[row].row for row in asked]), dtype=np.float64).reshape(
-        len(asked), len(labels)
+    suitable = [row for row in test if fits(clips[row].row)]
+    probabilities = np.asarray(baseline.predict_proba([clips[row].row for row in suitable]), dtype=np.float64).reshape(
+        len(suitable), len(labels)
     )
-    return Answers(question, tuple(asked), answers, seconds=time.monotonic() - began)
+    return Answers(question, tuple(suitable), probabilities, seconds=time.monotonic() - start)
 
 
 def recording(clip: Any, disturb: Disturbance | None = None) -> Any:
-    """A clip's path, or the waveform (S,) at 16 kHz of the part that is meant, disturbed as it is to be."""
+    """The path of a clip's recording; for a part of a recording, or with a disturbance, the waveform (S,) at 16 kHz."""
     row = clip.row
     if disturb is None and row.start is None and row.end is None:
         return str(row.path)

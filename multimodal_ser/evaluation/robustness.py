@@ -1,4 +1,4 @@
-"""Recordings as the world makes them, in fixed strengths: what a model's answers are worth then."""
+"""Disturbances of recordings in fixed strengths, such as noise and codecs, under which a model is measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from multimodal_ser.evaluation.outputs import Disturbance
 
 CODECS = {"mp3": "MP3", "opus": "Opus", "amr": "AMR narrow band"}
-"""Codecs of `training.augmentation` that are heard, and their names."""
+"""Codecs of `training.augmentation` that a model is measured with, and their names in the report."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class Condition:
     """One way in which all recordings are disturbed.
 
     Args:
-        name: what it is called in the report.
-        kind: conditions of one kind, such as noise of several strengths, stand together.
-        level: its strength, where there are several: dB of speech over noise, share of the peak at which it is cut off.
-        effects: as `training.augmentation.Augmenter` takes them; none: the recordings as they are.
+        name: name in the report.
+        kind: kind of the disturbance; conditions of one kind, such as noise of several strengths, stand together.
+        level: strength, for kinds with several: dB of speech over noise, or the share of the peak at which clipping
+            begins.
+        effects: options by name of the effect, for `training.augmentation.Augmenter`; empty: the recordings as they
+            are.
 
     Example:
         >>> from multimodal_ser.evaluation.robustness import conditions
@@ -37,40 +39,41 @@ class Condition:
 
 
 def conditions(*, noises: bool = False, rooms: bool = False) -> list[Condition]:
-    """The sweep: noise of 20 to 0 dB, echo, room, telephone, codecs (those that the installed PyAV can encode), clipping.
+    """All conditions: noise of 20 to 0 dB, echo, room, telephone, codecs that the installed PyAV can encode, clipping.
 
     Args:
-        noises: noise comes from recordings; else it is made, pink.
-        rooms: impulse responses come from recordings; else they are made, with a reverberation time of 0.6 s at 0 dB direct to reverberant.
+        noises: whether noise comes from recordings; else it is synthesised, pink.
+        rooms: whether impulse responses come from recordings; else they are synthesised, with a reverberation time of
+            0.6 s at 0 dB direct to reverberant.
     """
-    found = [
+    sweep = [
         Condition(f"noise, {snr} dB", "noise", snr, {"noise": {"snr": snr} | ({} if noises else {"colours": ["pink"]})})
         for snr in (20, 15, 10, 5, 0)
     ]
-    found.append(Condition("echo, 0.2 s, -6 dB", "echo", None, {"echo": {"delay": 0.2, "gain": -6}}))
-    found.append(
+    sweep.append(Condition("echo, 0.2 s, -6 dB", "echo", None, {"echo": {"delay": 0.2, "gain": -6}}))
+    sweep.append(
         Condition("room" if rooms else "room, 0.6 s", "room", None, {"room": {} if rooms else {"rt60": 0.6, "drr": 0}})
     )
-    found.append(Condition("telephone", "telephone", None, {"telephone": {}}))
-    found += [
+    sweep.append(Condition("telephone", "telephone", None, {"telephone": {}}))
+    sweep += [
         Condition(f"codec, {CODECS[name]}", "codec", None, {"replay": {"low": 10, "high": 7900, "codecs": [name]}})
         for name in _encodable()
     ]
-    found += [
+    sweep += [
         Condition(f"clipping at {share:.0%}", "clipping", share, {"clipping": {"share": share}}) for share in (0.3, 0.1)
     ]
-    return found
+    return sweep
 
 
 def disturbance(
     condition: Condition, *, seed: int = 0, noise_dir: str | None = None, room_dir: str | None = None
 ) -> Disturbance:
-    """What the condition does to a waveform (S,) at 16 kHz of a clip of that name; the same whenever it is asked.
+    """A function that disturbs the waveform (S,) at 16 kHz of a clip with a name; equal arguments give equal results.
 
     Args:
-        condition: of `conditions`.
-        seed: of what is drawn.
-        noise_dir, room_dir: folders, where noises and rooms are recordings.
+        condition: one of `conditions`.
+        seed: seed of the random choices.
+        noise_dir, room_dir: folders with recordings of noises and of impulse responses; None: they are synthesised.
 
     Raises:
         InputError: a folder without a readable recording.
@@ -91,6 +94,6 @@ def disturbance(
 def _encodable() -> list[str]:
     from av.codec import codecs_available
 
-    from multimodal_ser.training.augmentation import CODECS as KNOWN
+    from multimodal_ser.training.augmentation import CODECS as ENCODERS
 
-    return [name for name in CODECS if KNOWN[name][0] in codecs_available]
+    return [name for name in CODECS if ENCODERS[name][0] in codecs_available]

@@ -1,7 +1,7 @@
-"""An evaluation from beginning to end: rows, folds, answers of every system, and the report; what is done is not done again.
+"""The function `evaluate`, which measures systems on the rows of manifests and writes the report.
 
-Protocols that train do it for each fold through `training.run.train`, and through `fit` for each baseline, on the same rows. Every
-answer is a file in `DIR/rows`, so that a stopped evaluation goes on where it was stopped.
+A protocol that trains calls `training.run.train` for each fold, and `fit` of each baseline on the same rows. All
+answers are files in `DIR/rows`, so a stopped evaluation continues where it was stopped, and no work is done twice.
 """
 
 from __future__ import annotations
@@ -39,21 +39,22 @@ from multimodal_ser.evaluation.report.build import build_report, in_short, write
 from multimodal_ser.labels.merging import Merging
 
 SHOWN = 5
-"""Errors that are told one by one; the report has all."""
+"""How many errors are printed one by one; the report lists all."""
 
 
 def evaluate(args: EvaluationArguments, say: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """Measure as `args` says; report.json, report.md and report.html are in `args.output_dir`.
+    """Run an evaluation and write report.json, report.md and report.html into `args.output_dir`.
 
     Args:
-        args: of the evaluation.
-        say: where messages go; None: stderr.
+        args: options of the evaluation.
+        say: function that prints a message; None: messages go to stderr.
 
     Returns:
-        What report.json holds; see docs/evaluation.md.
+        The content of report.json; docs/evaluation.md describes its keys and units.
 
     Raises:
-        InputError: data, model or options that do not do, with the remedy; a split that leaks, unless that is allowed.
+        InputError: data, model or options cannot be used (the message names the remedy), or the split leaks and that is
+        not allowed.
 
     Example:
         >>> from multimodal_ser.evaluation import EvaluationArguments, evaluate
@@ -72,11 +73,11 @@ def evaluate(args: EvaluationArguments, say: Callable[[str], None] | None = None
 
 
 class _Evaluation:
-    """One evaluation.
+    """State and steps of one evaluation.
 
     Args:
-        args: of it.
-        say: where messages go.
+        args: options of the evaluation.
+        say: function that prints a message.
     """
 
     def __init__(self, args: EvaluationArguments, say: Callable[[str], None]):
@@ -91,7 +92,7 @@ class _Evaluation:
         self.answers: list[Answers] = []
 
     def report(self) -> dict[str, Any]:
-        """Do it."""
+        """Run all steps and return the content of report.json."""
         from multimodal_ser.training.run_folder import data_hash, make_folder
 
         args = self.args
@@ -101,18 +102,18 @@ class _Evaluation:
         turns = origin(args.model).context_turns if measures else int(self.training.get("context_turns", 0))
         self.data = data = read_rows(args, turns, ProgressBar("recordings"))
         make_folder(self.folder)
-        for note in data.told:
+        for note in data.manifest_notes:
             self.say(f"note: {note}")
         if measures:
             self.model = self._load(args.model)
             self.merging = Merging.of(self.model.labels, args.label_set, drop=True)
             labels = list(self.merging.labels)
         else:
-            given = list(self.training.get("labels") or [])
-            labels = given or label_set_names(data.rows, args.label_set)
+            requested = list(self.training.get("labels") or [])
+            labels = requested or label_set_names(data.rows, args.label_set)
         if len(labels) < 2:
             got = ", ".join(labels) or "no emotion"
-            remedy = "; ".join(data.told) or "add clips of another one"
+            remedy = "; ".join(data.manifest_notes) or "add clips of another one"
             raise InputError("data", expected="rows of at least two emotions", got=got, remedy=remedy)
         data.score(labels)
         for error in data.errors[:SHOWN]:
@@ -147,7 +148,7 @@ class _Evaluation:
         return report
 
     def _check_training(self, trains: bool) -> None:
-        """Wrong training options are told before a recording is read; so is what the rows cannot be measured with."""
+        """Refuse wrong training options, baselines and devices before the first recording is read."""
         from multimodal_ser.evaluation.baselines.registry import make_baseline
 
         if trains:
@@ -160,21 +161,23 @@ class _Evaluation:
             try:
                 torch.zeros(1, device=self.args.device)
             except (RuntimeError, AssertionError, ImportError) as error:
-                known, got = "a device of this machine", f"{self.args.device!r} ({str(error).splitlines()[0]})"
-                raise InputError("device", expected=known, got=got, remedy="leave it out, or name another") from error
+                got = f"{self.args.device!r} ({str(error).splitlines()[0]})"
+                raise InputError(
+                    "device", expected="a device of this machine", got=got, remedy="leave it out, or name another"
+                ) from error
 
     def _training_arguments(self, manifest: str, folder: str, seed: int, **fields: Any) -> Any:
         from multimodal_ser.training.arguments import TrainingArguments
 
         args = self.args
-        ours: dict[str, Any] = {"report_to": [], "disable_tqdm": not sys.stderr.isatty()}
-        decided = {
+        defaults: dict[str, Any] = {"report_to": [], "disable_tqdm": not sys.stderr.isatty()}
+        settings = {
             "data": [manifest], "output_dir": folder, "seed": seed, "modalities": args.modalities, "allow_leak": True,
             "cache_dir": str(self.folder / "embeddings"),
         }  # fmt: skip
         if args.model is not None:
-            decided["model"] = args.model
-        return TrainingArguments.from_dict(ours | self.training | decided | fields)
+            settings["model"] = args.model
+        return TrainingArguments.from_dict(defaults | self.training | settings | fields)
 
     def _device(self) -> str:
         import torch
@@ -188,7 +191,7 @@ class _Evaluation:
             return MultimodalEmotionClassifier.from_pretrained(model, whisper=None).to(self._device())
         except InputError:
             raise
-        except Exception as error:  # whichever library says it
+        except Exception as error:  # libraries raise errors of many types
             got = f"{model}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
             raise InputError(
                 "model", expected="a folder or Hub id of a checkpoint", got=got, remedy="check it"
@@ -203,7 +206,7 @@ class _Evaluation:
         self.data.errors += errors
 
     def _parts(self) -> list[Part]:
-        """What is measured; with a protocol, what is learned from."""
+        """The folds of the protocol; without a protocol, one part with the measured rows."""
         args, rows = self.args, self.data.rows
         if args.protocol is None:
             return [self._as_it_is(rows)]
@@ -214,22 +217,24 @@ class _Evaluation:
         if "validation_share" in self.training:
             options["validation_share"] = float(self.training["validation_share"])
         contents: Any = content_hashes(rows)
-        found = folds(rows, args.protocol, contents=contents, **options)
-        numbers = {str(number): fold for number, fold in enumerate(found, 1)} | {fold.name: fold for fold in found}
+        all_folds = folds(rows, args.protocol, contents=contents, **options)
+        numbers = {str(number): fold for number, fold in enumerate(all_folds, 1)} | {
+            fold.name: fold for fold in all_folds
+        }
         unknown = [name for name in args.folds if name not in numbers]
         if unknown:
-            known = ", ".join(fold.name for fold in found)
+            names = ", ".join(fold.name for fold in all_folds)
             raise InputError(
-                "folds", expected=f"some of {known}", got=", ".join(unknown), remedy="give their names or numbers"
+                "folds", expected=f"some of {names}", got=", ".join(unknown), remedy="give their names or numbers"
             )
-        chosen = [fold for fold in found if not args.folds or any(fold is numbers[name] for name in args.folds)]
+        chosen = [fold for fold in all_folds if not args.folds or any(fold is numbers[name] for name in args.folds)]
         return [
             Part(f"fold {fold.name}" if fold.name.isdigit() else fold.name, fold.split, self._leaks(fold.split, contents))
             for fold in chosen
         ]  # fmt: skip
 
     def _as_it_is(self, rows: Sequence[ManifestRow]) -> Part:
-        """The test part of a split column, where there is one; else all rows."""
+        """The rows that are measured without a protocol: the test part of a split column if there is one, else all."""
         sides = [SPLIT_NAMES.get((row.split or "").lower()) for row in rows]
         sets = {
             name: tuple(i for i, side in enumerate(sides) if side == name) for name in ("train", "validation", "test")
@@ -239,14 +244,16 @@ class _Evaluation:
         notes: tuple[str, ...] = ()
         if self.model is not None:
             test, notes = self._unseen(rows, test)
-            if self.args.unseen_only and not sets["test"]:  # baselines learn from whom the model has heard
+            if (
+                self.args.unseen_only and not sets["test"]
+            ):  # baselines learn from the speakers that the model was trained on
                 train = tuple(sorted({i for i, row in enumerate(rows) if row.speaker is not None} - set(test)))
         if self.args.baselines and not train:
             got = "rows without a train and a test part, and no protocol"
             raise InputError(
                 "baselines", expected="something to learn from", got=got, remedy="add a protocol, or a split column"
             )
-        what = (
+        description = (
             "the test part of the split column"
             if sets["test"]
             else "unseen speakers"
@@ -257,7 +264,7 @@ class _Evaluation:
             train,
             sets["validation"] if train and sets["test"] else (),
             test,
-            f"{what}; the model was not trained",
+            f"{description}; the model was not trained",
             notes,
         )
         leaks: tuple[str, ...] = ()
@@ -271,25 +278,25 @@ class _Evaluation:
         return Part("", split, leaks)
 
     def _unseen(self, rows: Sequence[ManifestRow], test: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """What is measured of the test part, and what is told of the rest; on the way what is known of the model is looked up."""
+        """The test rows that are measured and notes on the others; sets `provenance`, the model's training data."""
         self.provenance = provenance(self.args.model, [rows[row] for row in test])
         if not self.args.unseen_only:
             return test, ()
-        left, told = unseen_rows(self.provenance, len(test))
-        test = tuple(test[place] for place in left)
+        places, note = unseen_rows(self.provenance, len(test))
+        test = tuple(test[place] for place in places)
         self.provenance = provenance(self.args.model, [rows[row] for row in test])
-        if told is not None:
-            self.say(told)
-        return test, (told,) if told is not None else ()
+        if note is not None:
+            self.say(note)
+        return test, (note,) if note is not None else ()
 
     def _leaks(self, split: Split, contents: Sequence[str | None]) -> tuple[str, ...]:
-        """What makes figures too good; sentences that parts share, which flatter only what reads the words, are in the split's notes."""
+        """Leaks that make figures too good; shared sentences, which help text systems alone, are notes of the split."""
         from multimodal_ser.corpora.leakage import find_leaks
 
         return tuple(str(leak) for leak in find_leaks(self.data.rows, split, contents) if leak.serious)
 
     def _fingerprint(self, part: Part, *content: Any) -> str:
-        """Of what answers are made from."""
+        """Digest of everything that the answers depend on."""
         split = part.split
         return digest(
             [
@@ -305,7 +312,7 @@ class _Evaluation:
         )
 
     def _questions(self, model: Any, kind: str, part: Part, seed: int | None) -> Iterator[tuple[Question, Any]]:
-        """In which cases and under which conditions a model is asked."""
+        """The questions to a model, one for each case and each condition."""
         from multimodal_ser.evaluation.robustness import conditions
 
         args, clips = self.args, [self.data.clips[row] for row in part.split.test]
@@ -320,54 +327,54 @@ class _Evaluation:
                 yield Question(kind, kind, AUDIO, part.name, seed, condition.name), condition
 
     def _network(self, part: Part, seed: int | None) -> None:
-        """The answers of the model as it is (no seed), or as it is trained on the fold."""
+        """Add the answers of the model as it is (no seed), or of a network trained on the fold with this seed."""
         from multimodal_ser.model.fingerprint import checkpoint_digest
         from multimodal_ser.model.modeling_multimodal_ser import SHIPPED_CHECKPOINT
 
         trained = seed is not None
         checkpoint = str(SHIPPED_CHECKPOINT) if self.args.model is None else self.args.model
-        made_from = [
+        ingredients = [
             checkpoint_digest(checkpoint) or str(self.args.model),
             *([self.training, self.args.modalities, self.transcriber] if trained else []),
         ]
-        fingerprint = self._fingerprint(part, made_from, seed)
+        fingerprint = self._fingerprint(part, ingredients, seed)
         marker = self.folder / "rows" / folder_of(part.name) / f"asked-{'model' if seed is None else seed}.json"
-        asked = self._asked_before(marker, fingerprint, part)
-        if asked is not None:
-            for answers in asked:
+        stored = self._stored_answers(marker, fingerprint)
+        if stored is not None:
+            for answers in stored:
                 self._add(answers)
             return
         model = self._trained(part, seed) if seed is not None else self.model
         questions = list(self._questions(model, "network" if trained else "model", part, seed))
         for question, condition in questions:
             mark = self._mark(fingerprint, question)
-            known = self.store.read(question, mark)
-            if known is None:
-                known = self._ask(model, question, condition, part)
-                self.store.write(known, mark)
-            self._add(known)
+            result = self.store.read(question, mark)
+            if result is None:
+                result = self._ask(model, question, condition, part)
+                self.store.write(result, mark)
+            self._add(result)
         write_json(
             marker,
             {"of": self._mark(fingerprint), "questions": [dataclasses.asdict(question) for question, _ in questions]},
         )
 
     def _mark(self, fingerprint: str, question: Question | None = None) -> str:
-        """The fingerprint of the answers to a question; of all of them."""
+        """Fingerprint of the answers to one question; without a question, of the answers to all questions."""
         args = self.args
         folders = [args.robustness, args.noise_dir, args.room_dir] if question is None or question.condition else []
         listener = [self.transcriber, args.transcribe] if question is None or "recognised" in question.case else []
         return digest([fingerprint, folders, listener, args.modalities if question is None else None])
 
-    def _asked_before(self, marker: Path, fingerprint: str, part: Part) -> list[Answers] | None:
-        """All answers of a network that was asked all of this before; None: it has to be asked, or was not asked all."""
+    def _stored_answers(self, marker: Path, fingerprint: str) -> list[Answers] | None:
+        """The stored answers of a network, if all of its questions were answered before; else None."""
         if not marker.exists():
             return None
         stored = json.loads(marker.read_text(encoding="utf-8"))
         if stored["of"] != self._mark(fingerprint):
             return None
         questions = [Question(**fields) for fields in stored["questions"]]
-        found = [self.store.read(question, self._mark(fingerprint, question)) for question in questions]
-        return None if None in found else [answers for answers in found if answers is not None]
+        results = [self.store.read(question, self._mark(fingerprint, question)) for question in questions]
+        return None if None in results else [answers for answers in results if answers is not None]
 
     def _ask(self, model: Any, question: Question, condition: Any, part: Part) -> Answers:
         from multimodal_ser.evaluation.robustness import disturbance
@@ -382,36 +389,38 @@ class _Evaluation:
         )  # fmt: skip
 
     def _trained(self, part: Part, seed: int) -> Any:
-        """The network that learned from the fold; trained now, unless it was before."""
+        """The network of a fold; it is trained now if no earlier run trained it."""
         from multimodal_ser.training.run import train
 
         run = self.folder / "runs" / folder_of(part.name) / f"seed-{seed}"
         manifest = self._fold_manifest(part)
         share = {} if part.split.validation else {"validation_share": 0.0}
         labels = {"labels": self.data.labels} if "labels" not in self.training else {}
-        begun = (run / "arguments.yaml").exists()
-        args = self._training_arguments(str(manifest), str(run), seed, resume_from_checkpoint=begun, **share, **labels)
+        resumes = (run / "arguments.yaml").exists()
+        args = self._training_arguments(
+            str(manifest), str(run), seed, resume_from_checkpoint=resumes, **share, **labels
+        )
         return self._load(train(args).model)
 
     def _fold_manifest(self, part: Part) -> Path:
-        """The fold as a manifest with a split column, which is what training follows."""
+        """Write a manifest of the fold with a split column, which training follows, and return its path."""
         from multimodal_ser.corpora.manifest import write_manifest
 
         path = self.folder / "runs" / folder_of(part.name) / "manifest.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         sides = {row: side for side in ("train", "validation") for row in getattr(part.split, side)}
-        write_manifest([self._learned(row, side) for row, side in sorted(sides.items())], path)
+        write_manifest([self._training_row(row, side) for row, side in sorted(sides.items())], path)
         return path
 
-    def _learned(self, row: int, side: str) -> ManifestRow:
-        """A row as training reads it: with the words that Whisper recognised where nobody wrote them down."""
-        learned = self.data.clips[row].row
-        text, language = learned.text, learned.language
+    def _training_row(self, row: int, side: str) -> ManifestRow:
+        """A row as training reads it: where the manifest has no words, with the words that Whisper recognised."""
+        source = self.data.clips[row].row
+        text, language = source.text, source.language
         if not text and self.words is not None and row in self.words:
-            text, heard = self.words[row][0] or None, self.words[row][1]
-            language = language or heard
+            text, recognized_language = self.words[row][0] or None, self.words[row][1]
+            language = language or recognized_language
         return replace(
-            learned, split=side, id=None, text=text, language=language
+            source, split=side, id=None, text=text, language=language
         )  # corpora may give the same id to other rows
 
     def _baseline(self, part: Part, name: str) -> None:
@@ -432,16 +441,16 @@ class _Evaluation:
         for seed in seeds:
             question = Question(name, "baseline", modality, part.name, seed)
             mark = self._fingerprint(part, name, seed)
-            known = self.store.read(question, mark)
-            if known is None:
-                known = ask_baseline(
+            result = self.store.read(question, mark)
+            if result is None:
+                result = ask_baseline(
                     question, self.data.clips, part.split.train, part.split.test, self.data.labels, self.folder / "features"
                 )  # fmt: skip
-                self.store.write(known, mark)
-            self._add(known)
+                self.store.write(result, mark)
+            self._add(result)
 
     def _add(self, answers: Answers) -> None:
-        """Keep, and tell what they are worth."""
+        """Keep the answers and print their main figures."""
         self.answers.append(answers)
         question = answers.question
         name = ", ".join(filter(None, [question.system, question.case, question.condition]))

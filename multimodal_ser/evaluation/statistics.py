@@ -1,4 +1,4 @@
-"""What one system's answers are worth: every figure that the report has of it, with intervals, as plain numbers."""
+"""The statistics of one system in the report: figures, 95 % intervals, groups and curves, as plain numbers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from multimodal_ser.metrics import (
 from multimodal_ser.metrics.registry import METRICS, Metric, metrics_of
 
 OF_PARTS = ("accuracy", "ua")
-"""Metrics of each group, fold and seed."""
+"""Names of the metrics that each group, fold and seed has."""
 
 DURATIONS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""S: edges of the buckets in which recordings are told apart by length."""
+"""Edges, in s, of the buckets into which recordings are grouped by length."""
 
 GROUPS: Mapping[str, Callable[[Any], str | None]] = {
     "speaker": lambda clip: clip.row.speaker,
@@ -35,10 +35,10 @@ GROUPS: Mapping[str, Callable[[Any], str | None]] = {
     "corpus": lambda clip: clip.row.corpus,
     "duration": lambda clip: bucket(clip.duration) if clip.row.path is not None else None,
 }
-"""By what clips are told apart."""
+"""By name of a kind of groups, the function that returns the group of a clip; None: the clip is in no group."""
 
 KEPT = 0.75
-"""The share of the clips that is kept where the least certain are left out."""
+"""The share of the clips that stays when the least certain clips are left out."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ class Pooled:
     """Answers of one system in one case, over all folds and seeds, of the clips whose class is known.
 
     Args:
-        rows: (N,) indices of clips; with several seeds each clip is there once a seed.
-        references, predictions: (N,) class indices; where several classes are admitted, the predicted one if it is among them.
+        rows: (N,) indices of clips; with several seeds each clip occurs once for each seed.
+        references, predictions: (N,) class indices; where several classes are admitted, the reference is the predicted
+            class if it is one of them.
         probabilities: (N, C).
-        folds, seeds: (N,) where each is from.
+        folds, seeds: (N,) fold and seed of each answer.
     """
 
     rows: np.ndarray
@@ -61,22 +62,22 @@ class Pooled:
 
     @classmethod
     def of(cls, answers: Sequence[Answers], data: EvaluatedRows) -> Pooled:
-        """Put the answers of folds and seeds together."""
+        """Join the answers of all folds and seeds."""
         from multimodal_ser.training.scoring import compared
 
         rows = np.concatenate([np.array(part.rows, dtype=int) for part in answers])
         probabilities = np.concatenate([part.probabilities for part in answers])
         classes = data.classes[rows.tolist()]
-        known = classes.float().sum(1).numpy() > 0
+        has_class = classes.float().sum(1).numpy() > 0
         references, predictions = compared(classes, probabilities)
         folds = np.concatenate([np.full(len(part.rows), part.question.fold, dtype=object) for part in answers])
         seeds = np.concatenate([np.full(len(part.rows), part.question.seed, dtype=object) for part in answers])
-        totals = probabilities[known].sum(1, keepdims=True)
-        shares = probabilities[known] / np.where(totals > 0, totals, 1)  # a file keeps seven digits
-        return cls(rows[known], references, predictions, shares, folds[known], seeds[known])
+        totals = probabilities[has_class].sum(1, keepdims=True)
+        shares = probabilities[has_class] / np.where(totals > 0, totals, 1)  # a file keeps seven digits
+        return cls(rows[has_class], references, predictions, shares, folds[has_class], seeds[has_class])
 
     def among(self, chosen: np.ndarray) -> Pooled:
-        """Some of them: (N,) bool, or indices."""
+        """The answers that `chosen` selects: (N,) bool, or indices."""
         values = (self.rows, self.references, self.predictions, self.probabilities, self.folds, self.seeds)
         return Pooled(*(value[chosen] for value in values))
 
@@ -85,10 +86,10 @@ class Pooled:
 
 
 def bucket(duration: float) -> str:
-    """Between which lengths a recording is.
+    """The name of the bucket of a recording's length.
 
     Args:
-        duration: s.
+        duration: in s.
 
     Example:
         >>> from multimodal_ser.evaluation.statistics import bucket
@@ -104,13 +105,13 @@ def bucket(duration: float) -> str:
 
 
 def groups_of(data: EvaluatedRows, rows: np.ndarray) -> list[str]:
-    """Whom to resample: the speaker of each, or the recording where nobody knows who speaks."""
+    """The group of each row for resampling: its speaker, or its recording where the speaker is not known."""
     clips = [data.clips[row] for row in rows]
     return [clip.row.speaker or clip.row.recording or clip.row.dialogue or clip.row.name for clip in clips]
 
 
 def short_figures(pooled: Pooled) -> dict[str, float]:
-    """Every metric of classes."""
+    """All metrics of classes, by name; without intervals."""
     return {metric.name: _measure(metric, pooled) for metric in metrics_of("predictions", "probabilities")}
 
 
@@ -122,28 +123,29 @@ def system_figures(answers: Sequence[Answers], data: EvaluatedRows, resamples: i
     """All figures of one system in one case.
 
     Args:
-        answers: of all folds and seeds.
-        data: what was annotated.
-        resamples: of speakers, behind each interval.
+        answers: answers of all folds and seeds.
+        data: the annotated rows.
+        resamples: number of bootstrap resamples of speakers for each interval.
 
     Returns:
-        clips, figures, intervals (95 %, speakers resampled), per_class, confusion_matrix, reliability, risk_coverage, selective, groups,
-        folds, mean_over_folds, seeds, dimensions, unanswered, seconds; of those that nothing follows for, none.
+        system, kind, case, clips, unanswered (a count), seconds (in s), figures (by metric), intervals (95 %, speakers
+        resampled), per_class, confusion_matrix (counts), reliability, risk_coverage, selective, groups, folds,
+        mean_over_folds, seeds, dimensions. A key is absent where the answers allow no such figure.
     """
     question = answers[0].question
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "system": question.system, "kind": question.kind, "case": question.case,
         "clips": len({row for part in answers for row in part.rows}), "unanswered": sum(len(part.unanswered) for part in answers),
         "seconds": round(sum(part.seconds for part in answers), 1),
     }  # fmt: skip
     pooled = Pooled.of(answers, data)
     if len(pooled):
-        found |= _classified(pooled, data, resamples)
-    dimensions = _concordances(answers, data, resamples)
-    return found | ({"dimensions": dimensions} if dimensions else {})
+        entry |= _class_figures(pooled, data, resamples)
+    dimensions = _dimension_figures(answers, data, resamples)
+    return entry | ({"dimensions": dimensions} if dimensions else {})
 
 
-def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str, Any]:
+def _class_figures(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str, Any]:
     labels = data.labels
     groups = groups_of(data, pooled.rows)
     intervals = {
@@ -154,7 +156,7 @@ def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str
     counts = confusion_matrix(pooled.references, pooled.predictions, len(labels))
     recalls = per_class_recall(pooled.references, pooled.predictions, len(labels))
     curve = reliability_curve(pooled.references, pooled.probabilities)
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "figures": short_figures(pooled), "intervals": intervals, "speakers": len(set(groups)),
         "per_class": {
             label: {"clips": int(counts[k].sum()), "recall": number(recalls[k]), "predicted": int(counts[:, k].sum())}
@@ -166,46 +168,47 @@ def _classified(pooled: Pooled, data: EvaluatedRows, resamples: int) -> dict[str
     }  # fmt: skip
     parts = dict.fromkeys(pooled.folds)
     if len(parts) > 1:
-        found["folds"] = {fold: _counted(pooled.among(pooled.folds == fold)) for fold in parts}
-        found["mean_over_folds"] = {
-            name: float(np.mean([part[name] for part in found["folds"].values()])) for name in OF_PARTS
+        entry["folds"] = {fold: _figures_of_part(pooled.among(pooled.folds == fold)) for fold in parts}
+        entry["mean_over_folds"] = {
+            name: float(np.mean([part[name] for part in entry["folds"].values()])) for name in OF_PARTS
         }
     seeds = dict.fromkeys(pooled.seeds)
     if len(seeds) > 1:
-        each = {str(seed): _counted(pooled.among(pooled.seeds == seed)) for seed in seeds}
+        each = {str(seed): _figures_of_part(pooled.among(pooled.seeds == seed)) for seed in seeds}
         spread = {name: float(np.std([part[name] for part in each.values()], ddof=1)) for name in OF_PARTS}
-        found["seeds"] = {"each": each, "standard_deviation": spread}
-    return found
+        entry["seeds"] = {"each": each, "standard_deviation": spread}
+    return entry
 
 
 def _interval(
     statistic: Callable[[np.ndarray], float], groups: Sequence[str], resamples: int, centred: bool = False
 ) -> list[float | None]:
-    """95 %; centred: rows that a resample has several times make the figure larger in all resamples, which is taken off."""
+    """95 % interval; centred: repeated rows make the figure larger in every resample, and this bias is subtracted."""
     ends = bootstrap_interval(statistic, groups, resamples=resamples, centred=centred)
     return [number(max(end, 0.0) if centred else end) for end in ends]
 
 
-def _counted(pooled: Pooled) -> dict[str, Any]:
+def _figures_of_part(pooled: Pooled) -> dict[str, Any]:
     figures = {name: _measure(METRICS[name], pooled) for name in OF_PARTS}
     return {"clips": len(set(pooled.rows.tolist())), **figures, "classes": len(set(pooled.references.tolist()))}
 
 
 def _groups(pooled: Pooled, data: EvaluatedRows) -> dict[str, dict[str, Any]]:
-    """Accuracy and UA of each speaker, gender, ..., where there are several; UA is over the classes that occur in the group."""
-    found: dict[str, dict[str, Any]] = {}
+    """Accuracy and UA by kind of group and by group, for kinds with several; UA is over the classes in the group."""
+    groups: dict[str, dict[str, Any]] = {}
     for name, of in GROUPS.items():
         values = np.array([of(data.clips[row]) for row in pooled.rows], dtype=object)
-        there = sorted({value for value in values if value is not None}, key=_order)
-        if len(there) > 1:
-            found[name] = {
-                value: _counted(pooled.among(np.array([each == value for each in values]))) for value in there
+        occurring = sorted({value for value in values if value is not None}, key=_order)
+        if len(occurring) > 1:
+            groups[name] = {
+                value: _figures_of_part(pooled.among(np.array([each == value for each in values])))
+                for value in occurring
             }
-    return found
+    return groups
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Buckets of duration by length, all else by name."""
+    """Sorting key: buckets of duration by length, other groups by name."""
     buckets = [bucket(edge) for edge in (0.0, *DURATIONS)]
     return (buckets.index(name) if name in buckets else -1), name
 
@@ -217,38 +220,39 @@ def _risk_coverage(pooled: Pooled) -> list[dict[str, float]]:
 
 
 def _selective(pooled: Pooled, groups: Sequence[str], resamples: int) -> dict[str, Any]:
-    """UA and accuracy of the surer three quarters, and what that gains."""
-    certain = pooled.probabilities.max(1)
+    """UA and accuracy of the three quarters with the highest confidence, and the gain in UA over all clips."""
+    confidence = pooled.probabilities.max(1)
 
-    def kept(rows: np.ndarray) -> np.ndarray:
-        return rows[np.argsort(-certain[rows], kind="stable")[: max(1, math.ceil(KEPT * len(rows)))]]
+    def surest(rows: np.ndarray) -> np.ndarray:
+        return rows[np.argsort(-confidence[rows], kind="stable")[: max(1, math.ceil(KEPT * len(rows)))]]
 
     def gain(rows: np.ndarray) -> float:
-        few = kept(rows)
-        few_ua = unweighted_average_recall(pooled.references[few], pooled.predictions[few])
+        selected = surest(rows)
+        few_ua = unweighted_average_recall(pooled.references[selected], pooled.predictions[selected])
         return few_ua - unweighted_average_recall(pooled.references[rows], pooled.predictions[rows])
 
     everything = np.arange(len(pooled))
-    few = kept(everything)
+    selected = surest(everything)
     return {
-        "kept": KEPT, "confidence": float(certain[few].min()), "ua_gain": gain(everything), "interval": _interval(gain, groups, resamples),
-        **_counted(pooled.among(few)),
+        "kept": KEPT, "confidence": float(confidence[selected].min()),
+        "ua_gain": gain(everything), "interval": _interval(gain, groups, resamples),
+        **_figures_of_part(pooled.among(selected)),
     }  # fmt: skip
 
 
-def _concordances(answers: Sequence[Answers], data: EvaluatedRows, resamples: int) -> dict[str, Any]:
-    """Metrics of each dimension that is annotated and regressed."""
-    found: dict[str, Any] = {}
+def _dimension_figures(answers: Sequence[Answers], data: EvaluatedRows, resamples: int) -> dict[str, Any]:
+    """Metrics of each dimension that has annotations and predictions."""
+    figures: dict[str, Any] = {}
     for name, annotated in data.dimensions.items():
         parts = [part for part in answers if name in part.dimensions]
         if not parts:
             continue
         rows = np.concatenate([np.array(part.rows, dtype=int) for part in parts])
         predicted, true = np.concatenate([part.dimensions[name] for part in parts]), annotated[rows]
-        known = ~np.isnan(true)
-        if known.sum() > 1:
-            true, predicted, rows = true[known], predicted[known], rows[known]
-            found[name] = {"clips": len(set(rows.tolist()))}
+        annotated_rows = ~np.isnan(true)
+        if annotated_rows.sum() > 1:
+            true, predicted, rows = true[annotated_rows], predicted[annotated_rows], rows[annotated_rows]
+            figures[name] = {"clips": len(set(rows.tolist()))}
             for metric in metrics_of("dimensions"):
 
                 def figure(
@@ -256,15 +260,20 @@ def _concordances(answers: Sequence[Answers], data: EvaluatedRows, resamples: in
                 ) -> float:
                     return of(true[chosen], predicted[chosen])
 
-                found[name][metric.name] = number(figure(slice(None)))
+                figures[name][metric.name] = number(figure(slice(None)))
                 if metric.interval:
                     groups, centred = groups_of(data, rows), metric.interval == "centred"
-                    found[name][metric.interval_key] = _interval(figure, groups, resamples, centred)
-    return found
+                    figures[name][metric.interval_key] = _interval(figure, groups, resamples, centred)
+    return figures
 
 
 def difference(one: Pooled, other: Pooled, data: EvaluatedRows, resamples: int) -> dict[str, Any] | None:
-    """By how much the UA of one system is above that of another, on the clips that both answered; None: there are none."""
+    """The difference in UA of two systems, on the clips that both answered.
+
+    Returns:
+        clips, ua and against_ua (shares, 0 to 1), difference (`one` less `other`) and its 95 % interval; None: no clip
+        has both answers.
+    """
     common = np.intersect1d(one.rows, other.rows)
     if not len(common):
         return None
@@ -284,28 +293,28 @@ def difference(one: Pooled, other: Pooled, data: EvaluatedRows, resamples: int) 
 
     everything = np.arange(len(common))
     return {
-        "clips": len(common), "ua": _counted(first)["ua"], "against_ua": _counted(second)["ua"], "difference": gain(everything),
-        "interval": _interval(gain, groups_of(data, common), resamples),
+        "clips": len(common), "ua": _figures_of_part(first)["ua"], "against_ua": _figures_of_part(second)["ua"],
+        "difference": gain(everything), "interval": _interval(gain, groups_of(data, common), resamples),
     }  # fmt: skip
 
 
 def number(value: Any) -> float | None:
-    """As JSON has it: what is no number is null."""
+    """A float that JSON can write; None for NaN, infinity and None."""
     return float(value) if value is not None and math.isfinite(float(value)) else None
 
 
 def system_name(entry: Mapping[str, Any]) -> str:
-    """What people call a system: "network, audio + text"."""
+    """The name of a system and its case, such as "network, audio + text"."""
     return entry["system"] if entry["case"] == "any" else f"{entry['system']}, {entry['case']}"
 
 
 def percent(value: float | None) -> str:
-    """A share in percent with one decimal; nothing where there is none."""
+    """A share in percent with one decimal; a dash for None."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 
 def span(ends: Sequence[float | None] | None, factor: float = 100.0, digits: int = 1) -> str:
-    """An interval, in percent; nothing where none follows."""
+    """The ends of an interval, in percent; a dash where there is no interval."""
     if ends is None or ends[0] is None or ends[1] is None:
         return "–"
     return f"{factor * ends[0]:.{digits}f} to {factor * ends[1]:.{digits}f}"

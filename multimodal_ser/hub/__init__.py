@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: pushing and pulling, what is refused of a repository, the model card and the facts that it is written from."""
+"""Functions for the Hugging Face Hub: push and pull of checkpoints, checks of repositories, and model cards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""To and from the Hugging Face Hub: one commit a push, one commit a load, and refusals of the Hub told in one line with the remedy."""
+"""Functions that load from and push to the Hugging Face Hub, with errors in one line that name a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or give a token of an accou
 
 
 def explain(error: BaseException) -> tuple[str, str] | None:
-    """What the Hub refused, and what to do about it; None: `error` does not come from the Hub.
+    """The refusal of the Hub behind an error, and its remedy; None: `error` does not come from the Hub.
 
     Example:
         >>> from huggingface_hub.errors import LocalEntryNotFoundError
@@ -37,25 +37,27 @@ def explain(error: BaseException) -> tuple[str, str] | None:
         'no copy in the cache, and no way to the Hub'
         >>> explain(ValueError("something else"))
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        status = seen.response.status_code if isinstance(seen, HfHubHTTPError) and seen.response is not None else None
-        if isinstance(seen, GatedRepoError):
+    cause: BaseException | None = error
+    while cause is not None:
+        status = (
+            cause.response.status_code if isinstance(cause, HfHubHTTPError) and cause.response is not None else None
+        )
+        if isinstance(cause, GatedRepoError):
             return (
                 "a gated repository that has not been opened to this account",
                 f"ask for access on its page, then {LOG_IN}",
             )
-        if isinstance(seen, RevisionNotFoundError):
+        if isinstance(cause, RevisionNotFoundError):
             return "a repository without this revision", "look for its branches, tags and commits on its page"
-        if isinstance(seen, RepositoryNotFoundError):
+        if isinstance(cause, RepositoryNotFoundError):
             return "no repository of this name that can be seen", f"check the name; if it is private, {LOG_IN}"
-        if isinstance(seen, LocalTokenNotFoundError) or status == 401:
+        if isinstance(cause, LocalTokenNotFoundError) or status == 401:
             return "no token, or one that the Hub does not know", LOG_IN
         if status == 403:
             return "a token without the right to do this", f"{LOG_IN} (a token that may only read cannot push)"
         if status == 400:
             return (
-                f"a refusal of the Hub ({_said(seen)})",
+                f"a refusal of the Hub ({_hub_message(cause)})",
                 "mend what it names; metadata is the block at the top of README.md",
             )
         if status == 429:
@@ -65,41 +67,40 @@ def explain(error: BaseException) -> tuple[str, str] | None:
             )
         if status in (409, 412):
             return "a repository that somebody else changed meanwhile", "do it again"
-        if isinstance(seen, HFValidationError):
+        if isinstance(cause, HFValidationError):
             return "neither an existing folder nor a name such as user/model", "check it"
-        refused = isinstance(seen, LocalEntryNotFoundError) and isinstance(
-            seen.__cause__, HfHubHTTPError
-        )  # which is told instead
-        if isinstance(seen, LocalEntryNotFoundError | OfflineModeIsEnabled) and not refused:
+        # then the cause says more than the missing entry
+        refused = isinstance(cause, LocalEntryNotFoundError) and isinstance(cause.__cause__, HfHubHTTPError)
+        if isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) and not refused:
             remedy = "load it once with a connection (HF_HUB_OFFLINE unset, no local_files_only); after that the cache serves it"
             return "no copy in the cache, and no way to the Hub", remedy
-        if _is_of_transport(seen):
+        if _is_of_transport(cause):
             return (
-                f"a connection that broke off ({type(seen).__name__})",
+                f"a connection that broke off ({type(cause).__name__})",
                 "do it again: what arrived whole is not sent again",
             )
         if status is not None:
             return f"an answer of the Hub with status {status}", "see its status page and try again later"
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
 
 
-def _said(error: Any) -> str:
-    """What the Hub says of a bad request, in a line."""
+def _hub_message(error: Any) -> str:
+    """The Hub's own message about a bad request, in one line."""
     try:
         answer = error.response.json()
-        told = [str(each["message"]) for each in answer.get("errors", ())] or [str(answer["error"])]
+        messages = [str(each["message"]) for each in answer.get("errors", ())] or [str(answer["error"])]
     except (ValueError, KeyError, TypeError, AttributeError):
-        told = [error.server_message or "without a reason"]
-    line = " ".join(" ".join(told).split())
+        messages = [error.server_message or "without a reason"]
+    line = " ".join(" ".join(messages).split())
     return line if len(line) <= 300 else f"{line[:300]} ..."
 
 
 def clean_token(token: bool | str | None) -> bool | str | None:
-    """A token without the line end that a file or a variable had; the HTTP client would quote a whole header that it cannot send.
+    """A token without the line end of a file or a variable; the HTTP client would quote the whole token in its error.
 
     Raises:
-        OSError: what cannot be a token, without quoting it.
+        OSError: the text cannot be a token; the error does not quote it.
 
     Example:
         >>> from multimodal_ser.hub.access import clean_token
@@ -117,7 +118,7 @@ def clean_token(token: bool | str | None) -> bool | str | None:
 
 
 def telling(source: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What `function` returns; what the Hub refuses is raised as this library tells errors, with the remedy."""
+    """Call `function` and return its result; a refusal of the Hub becomes an OSError with a remedy."""
     from safetensors import SafetensorError
 
     try:
@@ -136,7 +137,7 @@ def telling(source: str, function: Callable[..., Any], *args: Any, **kwargs: Any
 
 
 def pinned(source: str, options: dict[str, Any], variant: str | None = None) -> dict[str, Any]:
-    """`options` with the commit that their revision stands for now: what is loaded later belongs to what is loaded first."""
+    """`options` with the commit of their revision, so that all files are loaded from the same commit."""
     if "token" in options:
         options["token"] = clean_token(options["token"])
     if Path(source).exists():
@@ -144,24 +145,24 @@ def pinned(source: str, options: dict[str, Any], variant: str | None = None) -> 
         check_files(source, lambda name: folder / name if (folder / name).is_file() else None, variant)
         return options
     if not options.get("local_files_only") and not _is_reachable(source, options):
-        options = options | {"local_files_only": True}  # else each of many files would be asked for, again and again
-    wanted = {key: value for key, value in options.items() if key != "trust_remote_code"}
-    found = None
-    for name, needed in (("config.json", False), ("adapter_config.json", False), ("config.json", True)):
-        found = found or telling(
-            source, cached_file, source, name, **wanted, _raise_exceptions_for_missing_entries=needed
+        options = options | {"local_files_only": True}  # else every file would wait for the Hub again
+    file_options = {key: value for key, value in options.items() if key != "trust_remote_code"}
+    config_path = None
+    for name, required in (("config.json", False), ("adapter_config.json", False), ("config.json", True)):
+        config_path = config_path or telling(
+            source, cached_file, source, name, **file_options, _raise_exceptions_for_missing_entries=required
         )
-    parts = Path(found or "").parts
+    parts = Path(config_path or "").parts
     if "snapshots" in parts:
         options = options | {"revision": parts[parts.index("snapshots") + 1]}
-        wanted |= {
+        file_options |= {
             "revision": options["revision"],
             "force_download": False,
             "_raise_exceptions_for_missing_entries": False,
         }
 
     def find(name: str) -> Path | None:
-        path = telling(source, cached_file, source, name, **wanted, _raise_exceptions_for_connection_errors=False)
+        path = telling(source, cached_file, source, name, **file_options, _raise_exceptions_for_connection_errors=False)
         return None if path is None else Path(path)
 
     check_files(source, find, variant)
@@ -169,7 +170,7 @@ def pinned(source: str, options: dict[str, Any], variant: str | None = None) -> 
 
 
 def _is_reachable(source: str, options: dict[str, Any]) -> bool:
-    """Whether the Hub answers, be it with a refusal; that it is out of order is no answer."""
+    """Whether the Hub answers; a refusal is an answer, a server error is none."""
     try:
         HfApi(token=options.get("token")).model_info(source, revision=options.get("revision"), timeout=10)
     except HfHubHTTPError as error:
@@ -180,7 +181,7 @@ def _is_reachable(source: str, options: dict[str, Any]) -> bool:
 
 
 def _is_of_transport(error: BaseException) -> bool:
-    """Of the HTTP client, whichever huggingface_hub uses; or of asking for no connection."""
+    """Whether an error comes from the HTTP client of huggingface_hub or from its offline mode."""
     return isinstance(error, OfflineModeIsEnabled) or "TransportError" in {
         kind.__name__ for kind in type(error).__mro__
     }
@@ -206,13 +207,14 @@ def push_model(
     Args:
         model: a `MultimodalEmotionClassifier`.
         repo_id, commit_message, commit_description, private, token, revision, create_pr, max_shard_size: as there.
-        tags: further ones, of the card; those that the repository's card has stay.
-        beside: files that go along: LICENSE, NOTICE, a card that a person wrote (without one: the repository's own, if a person wrote
-            it, or a new one).
-        facts: what the card says beside what is known of the model.
+        tags: further tags of the card; the tags of the repository's card stay.
+        beside: files to push with the model: LICENSE, NOTICE, a card that a person wrote (without one: the repository's
+            own card, if a person wrote it, or a new one).
+        facts: further facts for the card.
 
     Raises:
-        OSError: what the Hub refuses; a pull request to another branch than main; weights that were to be private and would be public.
+        OSError: a refusal of the Hub, a pull request to another branch than main, or `private` for a repository that is
+        public.
     """
     import tempfile
 
@@ -236,16 +238,18 @@ def push_model(
             for path in beside:
                 (folder / path.name).write_bytes(path.read_bytes())
             model.save_pretrained(folder, max_shard_size=max_shard_size or "50GB")
-            known = _measured_there(api, name, revision, model)
-            known = known if facts is None else facts if known is None else known | facts
-            save_model_card(model, folder, known, model_id=name)  # once more: now its name is known
+            all_facts = _stored_evaluations(api, name, revision, model)
+            all_facts = all_facts if facts is None else facts if all_facts is None else all_facts | facts
+            save_model_card(model, folder, all_facts, model_id=name)  # again, now with the name of the repository
             _add_tags(folder, [*kept_tags, *(tags or ())])
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             operations: list[Any] = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
-            kept = {operation.path_in_repo for operation in operations}
-            there = api.list_repo_files(name, revision=revision)
+            pushed = {operation.path_in_repo for operation in operations}
+            existing = api.list_repo_files(name, revision=revision)
             # Loaders prefer model.safetensors to shards: the weights of an earlier push would win over these.
-            operations += [CommitOperationDelete(path) for path in there if _is_replaced(path) and path not in kept]
+            operations += [
+                CommitOperationDelete(path) for path in existing if _is_replaced(path) and path not in pushed
+            ]
             return api.create_commit(  # not upload_folder, which may make several commits of a folder
                 name,
                 operations,
@@ -259,34 +263,34 @@ def push_model(
 
 
 def _is_replaced(name: str) -> bool:
-    """Whether a push writes it anew or takes it away: model.safetensors, shards, their index, and what is known of these weights."""
+    """Whether a push replaces or deletes a file: model.safetensors, shards, their index, and card_facts.json."""
     weights = name.startswith("model") and name.endswith((".safetensors", ".safetensors.index.json"))
     return name == FACTS_NAME or (weights and "/" not in name)
 
 
-def _measured_there(api: HfApi, repo_id: str, revision: str | None, model: Any) -> CardFacts | None:
-    """What was measured of these very weights and stands in the repository; None: nothing."""
+def _stored_evaluations(api: HfApi, repo_id: str, revision: str | None, model: Any) -> CardFacts | None:
+    """The evaluations of the same weights in the repository; None: there are none."""
     import contextlib
     import tempfile
 
     with tempfile.TemporaryDirectory() as temporary, contextlib.suppress(RemoteEntryNotFoundError, ValueError):
-        there = CardFacts.load(api.hf_hub_download(repo_id, FACTS_NAME, revision=revision, local_dir=temporary))
-        if there is not None and there.evaluation and there.weights == model.weights_digest():
-            return CardFacts(evaluation=there.evaluation)
+        stored = CardFacts.load(api.hf_hub_download(repo_id, FACTS_NAME, revision=revision, local_dir=temporary))
+        if stored is not None and stored.evaluation and stored.weights == model.weights_digest():
+            return CardFacts(evaluation=stored.evaluation)
     return None
 
 
 def _tags(folder: Path) -> list[str]:
-    """Of the card there; none of one that cannot be read."""
+    """Tags of the card in a folder; an empty list if the card cannot be read."""
     try:
-        found = ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.tags
-    except Exception:  # whatever YAML somebody wrote there
+        tags = ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.tags
+    except Exception:  # the YAML may be anything
         return []
-    return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
+    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
 def _add_tags(folder: Path, tags: Sequence[str]) -> None:
-    """Add those that the card lacks."""
+    """Add the tags that the card does not have yet."""
     own = _tags(folder)
     new = [tag for tag in dict.fromkeys(tags) if tag not in own]
     if new:
@@ -296,10 +300,10 @@ def _add_tags(folder: Path, tags: Sequence[str]) -> None:
 
 
 def _fetch_card(api: HfApi, repo_id: str, revision: str | None, folder: Path) -> None:
-    """The card that the repository has: what a person wrote there is not overwritten."""
+    """Download the card of the repository, so that a card that a person wrote is not overwritten."""
     import contextlib
     import shutil
 
     with contextlib.suppress(RemoteEntryNotFoundError):
         api.hf_hub_download(repo_id, "README.md", revision=revision, local_dir=folder)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # metadata of the download

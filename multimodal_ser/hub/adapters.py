@@ -1,4 +1,4 @@
-"""Adapters of peft, stored without their base: what can be said of one before the base is there."""
+"""Checks of peft adapters, which are stored without their base, before the base is loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def adapter_base(folder: Path) -> str | None:
     """The base that an adapter's folder names, "" where it names none; None: the folder holds no adapter, or a whole checkpoint.
 
     Raises:
-        ValueError: files that are no adapter.
+        ValueError: the files are no adapter.
 
     Example:
         >>> from pathlib import Path
@@ -44,19 +44,20 @@ def is_at_hand(base: str, cache_dir: str | None = None) -> bool:
 
 
 def check_adapter(source: str, options: dict[str, Any], labels: Any) -> None:
-    """Refuse an adapter that cannot be loaded by its name alone, before anything is asked of the Hub for it.
+    """Refuse an adapter that cannot be loaded by its name alone, before the Hub is asked for its base.
 
     Args:
         source: folder or Hub id.
-        options: `revision`, `cache_dir`, `subfolder` of the loading; a repository's configuration is in the cache by now.
-        labels: of a new head, or None.
+        options: `revision`, `cache_dir`, `subfolder` of the loading; the configuration of a repository is in the cache
+            already.
+        labels: labels of a new head, or None.
 
     Raises:
-        ValueError: an adapter without a base that can be found, or one for which a new head is asked.
+        ValueError: the adapter names no base that can be found, or `labels` asks for a new head.
     """
     subfolder = options.get("subfolder") or ""
 
-    def found(name: str) -> Path | None:
+    def find(name: str) -> Path | None:
         if Path(source).exists():
             path = Path(source, subfolder, name)
             return path if path.is_file() else None
@@ -65,12 +66,12 @@ def check_adapter(source: str, options: dict[str, Any], labels: Any) -> None:
         )
         return Path(cached) if isinstance(cached, str) else None
 
-    about = None if found("config.json") else found(CONFIG)
-    if about is None:
+    config_path = None if find("config.json") else find(CONFIG)
+    if config_path is None:
         return
-    base = _named_base(about)
-    known = base and Path(base).parts[-2:] != ("multimodal_ser", "pretrained")
-    load = f"MultimodalEmotionClassifier.from_pretrained({repr(base) if known else ''})"
+    base = _named_base(config_path)
+    has_own_base = base and Path(base).parts[-2:] != ("multimodal_ser", "pretrained")
+    load = f"MultimodalEmotionClassifier.from_pretrained({repr(base) if has_own_base else ''})"
     if labels is not None:
         how = f"load its base with labels=[...] ({load}), then PeftModel.from_pretrained(base, {source!r})"
         raise ValueError(
@@ -86,14 +87,14 @@ def check_adapter(source: str, options: dict[str, Any], labels: Any) -> None:
 
 def _named_base(path: Path) -> str:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"expected JSON in {CONFIG}, got an error ({error})") from error
-    if not isinstance(about, dict) or not isinstance(about.get("peft_type"), str):
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise ValueError(f"expected what peft writes in {CONFIG}, got no peft_type")
-    return about.get("base_model_name_or_path") or ""
+    return config.get("base_model_name_or_path") or ""
 
 
 def _is_path(base: str) -> bool:
-    """Whether a base is meant as a folder: a Hub id is `name` or `user/name`."""
+    """Whether the name of a base has the form of a folder; a Hub id is `name` or `user/name`."""
     return Path(base).is_absolute() or base.startswith((".", "~")) or "\\" in base or base.count("/") > 1

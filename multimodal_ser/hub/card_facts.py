@@ -1,4 +1,4 @@
-"""What is known of a model beside its weights, as plain values: what its card is written from, kept beside it as card_facts.json."""
+"""Facts about a model, such as its training data and evaluations, as plain values for its card."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FACTS_NAME = "card_facts.json"
 """The file beside config.json and README.md."""
 
 CARD_MARK = "Written by `multimodal_ser`"
-"""A card that says so may be written anew; one that does not is a person's."""
+"""A card with this mark may be replaced; a card without it was written by a person."""
 
 TRAINER_MARK = (
     "<!-- This model card has been generated automatically according to the information the Trainer had access to."
 )
-"""So begins what transformers' Trainer writes over a card when it pushes; it asks whoever edits that to take the comment out."""
+"""First line of a card that transformers' Trainer wrote; people who edit it should delete this line."""
 
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 SHIPPED_NAME = "the checkpoint that ships in the package multimodal_ser"
-TOLD_LIMIT = 4000
-"""Characters of what somebody else's card is quoted with, at most."""
+QUOTE_LIMIT = 4000
+"""Most characters that are quoted from the card of another model."""
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T")
@@ -37,17 +37,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataPart:
-    """A part of what a model learned from, or was chosen on; None: not known.
+    """One part of a model's training, validation or test data; None: not known.
 
     Args:
-        name: of the corpus, or of the folder or table that it came from.
-        part: "training", "validation" (what the best epoch was chosen on) or "test".
-        rows, recordings, texts: how many; a row may have both.
-        hours: of the recordings.
-        speakers: how many.
-        languages: ISO 639-1 codes that its rows name.
-        licence: as its makers have it.
-        dataset: a Hub id or a corpus's well-known name; None: it has none.
+        name: name of the corpus, or of the folder or table with the rows.
+        part: "training", "validation" (on which the best epoch was chosen) or "test".
+        rows, recordings, texts: numbers of each; a row may have a recording and a text.
+        hours: duration of the recordings, in h.
+        speakers: number of speakers.
+        languages: ISO 639-1 codes of the rows.
+        licence: licence of the corpus, in its makers' words.
+        dataset: a Hub id or the well-known name of a corpus; None: it has none.
 
     Example:
         >>> from multimodal_ser.hub.card_facts import DataPart
@@ -69,16 +69,17 @@ class DataPart:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one system was worth, given one kind of input.
+    """Figures of one system with one kind of input.
 
     Args:
-        given: "audio", "text", "audio + text", "recognised text", "audio + recognised text", or "any".
-        system: its name in the report.
-        kind: "model": these weights; "network": models trained in the same way, fold by fold; "baseline": something to compare with.
-        rows, speakers: how many it was measured on.
-        figures: by name, the keys of `METRICS`: shares 0..1; `ccc_arousal` and the like -1..1.
-        intervals: both ends of the 95 % interval of a figure.
-        groups: by gender, language or corpus: UA and rows of each.
+        given: the input: "audio", "text", "audio + text", "recognised text", "audio + recognised text", or "any".
+        system: name of the system in the report.
+        kind: "model": these weights; "network": models trained in the same way, fold by fold; "baseline": a system to
+            compare with.
+        rows, speakers: numbers of measured rows and speakers.
+        figures: by key of `METRICS`, shares from 0 to 1; `ccc_arousal` and the like are from -1 to 1.
+        intervals: by figure, both ends of its 95 % interval.
+        groups: by kind ("gender", "language", "corpus") and group, the UA (0 to 1) and the number of rows.
 
     Example:
         >>> from multimodal_ser.hub.card_facts import Measured
@@ -102,23 +103,23 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation: on what, how, and what came of it.
+    """One evaluation: its data, its protocol and its figures.
 
     Args:
-        name: of the data.
-        source: "report" of `multimodal-ser evaluate`, or "training": the figures that a run ends with.
-        protocol: how the rows were divided, in a line; speakers are not named.
+        name: name of the data.
+        source: "report" of `multimodal-ser evaluate`, or "training": the final figures of a training run.
+        protocol: description of how the rows were divided, in a line without names of speakers.
         datasets: Hub ids or well-known names of the corpora.
-        rows, hours, speakers: how much was measured.
+        rows, hours, speakers: numbers of measured rows, hours and speakers.
         languages: ISO 639-1 codes.
-        labels: classes among which was chosen.
-        folds, seeds: how many; None: nothing was trained.
-        whisper: which Whisper recognised the words; None: none did.
-        wer: its word error rate, 0..; None: unknown.
-        leaks, notes: what the report warns of; names of speakers and words are left out.
-        data_hash: of what was measured.
-        systems: the figures.
-        model: what the report calls the model.
+        labels: names of the classes.
+        folds, seeds: numbers of folds and seeds; None: nothing was trained.
+        whisper: name of the Whisper that recognised the words; None: no Whisper was used.
+        wer: word error rate of that Whisper, from 0; None: unknown.
+        leaks, notes: warnings of the report, without names of speakers and without words.
+        data_hash: sha256 of the measured data.
+        systems: figures of each system.
+        model: name of the model in the report.
 
     Example:
         >>> from multimodal_ser.hub.card_facts import Evaluation, Measured
@@ -148,14 +149,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What the temperature of a modality case was fitted on, and what it did to the expected calibration error (0..1).
+    """The calibration of one modality case: its temperature, its data, and the expected calibration error (0 to 1).
 
     Args:
-        temperature: that was fitted.
-        rows, speakers: that it was fitted on.
-        ece_before, ece_after: on the rows that it was fitted on.
-        ece_unseen, ece_unseen_interval: on speakers left out of the fit.
-        covered_unseen, covered_unseen_interval: share of their rows whose label set held the truth.
+        temperature: the fitted temperature.
+        rows, speakers: numbers of rows and speakers of the fit.
+        ece_before, ece_after: error on the rows of the fit, before and after it.
+        ece_unseen, ece_unseen_interval: error on speakers that are not in the fit, and its 95 % interval.
+        covered_unseen, covered_unseen_interval: share of their rows whose prediction set has the true label, and its 95
+            % interval.
 
     Example:
         >>> from multimodal_ser.hub.card_facts import Calibrated
@@ -176,13 +178,13 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Source:
-    """The checkpoint that a model was started from.
+    """The checkpoint that the training of a model started from.
 
     Args:
         name: Hub id, the last two names of a folder's path, or `SHIPPED_NAME`.
         hub: whether `name` is a Hub id.
-        facts: its own; None: none were kept.
-        told: what the card that a person wrote for it says of its training data, Markdown.
+        facts: facts of that checkpoint; None: it has no card_facts.json.
+        told: the section on training data of its card, where a person wrote that card; Markdown.
 
     Example:
         >>> from multimodal_ser.hub.card_facts import Source
@@ -198,19 +200,20 @@ class Source:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """All that is known of a model beside its weights and configuration; what is left empty is not known.
+    """Facts about a model beside its weights and configuration; an empty field is not known.
 
-    Two of them are put together with `|`: evaluations of both are kept (the same one once), of all else what the right one knows.
+    The operator `|` joins two of them: the evaluations of both stay (equal ones once); in other fields the right
+    operand wins.
 
     Args:
-        training_data: what it learned from.
-        procedure: how, by the name of what is told: "epochs", "learning rate", ...
-        versions: of the libraries, by name.
-        environment: on what and how long: "device", "hours", ...; "energy in kWh" where somebody measured it.
-        evaluation: what was measured.
-        calibration: by modality case, "both", "audio" or "text".
-        started_from: the checkpoint that training, or whatever changed the weights, started from.
-        temperature: of the configuration that these facts were written for, by modality case.
+        training_data: the data of training and validation.
+        procedure: settings of the training by name: "epochs", "learning rate", ...
+        versions: versions of the libraries by name.
+        environment: machine and duration of the training: "device", "hours", ...; "energy in kWh" if it was measured.
+        evaluation: the evaluations.
+        calibration: calibrations by modality case, "both", "audio" or "text".
+        started_from: the checkpoint that the training, or another change of the weights, started from.
+        temperature: temperatures in the configuration of the model, by modality case.
         weights: sha256 of the weights that these facts are about, the model's `weights_digest()`.
 
     Example:
@@ -231,30 +234,30 @@ class CardFacts:
     weights: str | None = None
 
     def __or__(self, other: CardFacts) -> CardFacts:
-        known = {f.name: getattr(other, f.name) for f in dataclasses.fields(self) if getattr(other, f.name)}
+        fields = {f.name: getattr(other, f.name) for f in dataclasses.fields(self) if getattr(other, f.name)}
         if other.evaluation:
             keys = {_same(entry) for entry in other.evaluation}
-            known["evaluation"] = [entry for entry in self.evaluation if _same(entry) not in keys] + other.evaluation
+            fields["evaluation"] = [entry for entry in self.evaluation if _same(entry) not in keys] + other.evaluation
         for name in ("procedure", "versions", "environment", "calibration", "temperature"):
-            if name in known:
-                known[name] = getattr(self, name) | known[name]
-        return replace(self, **known)
+            if name in fields:
+                fields[name] = getattr(self, name) | fields[name]
+        return replace(self, **fields)
 
     @property
     def says_something(self) -> bool:
-        """Whether anything is known but which weights they are."""
+        """Whether there is any fact beside the digest of the weights and the temperatures."""
         return self != CardFacts(temperature=self.temperature, weights=self.weights)
 
     @property
     def learned(self) -> list[DataPart]:
-        """What it was trained or chosen on, and what the weights before it were."""
+        """The data of training and validation of the model, and of the checkpoints before it."""
         own = [part for part in self.training_data if part.part in ("training", "validation")]
         before = self.started_from.facts if self.started_from is not None else None
         return own + ([] if before is None else before.learned)
 
     @property
     def tells_data(self) -> bool:
-        """Whether anything is known of what it learned from, or of what the weights before it did."""
+        """Whether the training data of the model, or of a checkpoint before it, is known."""
         source = self.started_from
         return bool(self.training_data) or (
             source is not None and bool(source.told or (source.facts is not None and source.facts.tells_data))
@@ -262,7 +265,7 @@ class CardFacts:
 
     @property
     def groups(self) -> list[tuple[Measured, str, str, dict[str, float]]]:
-        """What was measured of groups of people: the system, the kind of group, its name, its figures."""
+        """Figures of groups of people: the system, the kind of group, the name of the group, its figures."""
         return [
             (each, name, value, figures)
             for entry in self.evaluation for each in entry.systems if each.kind != "baseline"
@@ -270,13 +273,13 @@ class CardFacts:
         ]  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types; what is not known is left out."""
+        """Plain types; empty fields are left out."""
         plain: dict[str, Any] = without_nothing(dataclasses.asdict(self))
         return plain
 
     @classmethod
     def from_dict(cls, content: Any) -> CardFacts:
-        """Of `to_dict`; names that this version does not know are left out.
+        """Facts from the result of `to_dict`; keys that this version does not know are ignored.
 
         Raises:
             ValueError: a value of another type than documented.
@@ -295,7 +298,7 @@ class CardFacts:
         """Read the card_facts.json of a folder, or that file; None: there is none.
 
         Raises:
-            ValueError: it holds something else.
+            ValueError: the file holds something else.
         """
         import json
 
@@ -311,38 +314,39 @@ class CardFacts:
 
 
 def facts_of(model: Any) -> CardFacts | None:
-    """What is known of a model that was loaded: all that its source knew while the weights are still those; else where it started from.
+    """Facts about a loaded model: those of its checkpoint while the weights are the same, else that checkpoint alone.
 
     Args:
         model: a `MultimodalEmotionClassifier`.
 
     Returns:
-        None: nothing is known.
+        The facts; None: nothing is known.
     """
     source = source_of(model)
     if source is None:
         return None
-    known = source.facts
-    if known is None or known.weights is None or known.weights != model.weights_digest():
-        told = source.hub or source.name == SHIPPED_NAME or source.told or (known is not None and known.says_something)
-        return CardFacts(started_from=source) if told else None  # that it is of some folder helps nobody
-    if (
-        known.temperature and known.temperature != model.config.temperature
-    ):  # calibrated anew: how sure it is now, nobody has measured
-        kept = [
-            replace(entry, systems=[_without_confidence(each) for each in entry.systems]) for entry in known.evaluation
+    facts = source.facts
+    if facts is None or facts.weights is None or facts.weights != model.weights_digest():
+        is_informative = (
+            source.hub or source.name == SHIPPED_NAME or source.told or (facts is not None and facts.says_something)
+        )
+        return CardFacts(started_from=source) if is_informative else None  # the path of a folder alone helps nobody
+    # after a new calibration the confidence has not been measured
+    if facts.temperature and facts.temperature != model.config.temperature:
+        evaluations = [
+            replace(entry, systems=[_without_confidence(each) for each in entry.systems]) for entry in facts.evaluation
         ]
         same = {
             case: each
-            for case, each in known.calibration.items()
+            for case, each in facts.calibration.items()
             if each.temperature == model.config.temperature.get(case)
         }
-        known = replace(known, evaluation=kept, calibration=same)
-    return known
+        facts = replace(facts, evaluation=evaluations, calibration=same)
+    return facts
 
 
 def source_of(model: Any) -> Source | None:
-    """The checkpoint that a model was loaded from, with what is known of it; None: it was loaded from none."""
+    """The checkpoint that a model was loaded from, with its facts; None: the model was not loaded from a checkpoint."""
     if getattr(model, "_processor_source", None) is None:
         return None
     name, hub = model._processor_source
@@ -351,7 +355,8 @@ def source_of(model: Any) -> Source | None:
     shown = str(name)
     if local:
         shown = SHIPPED_NAME if folder.resolve() == SHIPPED else "/".join(folder.resolve().parts[-2:])
-    facts = told = None
+    facts: CardFacts | None = None
+    quote: str | None = None
     try:
         path = _file_of(name, FACTS_NAME, hub)
         facts = None if path is None else CardFacts.load(path)
@@ -359,8 +364,8 @@ def source_of(model: Any) -> Source | None:
         warnings.warn(f"{name}: {error}; its card is written without it", stacklevel=2)
     if facts is None:
         card = _file_of(name, "README.md", hub)
-        told = None if card is None else _told(card.read_text(encoding="utf-8", errors="replace"))
-    return Source(shown, not local, facts, told)
+        quote = None if card is None else _training_data_section(card.read_text(encoding="utf-8", errors="replace"))
+    return Source(shown, not local, facts, quote)
 
 
 def _same(entry: Evaluation) -> tuple:
@@ -377,7 +382,7 @@ def _without_confidence(measured: Measured) -> Measured:
 
 
 def _file_of(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
-    """A file of a checkpoint, wherever it is; None: it has none, or it cannot be reached."""
+    """Path of a file of a checkpoint; None: there is no such file, or the Hub cannot be reached."""
     from transformers.utils import cached_file
 
     options = {
@@ -387,23 +392,23 @@ def _file_of(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
         path = Path(source, options.get("subfolder") or "", name)
         return path if path.is_file() else None
     try:
-        found = cached_file(
+        cached = cached_file(
             source, name, _raise_exceptions_for_gated_repo=False, _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False, **options,
         )  # fmt: skip
     except (OSError, ValueError):
         return None
-    return None if found is None else Path(found)
+    return None if cached is None else Path(cached)
 
 
-def _told(card: str) -> str | None:
-    """What a card that a person wrote says of training data."""
+def _training_data_section(card: str) -> str | None:
+    """The section on training data of a card that a person wrote; None: there is none."""
     import re
 
     section = re.search(r"^#+ +training data[^\n]*\n(.*?)(?=^#+ |\Z)", card, re.MULTILINE | re.DOTALL | re.IGNORECASE)
     if CARD_MARK in card or section is None:
         return None
-    return section[1].strip()[:TOLD_LIMIT] or None
+    return section[1].strip()[:QUOTE_LIMIT] or None
 
 
 def without_nothing(content: Any) -> Any:
@@ -415,13 +420,13 @@ def without_nothing(content: Any) -> Any:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """A value as its annotation says; a file may come from anybody."""
+    """A value of the type of its annotation; else a ValueError, as the file may come from anybody."""
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise ValueError(f"{where}: expected names and values, got {type(value).__name__}; delete the file")
         hints = typing.get_type_hints(kind)
         names = [f for f in dataclasses.fields(kind) if f.name in value]
-        lacking = [f.name for f in dataclasses.fields(kind) if f.name not in value and _needed(f)]
+        lacking = [f.name for f in dataclasses.fields(kind) if f.name not in value and _is_required(f)]
         if lacking:
             raise ValueError(f"{where}: expected {', '.join(lacking)}, got none; delete the file")
         return kind(**{f.name: _read(hints[f.name], value[f.name], f"{where}, {f.name}") for f in names})  # type: ignore[operator]
@@ -445,5 +450,5 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     raise ValueError(f"{where}: expected {kind}, got {value!r:.80}; delete the file")
 
 
-def _needed(one: dataclasses.Field) -> bool:
+def _is_required(one: dataclasses.Field) -> bool:
     return one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING

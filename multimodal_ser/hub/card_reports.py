@@ -1,4 +1,4 @@
-"""What a card says of a report of `multimodal-ser evaluate` and of `multimodal-ser calibrate`: figures, and nobody's name."""
+"""Facts for a model card from the reports of an evaluation and of a calibration, without names of people."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 def facts_from_report(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
-    """What a card says of an evaluation.
+    """Facts for a card from an evaluation.
 
     Args:
-        report: report.json of `multimodal-ser evaluate`, its folder, or what stands in it.
+        report: report.json of `multimodal-ser evaluate`: its path, its folder, or its content.
 
     Returns:
-        Facts with one evaluation, to be put to those of the model with `|`. Speakers, words, paths and commands are left out.
+        Facts with one evaluation; `|` joins them with those of the model. Speakers, words, paths and commands are left
+        out.
 
     Raises:
-        ValueError: something else than such a report.
+        ValueError: `report` is no such report.
     """
     where, content = _json_of(report, "report.json")
     content = current_names(content)
@@ -37,10 +38,10 @@ def facts_from_report(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
         manifests = [Path(str(name)) for name in data["manifests"]]
         names = [path.parent.name if path.stem == "manifest" and path.parent.name else path.name for path in manifests]
         folds = protocol["folds"]
-        named = protocol["name"] or "the model as it is, on all rows that were given"
-        found = Evaluation(
+        protocol_name = protocol["name"] or "the model as it is, on all rows that were given"
+        evaluation = Evaluation(
             name=", ".join(data["corpora"] or names) or "not named",
-            protocol=named + (f", {len(folds)} folds" if len(folds) > 1 else ""),
+            protocol=protocol_name + (f", {len(folds)} folds" if len(folds) > 1 else ""),
             datasets=list(data["corpora"]), rows=data["measured"], hours=data["hours"], speakers=data["speakers"] or None,
             languages=list(data["languages"]), labels=list(content["labels"]),
             folds=len(folds) if protocol["trains"] else None, seeds=len(protocol["seeds"]) if protocol["trains"] else None,
@@ -50,7 +51,7 @@ def facts_from_report(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
             systems=[_measured(entry) for entry in content["systems"] if entry.get("figures") or entry.get("dimensions")],
             model=None if content["model"] is None else "/".join(Path(content["model"]["name"]).parts[-2:]),
         )  # fmt: skip
-        return CardFacts.from_dict(without_nothing({"evaluation": [dataclasses.asdict(found)]}))
+        return CardFacts.from_dict(without_nothing({"evaluation": [dataclasses.asdict(evaluation)]}))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{where}: expected a report.json of multimodal-ser evaluate, got something without {error}"
@@ -58,26 +59,29 @@ def facts_from_report(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
 
 
 def facts_from_calibration(report: str | PathLike | Mapping[str, Any]) -> CardFacts:
-    """What a card says of `multimodal-ser calibrate`.
+    """Facts for a card from a calibration.
 
     Args:
-        report: calibration.json, its folder, or what stands in it.
+        report: calibration.json of `multimodal-ser calibrate`: its path, its folder, or its content.
+
+    Returns:
+        Facts with the calibration of each modality case.
 
     Raises:
-        ValueError: something else than such a report.
+        ValueError: `report` is no such report.
     """
     where, content = _json_of(report, "calibration.json")
     try:
-        found = {}
+        cases = {}
         for case, entry in content["cases"].items():
             if not entry.get("calibrated"):
                 continue
             unseen = entry.get("unseen_speakers") or {}
-            found[case] = dataclasses.asdict(Calibrated(
+            cases[case] = dataclasses.asdict(Calibrated(
                 entry["temperature"]["after"], entry["rows"], entry["speakers"] or None, entry["ece"]["before"], entry["ece"]["after"],
                 unseen.get("ece"), unseen.get("ece_interval") or [], unseen.get("covered"), unseen.get("covered_interval") or [],
             ))  # fmt: skip
-        return CardFacts.from_dict(without_nothing({"calibration": found}))
+        return CardFacts.from_dict(without_nothing({"calibration": cases}))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{where}: expected a calibration.json of multimodal-ser calibrate, got something without {error}"
@@ -85,7 +89,7 @@ def facts_from_calibration(report: str | PathLike | Mapping[str, Any]) -> CardFa
 
 
 def unnamed(line: str) -> str:
-    """A line of a report without what it names: speakers, sentences and recordings stand behind a colon.
+    """A line of a report without the names behind its colon: those of speakers, sentences and recordings.
 
     Example:
         >>> from multimodal_ser.hub.card_reports import unnamed
@@ -102,8 +106,8 @@ def unnamed(line: str) -> str:
 
 
 def _measured(entry: Mapping[str, Any]) -> Measured:
-    kept = (metric.name for metric in shown_metrics())
-    figures = {name: entry["figures"][name] for name in kept if name in entry.get("figures", {})}
+    shown = (metric.name for metric in shown_metrics())
+    figures = {name: entry["figures"][name] for name in shown if name in entry.get("figures", {})}
     intervals = {name: ends for name, ends in entry.get("intervals", {}).items() if name in figures}
     for name, each in entry.get("dimensions", {}).items():
         for metric in metrics_of("dimensions"):
@@ -116,7 +120,7 @@ def _measured(entry: Mapping[str, Any]) -> Measured:
         }
         for name in ("gender", "language", "corpus")
     }
-    whole = {name: list(ends) for name, ends in intervals.items() if ends and None not in ends}
+    complete = {name: list(ends) for name, ends in intervals.items() if ends and None not in ends}
     return Measured(
         entry["case"],
         entry["system"],
@@ -124,17 +128,17 @@ def _measured(entry: Mapping[str, Any]) -> Measured:
         entry["clips"],
         entry.get("speakers"),
         figures,
-        whole,
+        complete,
         without_nothing(groups),
     )
 
 
-def _json_of(given: str | PathLike | Mapping[str, Any], name: str) -> tuple[str, Any]:
+def _json_of(report: str | PathLike | Mapping[str, Any], name: str) -> tuple[str, Any]:
     import json
 
-    if isinstance(given, Mapping):
-        return name, given
-    path = Path(given)
+    if isinstance(report, Mapping):
+        return name, report
+    path = Path(report)
     path = path / name if path.is_dir() else path
     try:
         return str(path), json.loads(path.read_text(encoding="utf-8"))

@@ -1,5 +1,7 @@
-"""The model card that `save_pretrained` writes: its metadata, as https://github.com/huggingface/hub-docs/blob/main/modelcard.md has it, and
-its text (model_card_template.md), from what is known of the model (`card_facts`).
+"""The model card that `save_pretrained` writes: metadata and text, from the facts of `card_facts`.
+
+https://github.com/huggingface/hub-docs/blob/main/modelcard.md describes the metadata; model_card_template.md has
+the text.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from multimodal_ser.metrics.registry import Metric, metrics_of, shown_metrics
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
 CASE_NAMES = {"both": "recording and words", "audio": "recording alone", "text": "words alone"}
-"""The modality cases, in the order in which a configuration has their temperatures, and how the card calls them."""
+"""Names of the modality cases in the card, in the order of the temperatures in a configuration."""
 
 GIVEN = {
     "audio": "recording alone",
@@ -53,14 +55,16 @@ def save_model_card(
     """Write the card of a model that was saved into `folder`, and card_facts.json beside it.
 
     Args:
-        model: the `MultimodalEmotionClassifier`. What is known of it is taken from its attribute `card_facts` where somebody set that,
-            else from the checkpoint that it was loaded from: all of it while the weights are the same, else as what it started from.
-        folder: of the saved model.
-        facts: what is known besides, such as `facts_from_report("report.json")` gives.
-        model_id: its Hub id, where it has one.
+        model: the `MultimodalEmotionClassifier`. Its facts come from its attribute `card_facts` if that is set, else
+            from the checkpoint that it was loaded from: as its own while the weights are the same, else as those of the
+            checkpoint it started from.
+        folder: folder of the saved model.
+        facts: further facts, such as the result of `facts_from_report("report.json")`.
+        model_id: Hub id of the model, if it has one.
 
     Returns:
-        Whether the card was written; False: a person's card stands there, which is left alone. One of transformers' Trainer is replaced.
+        Whether the card was written; False: the folder has a card that a person wrote. A card of transformers' Trainer
+        is replaced.
 
     Example:
         >>> import tempfile
@@ -72,23 +76,23 @@ def save_model_card(
         True
     """
     own: CardFacts | None = getattr(model, "card_facts", None)
-    known = own or facts_of(model) or CardFacts()
-    weights = known.weights if own is None and known.weights else model.weights_digest()
+    all_facts = own or facts_of(model) or CardFacts()
+    weights = all_facts.weights if own is None and all_facts.weights else model.weights_digest()
     if facts is not None:
-        known = known | facts
-    source = known.started_from
+        all_facts = all_facts | facts
+    source = all_facts.started_from
     if (
         source is not None
         and source.name == model_id
         and not source.told
         and (source.facts is None or not source.facts.says_something)
     ):
-        known = replace(known, started_from=None)  # an earlier commit of this repository, of which nothing is known
-    known = replace(
-        known, temperature={case: float(model.config.temperature[case]) for case in CASE_NAMES}, weights=weights
+        all_facts = replace(all_facts, started_from=None)  # an earlier commit of this repository without any facts
+    all_facts = replace(
+        all_facts, temperature={case: float(model.config.temperature[case]) for case in CASE_NAMES}, weights=weights
     )
     return write_model_card(
-        model.config, Path(folder), sum(p.numel() for p in model.parameters()), known, model_id=model_id
+        model.config, Path(folder), sum(p.numel() for p in model.parameters()), all_facts, model_id=model_id
     )
 
 
@@ -100,13 +104,13 @@ def write_model_card(
     *,
     model_id: str | None = None,
 ) -> bool:
-    """Write README.md into `folder`, unless somebody has written one there already, and card_facts.json.
+    """Write README.md into `folder`, unless a person has written one there already, and card_facts.json.
 
     Args:
-        config: of the model.
-        folder: of the saved model.
-        num_parameters: of the whole model.
-        facts: what else is known; None: nothing, and facts that lie there from another model are taken away.
+        config: configuration of the model.
+        folder: folder of the saved model.
+        num_parameters: number of parameters of the whole model.
+        facts: facts about the model; None: there are none, and a card_facts.json of another model is deleted.
         model_id: the Hub id.
 
     Returns:
@@ -117,8 +121,8 @@ def write_model_card(
     else:
         facts.save(folder)
     path = folder / "README.md"
-    there = path.read_text(encoding="utf-8", errors="replace") if path.exists() else CARD_MARK
-    if CARD_MARK not in there and TRAINER_MARK not in there:
+    existing = path.read_text(encoding="utf-8", errors="replace") if path.exists() else CARD_MARK
+    if CARD_MARK not in existing and TRAINER_MARK not in existing:
         return False
     metadata = card_metadata(config, facts, model_id=model_id, has_license_file=(folder / "LICENSE").is_file())
     body = render_card(config, num_parameters, facts, model_id=model_id)
@@ -129,7 +133,7 @@ def write_model_card(
 def render_card(
     config: Any, num_parameters: int, facts: CardFacts | None = None, *, model_id: str | None = None
 ) -> str:
-    """The card below the metadata block, Markdown; arguments as `write_model_card` takes them."""
+    """The card below the metadata block, Markdown; the arguments are those of `write_model_card`."""
     known = facts or CardFacts()
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -154,11 +158,11 @@ def card_metadata(
     model_id: str | None = None,
     has_license_file: bool = False,
 ) -> ModelCardData:
-    """The metadata block: only what is known, in the Hub's words.
+    """The metadata block, in the Hub's terms; it has no entries for unknown facts.
 
     Args:
-        config: of the model.
-        facts: what else is known.
+        config: configuration of the model.
+        facts: facts about the model.
         model_id: the Hub id.
         has_license_file: whether a file LICENSE lies beside the card.
     """
@@ -214,10 +218,12 @@ def _line(text: str) -> str:
 
 
 def _license_id(name: str | None) -> str | None:
-    """As the Hub writes names of licences: one that it lists, or letters, digits, dots and hyphens."""
-    known = "-".join(re.findall(r"[a-z0-9.+]+", (name or "").lower()))
+    """The name of a licence in the Hub's form: one that it lists, or letters, digits, dots and hyphens."""
+    normalized = "-".join(re.findall(r"[a-z0-9.+]+", (name or "").lower()))
     return (
-        known if known in HUB_LICENSES else "-".join(re.findall(r"[a-z0-9.]+", known.replace("+", " plus ")))
+        normalized
+        if normalized in HUB_LICENSES
+        else "-".join(re.findall(r"[a-z0-9.]+", normalized.replace("+", " plus ")))
     ) or None
 
 
@@ -226,7 +232,7 @@ def _given(name: str) -> str:
 
 
 def _in_order(entry: Evaluation) -> list[Measured]:
-    """Models before baselines, each by what it was given."""
+    """The systems, models before baselines, each in the order of their inputs."""
     places = list(GIVEN)
     return sorted(
         entry.systems,
@@ -235,7 +241,7 @@ def _in_order(entry: Evaluation) -> list[Measured]:
 
 
 def _figures(entry: Evaluation) -> list[Metric]:
-    """The metrics that any system has a figure of."""
+    """The metrics for which any system has a figure."""
     return [metric for metric in shown_metrics() if any(metric.name in each.figures for each in entry.systems)]
 
 
@@ -244,27 +250,27 @@ def _dimensions(entry: Evaluation, metric: Metric) -> list[tuple[Measured, str]]
 
 
 def is_code(language: str) -> bool:
-    """Whether it looks like a language code of two or three letters (ISO 639)."""
+    """Whether a text has the form of a language code of two or three letters (ISO 639)."""
     return 2 <= len(language) <= 3 and language.isascii() and language.isalpha() and language.islower()
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether it has the form of a repository's name on the Hub: "user/model" or "model"."""
+    """Whether a text has the form of a repository's name on the Hub: "user/model" or "model"."""
     parts = name.split("/")
     plain = all(part[:1].isalnum() and part.translate({ord(sign): None for sign in "-_."}).isalnum() for part in parts)
     return len(parts) <= 2 and plain and name.isascii()
 
 
 def _hub_name(branch: Any) -> str | None:
-    """The Hub id that a branch was loaded from; a folder's path is none."""
+    """The Hub id that a branch was loaded from; None: it was loaded from a folder, or the id is not known."""
     name = str(getattr(branch, "_name_or_path", "") or "")
     return name if "/" in name and is_hub_id(name) and not Path(name).exists() else None
 
 
 def branch_ids(config: Any) -> list[str]:
     """The Hub ids that the branches were loaded from, as far as they are known."""
-    found = (_hub_name(config.audio_config), _hub_name(config.text_config))
-    return list(dict.fromkeys(name for name in found if name is not None))
+    ids = (_hub_name(config.audio_config), _hub_name(config.text_config))
+    return list(dict.fromkeys(name for name in ids if name is not None))
 
 
 def _figure(measured: Measured, name: str, metric: Metric) -> str:
@@ -295,6 +301,6 @@ def _count(value: int | None) -> str:
 
 
 def _plain(value: Any) -> str:
-    """One line that neither ends a table's cell nor begins anything: no HTML, link, picture, code or emphasis."""
+    """The value as one line for a cell of a table, escaped: no HTML, link, picture, code or emphasis."""
     line = re.sub(r"[\\`*|]", r"\\\g<0>", " ".join(str(value).split()))
     return line.replace("<", "&lt;").replace("](", "]\\(")

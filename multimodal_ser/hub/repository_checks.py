@@ -1,4 +1,4 @@
-"""What a repository says of itself, read before anything is built from it: settings that would harm, weights that are no safetensors."""
+"""Checks of a repository before a model is built from it: harmful settings, and weights that are not safetensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFERENCES = ("audio_tokenizer_config.json", "processor_config.json")
 
 MOST_LAYERS = 512
 MOST_ENTRIES = 4_000_000
-"""Of a vocabulary, of positions, of a width: several times what the largest known encoders have."""
+"""Most entries of a vocabulary, a table of positions or a width: several times those of the largest encoders."""
 
 MOST_CLASSES = 10_000
 SIZES = (
@@ -34,15 +34,15 @@ SIZES = (
 
 
 def check_files(source: str, find: Callable[[str], Path | None], variant: str | None = None) -> None:
-    """Refuse a repository whose settings would run code, load something else, or build a monster.
+    """Refuse a repository whose settings would run code, load another repository, or build a huge model.
 
     Args:
-        source: what the error calls it.
-        find: where a file of it lies; None: it has none.
-        variant: of the weights that are asked for, such as "fp16"; theirs is another index.
+        source: name of the repository in errors.
+        find: function from the name of a file to its path; None: the repository has no such file.
+        variant: variant of the requested weights, such as "fp16", which has its own index.
 
     Raises:
-        OSError: with the name of the file and of the setting.
+        OSError: the settings are harmful; the error names the file and the setting.
     """
     config = find("config.json")
     if config is not None:
@@ -62,10 +62,10 @@ def check_files(source: str, find: Callable[[str], Path | None], variant: str | 
 
 
 def check_config(source: str, config: dict[str, Any]) -> None:
-    """Refuse a configuration of another model, numbers that are none, code by name, sizes that nobody has.
+    """Refuse a configuration of another model, numbers that are not finite, names of code, and huge sizes.
 
     Raises:
-        OSError: with the setting.
+        OSError: the configuration is harmful; the error names the setting.
 
     Example:
         >>> from multimodal_ser.hub.repository_checks import check_config
@@ -102,10 +102,10 @@ def check_config(source: str, config: dict[str, Any]) -> None:
 
 
 def check_index(source: str, index: dict[str, Any]) -> None:
-    """Refuse an index whose shards lie outside the folder, or are no safetensors: transformers reads what it names, pickles too.
+    """Refuse an index with shards outside the folder or of another kind: transformers would read pickles too.
 
     Raises:
-        OSError: with the name.
+        OSError: the index is harmful; the error names the file.
     """
     shards = index.get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
@@ -118,15 +118,15 @@ def check_index(source: str, index: dict[str, Any]) -> None:
 
 
 def check_weights(source: str, model: Any) -> None:
-    """Refuse weights that are no numbers: such a model answers NaN to everything.
+    """Refuse weights with NaN or infinity: such a model answers NaN to everything.
 
     Raises:
-        OSError: with the names.
+        OSError: some weights are not finite; the error names them.
     """
     broken = []
     for name, tensor in model.state_dict().items():
         plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.is_floating_point() and not tensor.is_meta
-        # A sum is several times faster; what overflows in it is looked at again.
+        # A sum is several times faster; if it overflows, the elements are checked.
         if plain and not torch.isfinite(tensor.sum(dtype=torch.float32)) and not torch.isfinite(tensor).all():
             broken.append(name)
     if broken:
@@ -135,7 +135,7 @@ def check_weights(source: str, model: Any) -> None:
 
 
 def _settings(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting with its own name, however deep; classes are named by whoever made the model."""
+    """Every setting and its name, at any depth; the names of classes are no settings."""
     if isinstance(content, dict):
         for key, value in content.items():
             if key not in ("id2label", "label2id"):

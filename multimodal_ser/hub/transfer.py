@@ -1,4 +1,4 @@
-"""Whole checkpoints to and from the Hugging Face Hub: push a folder with its measurements, pull a repository and trust nothing in it."""
+"""The functions `push` and `pull`, which send a checkpoint to the Hugging Face Hub and fetch one from there."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
 KINDS = (".safetensors", ".json", ".txt", ".md", ".model")
-"""How the files end that a checkpoint of ours is made of: weights, settings, vocabularies, cards. None of them can hold code."""
+"""Endings of the files of a checkpoint: weights, settings, vocabularies, cards. None of these files can hold code."""
 
 NAMES = ("LICENSE", "NOTICE")
 """Files without an ending that are pulled too."""
 
 
 class HubError(InputError, OSError):
-    """What the Hub refuses, or what is refused of a repository; an `InputError` that is also an OSError, as transformers raises.
+    """A refusal of the Hub, or of a repository by this library; an `InputError` that is also an OSError.
 
     Example:
         >>> from multimodal_ser.hub import HubError
@@ -34,12 +34,12 @@ class HubError(InputError, OSError):
 
 @dataclass(frozen=True)
 class Pulled:
-    """What `pull` has done.
+    """The result of `pull`.
 
     Args:
-        folder: where the checkpoint lies.
-        commit: of the repository that it was pulled from.
-        left_out: files of the repository that were not fetched, as no checkpoint of ours needs their kind.
+        folder: folder of the checkpoint.
+        commit: commit of the repository.
+        left_out: files of the repository that were not fetched, because no checkpoint needs files of their kind.
 
     Example:
         >>> from pathlib import Path
@@ -54,21 +54,21 @@ class Pulled:
 
 
 def push(model: str | Path, repo_id: str, *, report: str | Path | None = None, **options: Any) -> CommitInfo:
-    """Push a checkpoint of this machine, with the card, LICENSE and NOTICE that lie in its folder.
+    """Push a local checkpoint, with the card, LICENSE and NOTICE in its folder.
 
     Args:
-        model: folder of the checkpoint; it has to load, or nothing is pushed.
+        model: folder of the checkpoint; if it does not load, nothing is pushed.
         repo_id: such as "me/my-emotions".
         report: report.json of `multimodal-ser evaluate`, whose figures the card then shows.
         **options: `private`, `revision`, `create_pr`, `commit_message`, `commit_description`, `token`: as
-            `MultimodalEmotionClassifier.push_to_hub` takes them; `tags`: further ones of the card.
+            `MultimodalEmotionClassifier.push_to_hub` takes them; `tags`: further tags of the card.
 
     Returns:
         huggingface_hub's `CommitInfo`: `oid`, `commit_url`, `pr_url`.
 
     Raises:
-        HubError: what the Hub refuses, or a folder that holds no checkpoint of ours.
-        InputError: a report that is none.
+        HubError: a refusal of the Hub, or a folder without a checkpoint of this library.
+        InputError: `report` cannot be read as a report.
     """
     from multimodal_ser.hub.access import push_model
     from multimodal_ser.hub.card_facts import CARD_MARK
@@ -87,7 +87,9 @@ def push(model: str | Path, repo_id: str, *, report: str | Path | None = None, *
     beside = [folder / name for name in NAMES if (folder / name).is_file()]
     if card.is_file() and CARD_MARK not in card.read_text(encoding="utf-8", errors="replace"):
         beside.append(card)
-    return _telling(repo_id, push_model, _loaded(folder, str(model)), repo_id, beside=beside, facts=facts, **options)
+    return _with_hub_errors(
+        repo_id, push_model, _loaded(folder, str(model)), repo_id, beside=beside, facts=facts, **options
+    )
 
 
 def pull(
@@ -101,19 +103,21 @@ def pull(
 ) -> Pulled:
     """Fetch a checkpoint into a folder: the files that it needs and no others, all of one commit, and only if it loads.
 
-    The folder appears whole or not at all. What was fetched before an interruption is in the cache and is not fetched again.
+    An interrupted pull leaves no folder. Files that were fetched before an interruption are in the cache and are not
+    fetched again.
 
     Args:
         repo_id: such as "me/my-emotions".
         output_dir: a folder that does not exist yet, or is empty.
-        revision: branch, tag or commit; the main branch where none is given.
-        subfolder: folder of the repository that the checkpoint lies in; `output_dir` gets what is in it.
-        token: an access token; where none is given, the one that `hf auth login` stored or HF_TOKEN.
-        also: patterns of further files to fetch, such as "*.py"; nothing of it is run.
+        revision: branch, tag or commit; None: the main branch.
+        subfolder: folder of the repository with the checkpoint; its content goes to `output_dir`.
+        token: an access token; None: the token of `hf auth login` or HF_TOKEN.
+        also: patterns of further files to fetch, such as "*.py"; no code in them is run.
 
     Raises:
-        HubError: what the Hub refuses; a repository without safetensors, with names that lead out of the folder, or with weights
-            that are not those that its configuration describes; a folder that is not empty.
+        HubError: a refusal of the Hub; a repository without safetensors, with names that lead out of the folder, or
+        with weights
+            that do not fit its configuration; a folder that is not empty.
 
     Example:
         >>> from multimodal_ser.hub import HubError, pull
@@ -129,8 +133,8 @@ def pull(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         got = f"{output_dir}, which {'holds files' if folder.is_dir() else 'is a file'}"
         raise HubError("--output-dir", expected="a new or an empty folder", got=got, remedy="name another")
-    token = _telling(repo_id, clean_token, token)
-    commit, names = _telling(repo_id, _listed, repo_id, revision, token)
+    token = _with_hub_errors(repo_id, clean_token, token)
+    commit, names = _with_hub_errors(repo_id, _listed, repo_id, revision, token)
     check_names(repo_id, names)
     inside = subfolder.strip("/") + "/" if subfolder.strip("/") else ""
     names = [name for name in names if name.startswith(inside)]
@@ -138,9 +142,9 @@ def pull(
         raise HubError(
             repo_id, expected=f"a folder {subfolder!r}", got="none", remedy="look for its folders on its page"
         )
-    wanted = [name for name in names if is_wanted(name, also)]
-    left_out = sorted(set(names) - set(wanted) - {".gitattributes"})
-    if not any(name.endswith(".safetensors") for name in wanted):
+    requested = [name for name in names if is_wanted(name, also)]
+    left_out = sorted(set(names) - set(requested) - {".gitattributes"})
+    if not any(name.endswith(".safetensors") for name in requested):
         pickled = [
             name for name in left_out if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack"))
         ]
@@ -156,7 +160,7 @@ def pull(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staged, ignore_errors=True)
-        for name in wanted:
+        for name in requested:
             _fetch(repo_id, name, commit, token, staged / name.removeprefix(inside))
         _check(staged, repo_id)
         _put(staged, target)
@@ -175,7 +179,7 @@ def pull(
 
 
 def _put(staged: Path, target: Path) -> None:
-    """Give a folder that is whole its name; an empty one that cannot be removed (the current one, a mounted one) is filled instead."""
+    """Rename the complete folder; an empty target that cannot be removed (such as a mount) is filled instead."""
     try:
         if target.exists():
             target.rmdir()
@@ -188,7 +192,7 @@ def _put(staged: Path, target: Path) -> None:
 
 
 def is_wanted(name: str, also: Sequence[str] = ()) -> bool:
-    """Whether `pull` fetches a file: its kind is known, or it is asked for by a pattern.
+    """Whether `pull` fetches a file: its kind is one of `KINDS` or `NAMES`, or a pattern of `also` fits.
 
     Example:
         >>> from multimodal_ser.hub import is_wanted
@@ -205,7 +209,7 @@ def check_names(repo_id: str, names: Sequence[str]) -> None:
     """Refuse a repository that lists a file which would not lie inside the folder that it is pulled to, on any system.
 
     Raises:
-        HubError: with the name.
+        HubError: a file has such a name; the error names it.
 
     Example:
         >>> from multimodal_ser.hub import check_names
@@ -235,16 +239,16 @@ def _listed(repo_id: str, revision: str | None, token: bool | str | None) -> tup
 
 
 def _fetch(repo_id: str, name: str, commit: str, token: bool | str | None, target: Path) -> None:
-    """One file, by way of the cache: what was there before an interruption is not fetched again."""
+    """Fetch one file through the cache, so that an interrupted pull does not fetch it again."""
     from huggingface_hub import hf_hub_download
 
-    cached = _telling(repo_id, hf_hub_download, repo_id, name, revision=commit, token=token)
+    cached = _with_hub_errors(repo_id, hf_hub_download, repo_id, name, revision=commit, token=token)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, target)
 
 
 def _check(folder: Path, name: str) -> None:
-    """Load what was fetched; of an adapter the base may be anywhere: where it is not at hand, the adapter's own files are looked at."""
+    """Load the fetched checkpoint; of an adapter without its base on this machine, check its own files alone."""
     from multimodal_ser.hub.adapters import adapter_base, is_at_hand
 
     try:
@@ -258,7 +262,7 @@ def _check(folder: Path, name: str) -> None:
 
 
 def _loaded(folder: Path, name: str) -> Any:
-    """The classifier of a folder; nothing of it is run, and no other repository is asked."""
+    """Load the classifier of a folder; no code of the folder is run, and nothing else is downloaded."""
     import multimodal_ser
     from multimodal_ser.hub.repository_checks import check_weights
 
@@ -269,8 +273,8 @@ def _loaded(folder: Path, name: str) -> Any:
         _ = classifier.processor
         check_weights(name, classifier)
     except Exception as error:  # transformers, safetensors, huggingface_hub: each has its own
-        told = " ".join(str(error).split()) or type(error).__name__
-        got = told.replace(f"{folder}: ", "").replace(f"{name}: ", "").replace(str(folder), name)
+        message = " ".join(str(error).split()) or type(error).__name__
+        got = message.replace(f"{folder}: ", "").replace(f"{name}: ", "").replace(str(folder), name)
         got = got if len(got) <= 500 else f"{got[:500]} ..."
         raise HubError(
             name, expected="a checkpoint that loads", got=got, remedy="nothing was pushed or pulled"
@@ -278,8 +282,8 @@ def _loaded(folder: Path, name: str) -> Any:
     return classifier
 
 
-def _telling(repo_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """What `function` returns; what the Hub refuses as a `HubError`."""
+def _with_hub_errors(repo_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call `function` and return its result; a refusal of the Hub becomes a `HubError`."""
     from multimodal_ser.hub.access import explain
 
     try:

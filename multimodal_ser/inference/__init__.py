@@ -1,4 +1,4 @@
-"""Inference: the way from a recording or a text to what the model says of it, for one input or many."""
+"""Inference: predictions and embeddings of recordings and texts, for one input or many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label sets of a prediction: the labels among which the right one is as often as a model was calibrated for."""
+"""Prediction sets: sets of labels that contain the true label as often as the calibration of the model demands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def nonconformity(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
-    """How ill each label would fit: label sets hold those whose score is at most a threshold.
+    """Scores of how badly each label fits; a prediction set has the labels whose score is at most a threshold.
 
     Args:
         probabilities: (N, C).
@@ -17,7 +17,7 @@ def nonconformity(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
             probabilities down to the label, the largest first (Romano et al. 2020, https://arxiv.org/abs/2006.02544; not randomised).
 
     Returns:
-        (N, C), 0..1.
+        Scores (N, C), from 0 to 1.
 
     Example:
         >>> import numpy as np
@@ -35,15 +35,15 @@ def nonconformity(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
 def conformal_labels(
     probabilities: Mapping[str, float], threshold: Mapping[str, Any] | None, label_set: str
 ) -> tuple[str, ...] | None:
-    """The labels that fit well enough, the most probable first; never none.
+    """The prediction set of one prediction.
 
     Args:
-        probabilities: of every label of the label set.
-        threshold: what the model keeps of its calibration in this modality case: "method", "threshold", "label_set".
-        label_set: whose labels these are.
+        probabilities: probability of each label of the label set.
+        threshold: the model's calibration of this modality case: "method", "threshold" and "label_set".
+        label_set: name of the label set of `probabilities`.
 
     Returns:
-        None: there is no threshold, or none for this label set.
+        At least one label, the most probable first; None: there is no threshold for this label set.
 
     Example:
         >>> from multimodal_ser.inference.conformal import conformal_labels
@@ -51,7 +51,8 @@ def conformal_labels(
         >>> conformal_labels({"anger": 0.6, "fear": 0.3, "joy": 0.1}, threshold, "native")
         ('anger', 'fear')
     """
-    # a threshold on single labels holds for merged ones too: the merged label is at least as probable as the one that is right
+    # a threshold for single labels is valid for merged ones too: the merged label is at least as probable as the true
+    # one
     merged = threshold is not None and threshold["method"] == "lac" and threshold["label_set"] == "native"
     if threshold is None or not (merged or threshold["label_set"] == label_set):
         return None

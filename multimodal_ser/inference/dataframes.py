@@ -1,4 +1,4 @@
-"""Predictions as a table of pandas, and back without loss: through CSV and Parquet too, failed inputs and transcripts included."""
+"""Conversion of predictions to a table of pandas and back, without loss, also through CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ KINDS = {
     "conformal_labels": "str", "label_set": "str", "modalities": "str", "duration": "float64", "windows": "Int64", "text": "str",
     "language": "str", "notes": "str", "error": "str", "details": "str",
 }  # fmt: skip
-"""The columns, and pandas' types for them; behind the confidence stand the probabilities, `p_` and the label each."""
+"""The columns and their types in pandas; after the confidence, each label has a column `p_<label>`."""
 
 
-NOTHING = frozenset(["None", "none", "NULL", "null", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>"])
-"""Labels that a reader of CSV takes for an empty cell; "details" says them too."""
+LOOKS_EMPTY = frozenset(["None", "none", "NULL", "null", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>"])
+"""Labels that readers of CSV take for an empty cell; the column "details" stores them too."""
 
 
 def predictions_to_frame(predictions: Iterable[Any], *, index: Any = None) -> pd.DataFrame:
-    """A row a prediction; columns are called as in `multimodal-ser predict --format csv`.
+    """Make a table with a row for each prediction; it has the columns of `multimodal-ser predict --format csv`.
 
     Args:
-        predictions: what `predict` or `predict_iter` gave for a list: predictions, lists of them (`channels="split"`), errors
-            (`on_error="skip"`). May also be one prediction in a list.
-        index: of the table, such as that of the table which the recordings came from; one entry a row.
+        predictions: results of `predict` or `predict_iter` for a list: predictions, lists of them (`channels="split"`),
+            errors (`on_error="skip"`).
+        index: index of the table, such as that of the table of the recordings; one entry for each row.
 
     Returns:
-        A DataFrame of plain cells: "input" is the position in the list; "error" says what was wrong with an input that failed, whose
-        other cells are empty; "text" and "language" are those of the transcript; "details" is JSON of what has no column of its own.
+        A DataFrame of plain cells: "input" is the position in the list; "error" is the message of a failed input, whose
+        other cells are empty; "text" and "language" are those of the transcript; "details" is JSON of all values
+        without a column.
 
     Raises:
-        TypeError: something that is no prediction, or one that is in no list.
+        TypeError: an element is no prediction, or `predictions` is a single prediction.
 
     Example:
         >>> from multimodal_ser.inference.dataframes import frame_to_predictions, predictions_to_frame
@@ -57,8 +58,8 @@ def predictions_to_frame(predictions: Iterable[Any], *, index: Any = None) -> pd
         raise TypeError(f"predictions: expected a list, got one {type(predictions).__name__}; give [it]")
     rows = [
         _row(number, one)
-        for number, given in enumerate(predictions)
-        for one in (given if isinstance(given, list) else [given])
+        for number, element in enumerate(predictions)
+        for one in (element if isinstance(element, list) else [element])
     ]
     labels = dict.fromkeys(name for row in rows for name in row if name.startswith("p_"))
     kinds = {}
@@ -74,13 +75,15 @@ def predictions_to_frame(predictions: Iterable[Any], *, index: Any = None) -> pd
 
 
 def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
-    """What `predictions_to_frame` was given, from its table, also one that was written to a file and read again.
+    """The predictions from a table of `predictions_to_frame`, also after it was written to a file and read again.
 
-    Rows may have been left out or sorted: predictions come in the table's order. pandas before 3 reads the numbers of a CSV file to
-    the last digit only with `float_precision="round_trip"`.
+    Rows may be missing or sorted: the predictions have the order of the table. pandas before 3 reads the numbers of a
+        CSV file exactly
+    only with `float_precision="round_trip"`.
 
     Raises:
-        InputError: columns are missing, or a row is none of such a table, named by its place in the index.
+        InputError: columns are missing, or a row does not come from such a table; the error names its place in the
+        index.
     """
     absent = [name for name in KINDS if name not in frame.columns]
     if absent:
@@ -88,47 +91,48 @@ def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
         raise InputError(
             "frame", expected="all columns of predictions", got=f"none called {', '.join(absent)}", remedy=remedy
         )
-    found: list[Any] = []
+    predictions: list[Any] = []
     last = None
-    channels: set[Any] = set()  # of the recording that is being put together
+    channels: set[Any] = set()  # channels of the current recording
     for place, row in zip(frame.index, frame.to_dict("records"), strict=True):
         try:
             prediction = _prediction(row)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            got, remedy = f"{type(error).__name__}: {error}", "give a table that predictions_to_frame made"
+            got = f"{type(error).__name__}: {error}"
+            remedy = "give a table that predictions_to_frame made"
             raise InputError(f"row {place!r}", expected="a prediction", got=got, remedy=remedy) from error
         if is_missing(row["channel"]):
-            found.append(prediction)
+            predictions.append(prediction)
             last = None
             continue
         if row["input"] == last and row["channel"] not in channels:
-            found[-1].append(prediction)
+            predictions[-1].append(prediction)
         else:
-            found.append([prediction])
+            predictions.append([prediction])
             channels = set()
         last = row["input"]
         channels.add(row["channel"])
-    return found
+    return predictions
 
 
-def _row(number: int, given: Any) -> dict[str, Any]:
-    if isinstance(given, InputError):
-        about = {
-            "type": type(given).__name__,
-            "what": given.what,
-            "expected": given.expected,
-            "got": given.got,
-            "remedy": given.remedy,
+def _row(number: int, prediction: Any) -> dict[str, Any]:
+    if isinstance(prediction, InputError):
+        fields = {
+            "type": type(prediction).__name__,
+            "what": prediction.what,
+            "expected": prediction.expected,
+            "got": prediction.got,
+            "remedy": prediction.remedy,
         }
-        return {"input": number, "error": str(given), "details": json.dumps({"error": about}, ensure_ascii=False)}
-    if not isinstance(given, EmotionPrediction):
+        return {"input": number, "error": str(prediction), "details": json.dumps({"error": fields}, ensure_ascii=False)}
+    if not isinstance(prediction, EmotionPrediction):
         raise TypeError(
-            f"predictions: expected what predict gave for a list, got {type(given).__name__} at {number}; give it a list"
+            f"predictions: expected what predict gave for a list, got {type(prediction).__name__} at {number}; give it a list"
         )
-    row = {"input": number} | given.to_dict()
+    row = {"input": number} | prediction.to_dict()
     nested = {name: row[name] for name in ("transcript", "notes", "conformal_labels") if row[name]}
-    if given.label in NOTHING:
-        nested["label"] = given.label
+    if prediction.label in LOOKS_EMPTY:
+        nested["label"] = prediction.label
     words = row.pop("transcript") or {}
     row |= {f"p_{label}": value for label, value in row.pop("probabilities").items()}
     for name, mark in (("modalities", "+"), ("conformal_labels", "|"), ("notes", "; ")):
@@ -143,9 +147,9 @@ def _row(number: int, given: Any) -> dict[str, Any]:
 def _prediction(row: dict[str, Any]) -> EmotionPrediction | InputError:
     details = json.loads(row["details"])
     if "error" in details:
-        about = dict(details["error"])
+        fields = dict(details["error"])
         kinds = {kind.__name__: kind for kind in _kinds(InputError)}
-        return _rebuild(kinds.get(about.pop("type"), InputError), **about)
+        return _rebuild(kinds.get(fields.pop("type"), InputError), **fields)
     plain = {name: None if is_missing(row[name]) else row[name] for name in ("source", "channel", "duration")}
     label = details.get("label", row["label"])
     if not isinstance(label, str):

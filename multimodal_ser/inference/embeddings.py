@@ -1,7 +1,8 @@
-"""Embeddings: a recording, its words or both as one vector, for clustering, for search, and for estimators of scikit-learn.
+"""Embeddings of recordings, texts or both as vectors, for clustering, for search, and for estimators of scikit-learn.
 
-The vector is what the emotion head sees: both modalities fused, (D,). Where one of them is missing or left aside, the learned embedding
-that the model was trained with stands in for it, so that recordings, texts and pairs of both lie in one space.
+A vector is the input of the emotion head: both modalities fused, (D,). A learned embedding replaces a modality that is
+    missing or
+not used, so that recordings, texts and pairs of both are in one space.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from multimodal_ser.inference.prediction import of_item
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-except ImportError:  # `embed` does without, and so does EmotionEmbeddings outside of scikit-learn's own tools
+except ImportError:  # `embed` does not need scikit-learn, nor does EmotionEmbeddings outside of its pipelines
     BaseEstimator = type("BaseEstimator", (), {})
     ClassNamePrefixFeaturesOutMixin = type("ClassNamePrefixFeaturesOutMixin", (), {})
     TransformerMixin = type("TransformerMixin", (), {})
 
-NAMED = 5
-"""How many inputs an error names; it counts the others."""
+MOST_NAMED = 5
+"""Number of inputs that an error names; it counts the others."""
 
 
 def embed(classifier: Any, items: Iterable[Any], **options: Any) -> Iterator[np.ndarray | InputError]:
@@ -51,8 +52,8 @@ def vectors(model: EmotionModel, inputs: Iterable[Any], options: PredictOptions)
         for outputs in by_item(engine.run(inputs)):
             prediction = of_item(outputs, engine)
             if not isinstance(prediction, InputError):
-                judged = [window for window in outputs.windows if window.embedding is not None]
-                mean = weighted_mean(judged, [window.embedding for window in judged if window.embedding is not None])
+                windows = [window for window in outputs.windows if window.embedding is not None]
+                mean = weighted_mean(windows, [window.embedding for window in windows if window.embedding is not None])
                 yield mean.astype(np.float32)
             elif options.on_error == "raise":
                 raise prediction
@@ -63,25 +64,27 @@ def vectors(model: EmotionModel, inputs: Iterable[Any], options: PredictOptions)
 
 
 class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A transformer of scikit-learn: recordings, texts or both in, a vector each out. There is nothing to fit.
+    """A transformer of scikit-learn that turns recordings, texts or both into vectors. There is nothing to fit.
 
-    It stands first in a pipeline: before a classifier, a clustering, a search for neighbours. The model is loaded when it is first
-    needed, once for all copies of the transformer, and is no part of what is pickled.
+    It is the first step of a pipeline, before a classifier, a clustering or a search for neighbours. The model is
+    loaded when it is first needed, once for all copies of the transformer, and is not pickled.
 
     Args:
-        model: folder or Hub id; None: the checkpoint that ships in the package. A loaded classifier does too, but is not pickled.
-        modalities: "audio": the voice alone; "text": the words alone, which Whisper writes where none are given; "both": an error where
-            one is missing; "auto": all that is there. All give vectors of one space.
-        sampling_rate: of arrays, Hz.
-        language: of the speech; None: Whisper detects it.
-        whisper: a name, a path, None for none; "auto": whatever is found. A loaded classifier keeps its own.
-        device: where the model is put. A loaded classifier stays where it is.
-        batch_size: rows that run through the model together.
-        on_error: "raise": after the good inputs, an error that names the bad ones; "nan": a row of NaN in the place of each, its error
-            in `errors_`.
+        model: folder or Hub id; None: the checkpoint in the package. It may be a loaded classifier, which cannot be
+            pickled.
+        modalities: "audio": the voice alone; "text": the words alone, which Whisper writes where an input has none;
+            "both": an error where one is missing; "auto": all modalities of an input. All vectors are in one space.
+        sampling_rate: sampling rate of arrays, in Hz.
+        language: language of the speech; None: Whisper detects it.
+        whisper: a name or a path; None: no Whisper; "auto": one that is on this machine. A loaded classifier keeps its
+            own.
+        device: device of the model. A loaded classifier stays on its device.
+        batch_size: number of rows in a batch.
+        on_error: "raise": after the good inputs, an error that names the bad ones; "nan": a row of NaN for each bad
+            input, and its error in `errors_`.
 
     Attributes:
-        errors_: after `transform`: the error of each bad input, by position.
+        errors_: after `transform`, the error of each bad input, by position.
 
     Example:
         >>> from sklearn.cluster import KMeans
@@ -118,7 +121,7 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.on_error = on_error
 
     def fit(self, X: Any, y: Any = None) -> EmotionEmbeddings:  # noqa: N803 - scikit-learn's name
-        """Nothing is learned; the model is loaded, and wrong options are told."""
+        """Load the model and check the options; there is nothing to learn."""
         next(self._vectors([]), None)
         return self
 
@@ -128,19 +131,20 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Args:
             X: N inputs: a list of recordings (paths, arrays, bytes, Hugging Face audio dicts), of pairs (audio, text), or of dicts with
                 "audio" and "text"; an array of paths; an object array (N, 2) of such pairs; a table with a column "path" or "audio", a
-                column "text", or both. What is None, "" or NaN is missing.
+                column "text", or both. None, "" and NaN mean that there is none.
 
         Returns:
             (N, D) float32.
 
         Raises:
-            InputError: no list or table, or a wrong option; with `on_error="raise"` also bad inputs, with position and name.
+            InputError: `X` is no list or table, or an option is wrong; with `on_error="raise"` also for bad inputs, by
+                position.
         """
         items = _inputs(X)
         vectors = list(self._vectors(items))
         self.errors_ = {position: vector for position, vector in enumerate(vectors) if isinstance(vector, InputError)}
         if self.errors_ and self.on_error == "raise":
-            raise _told(self.errors_, len(items))
+            raise _joined_error(self.errors_, len(items))
         nothing = np.full(self._n_features_out, np.nan, dtype=np.float32)
         rows = [nothing if isinstance(vector, InputError) else vector for vector in vectors]
         return np.stack(rows).astype(np.float32) if rows else np.empty((0, self._n_features_out), np.float32)
@@ -160,7 +164,9 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if self.model is not None and not isinstance(self.model, str | os.PathLike):
             return self.model
         source = None if self.model is None else os.fspath(self.model)
-        return _loaded(source, self.whisper, None if self.device is None else str(self.device), _changed(source))
+        return _loaded(
+            source, self.whisper, None if self.device is None else str(self.device), _modification_time(source)
+        )
 
     @property
     def _n_features_out(self) -> int:
@@ -169,10 +175,8 @@ class EmotionEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def __getstate__(self) -> dict[str, Any]:
         if self.model is not None and not isinstance(self.model, str | os.PathLike):
-            got, remedy = (
-                f"a loaded {type(self.model).__name__}",
-                "save it with save_pretrained, and give EmotionEmbeddings its folder",
-            )
+            got = f"a loaded {type(self.model).__name__}"
+            remedy = "save it with save_pretrained, and give EmotionEmbeddings its folder"
             raise InputError("model", expected="a folder or a Hub id, to be pickled", got=got, remedy=remedy)
         return dict(super().__getstate__())  # type: ignore[misc]
 
@@ -198,42 +202,42 @@ def _loaded(source: str | None, whisper: Any, device: str | None, changed: float
     return multimodal_ser.MultimodalEmotionClassifier.from_pretrained(source, whisper=whisper, device=device)
 
 
-def _changed(source: str | None) -> float:
-    """When a folder was last written to: another model may lie there by then."""
+def _modification_time(source: str | None) -> float:
+    """Time of the last change in a folder, after which it may hold another model; 0 for a Hub id."""
     if source is None or not os.path.isdir(source):
         return 0.0
     return max((file.stat().st_mtime for file in Path(source).iterdir()), default=0.0)
 
 
-def _inputs(given: Any) -> list[Any]:
-    """The inputs one by one, whatever they come in."""
-    if hasattr(given, "columns") and hasattr(given, "to_dict"):
-        names = {name.lower(): name for name in map(str, given.columns)}
+def _inputs(data: Any) -> list[Any]:
+    """The inputs as a list, from a list, an array or a table."""
+    if hasattr(data, "columns") and hasattr(data, "to_dict"):
+        names = {name.lower(): name for name in map(str, data.columns)}
         audio, text = names.get("path", names.get("audio")), names.get("text")
         if audio is None and text is None:
             got = f"the columns {', '.join(names) or 'none'}"
             raise InputError("X", expected="a column path, audio or text", got=got, remedy="rename it")
-        columns = [[None] * len(given) if name is None else list(given[name]) for name in (audio, text)]
+        columns = [[None] * len(data) if name is None else list(data[name]) for name in (audio, text)]
         return [{"audio": recording, "text": words} for recording, words in zip(*columns, strict=True)]
-    if isinstance(given, np.ndarray) and given.ndim == 2:
-        if given.dtype.kind in "OUT" and given.shape[1] == 2:
-            return [{"audio": recording, "text": words} for recording, words in given.tolist()]
-        if given.dtype.kind in "OUT" and given.shape[1] == 1:
-            return given[:, 0].tolist()
-        return list(given)  # waveforms of one length
-    listed = column(given)
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        if data.dtype.kind in "OUT" and data.shape[1] == 2:
+            return [{"audio": recording, "text": words} for recording, words in data.tolist()]
+        if data.dtype.kind in "OUT" and data.shape[1] == 1:
+            return data[:, 0].tolist()
+        return list(data)  # waveforms of one length
+    listed = column(data)
     if listed is None:
         remedy = "give a list, also of one input"
         raise InputError(
-            "X", expected="a list, an array or a table of inputs", got=f"one {type(given).__name__}", remedy=remedy
+            "X", expected="a list, an array or a table of inputs", got=f"one {type(data).__name__}", remedy=remedy
         )
     return [{"audio": one[0], "text": one[1]} if isinstance(one, tuple) and len(one) == 2 else one for one in listed]
 
 
-def _told(errors: dict[int, InputError], count: int) -> InputError:
-    """One error of many, with the position and the name of each."""
-    shown = "; ".join(f"{position}: {error}" for position, error in list(errors.items())[:NAMED])
-    more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+def _joined_error(errors: dict[int, InputError], count: int) -> InputError:
+    """One error for several bad inputs, with the position and the error of each."""
+    shown = "; ".join(f"{position}: {error}" for position, error in list(errors.items())[:MOST_NAMED])
+    more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
     got = f"{len(errors)} that cannot be used (by position in X): {shown}{more}"
     return InputError(
         "X", expected=f"{count} inputs that can be used", got=got, remedy='drop them, or set on_error="nan"'

@@ -1,7 +1,7 @@
-"""The engine: the one way from a recording or a text to what a model says of it, window by window.
+"""The engine, which runs a model on recordings and texts, window by window.
 
-`predict`, `embed`, `enroll`, calibration, evaluation and the pipeline of transformers are folds over `Engine.run`. The engine
-sets nothing on the model that it runs, so that threads may share one, and holds the waveforms of at most two batches.
+`predict`, `embed`, `enroll`, calibration, evaluation and the pipeline of transformers are built on `Engine.run`. The
+engine does not change the model, so that threads may share one, and holds the waveforms of at most two batches.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ NO_DETECTOR = "no speech detector is installed (faster-whisper): windows count b
 """The note of a recording whose silences count as much as its speech."""
 
 LEAST_WEIGHT = 1e-3
-"""s: how much a window without speech counts, so that a recording of silence has an answer."""
+"""Weight, in s, of a window without speech, so that a recording of silence has an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """The options of `predict` and its siblings: each default, range and refusal stands here and nowhere else.
+    """The options of `predict` and its siblings: their defaults, ranges and checks.
 
     Args:
         sampling_rate: of arrays, Hz.
@@ -84,7 +84,7 @@ class PredictOptions:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is wrong before any work is done."""
+        """Refuse wrong options before any work is done."""
         self._one_of("modalities", "auto", "both", "audio", "text")
         self._one_of("channels", "mix", "split")
         self._one_of("on_error", "raise", "skip")
@@ -136,12 +136,12 @@ class PredictOptions:
 
 
 class WindowInput(NamedTuple):
-    """What a model is asked about one window.
+    """The input of a model for one window.
 
     Args:
         waveform: (S,) float32 at 16 kHz; None: no audio.
         text: the words; None: no text.
-        context: the turns before it, oldest first.
+        context: the turns of the dialogue before it, oldest first.
     """
 
     waveform: np.ndarray | None
@@ -150,13 +150,13 @@ class WindowInput(NamedTuple):
 
 
 class WindowAnswers(NamedTuple):
-    """What a model says of B windows, each float32.
+    """The outputs of a model for B windows, each float32.
 
     Args:
         logits: (B, C), after the temperature.
         embeddings: (B, D).
-        audio_mean: (B, layers + 1, Da), means of the audio branch's hidden states over true frames, NaN in rows without
-            audio; None where no row has any.
+        audio_mean: (B, layers + 1, Da), means of the audio branch's hidden states over frames of the clip, NaN in rows
+            without audio; None if no row has audio.
         dimensions: (B, K); None: the model has no such head.
     """
 
@@ -167,10 +167,10 @@ class WindowAnswers(NamedTuple):
 
 
 class EmotionModel(Protocol):
-    """What the engine needs of a model: `MultimodalEmotionClassifier` offers it in PyTorch, `OnnxEmotionClassifier` without.
+    """The interface of a model for the engine; `MultimodalEmotionClassifier` and `OnnxEmotionClassifier` have it.
 
     `config` has the fields `trained_modalities`, `text_languages`, `temperature`, `conformal` and `dimensions` of
-    `MultimodalEmotionConfig`; `framework` says what a speaker profile is read as: a tensor ("pt") or an array ("np").
+    `MultimodalEmotionConfig`; `framework` is the type of a speaker profile: a tensor ("pt") or an array ("np").
     """
 
     framework: Literal["pt", "np"]
@@ -182,25 +182,25 @@ class EmotionModel(Protocol):
 
     @property
     def config(self) -> Any:
-        """What the engine asks a configuration."""
+        """The configuration, of which the engine reads some fields."""
         ...
 
     @property
     def transcriber(self) -> Any:
-        """What writes transcripts; None: nothing does."""
+        """The transcriber; None: there is none."""
         ...
 
     @property
     def encoder_fingerprint(self) -> str:
-        """Tells audio branches apart; a speaker profile fits the branch that made it."""
+        """Fingerprint of the audio branch; a speaker profile fits the branch that made it."""
         ...
 
     def forward_windows(self, windows: Sequence[WindowInput], speaker_mean: Any = None) -> tuple[Any, ...]:
         """Answer B windows, in evaluation mode, whatever the mode of the model.
 
         Args:
-            windows: of which each has audio, text or both.
-            speaker_mean: (layers + 1, Da), the mean hidden states of whoever speaks; None: unknown.
+            windows: B windows, each with audio, text or both.
+            speaker_mean: (layers + 1, Da), the mean hidden states of the speaker; None: unknown.
 
         Returns:
             The fields of `WindowAnswers`, in their order.
@@ -210,25 +210,25 @@ class EmotionModel(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class WindowOutput:
-    """What a model says of one window of one input.
+    """The output of a model for one window of one input.
 
     Args:
         item: the input.
-        start: of the window in the recording, s.
-        end: of the window in the recording, s; equal to `start` for a text alone.
-        logits: (C,), after the temperature; None: nothing of the window could be judged (`modalities="text"` without words).
+        start: start of the window in the recording, in s.
+        end: end of the window in the recording, in s; equal to `start` for a text alone.
+        logits: (C,), after the temperature; None: the window has no input to use (`modalities="text"` without words).
         embedding: (D,).
-        audio_mean: (layers + 1, Da), mean of the audio branch's hidden states over true frames; None without audio.
-        dimensions: (K,), where the model regresses any.
-        speech_intervals: (start, end) in s of the recording, where somebody speaks; None where nobody looked.
-        speech_seconds: of speech in the window; None where nobody looked.
-        transcript: the words, as Whisper or the caller gives them; None where nobody listened.
-        modalities: what the answer rests on: ("audio", "text"), ("audio",), ("text",), or () without an answer.
-        speaker: the profile that the window was judged with.
-        channel: of the recording; None: the mix, or a text alone.
-        weight: how much the window counts among those of its channel: seconds of speech, never quite nothing; 1 for a
-            recording of one window.
-        notes: what a reader should know.
+        audio_mean: (layers + 1, Da), mean of the audio branch's hidden states over frames of the clip; None without
+            audio.
+        dimensions: (K,); None: the model regresses none.
+        speech_intervals: (start, end) of speech in the recording, in s; None: speech was not detected.
+        speech_seconds: duration of speech in the window, in s; None: speech was not detected.
+        transcript: the words, from Whisper or from the caller; None: there are no words.
+        modalities: modalities that the answer uses: ("audio", "text"), ("audio",), ("text",), or () without an answer.
+        speaker: the speaker profile that was used.
+        channel: index of the channel of the recording; None: the mix, or a text alone.
+        weight: weight of the window in its channel: seconds of speech, always above 0; 1 for a recording of one window.
+        notes: notes for the reader.
     """
 
     item: Item
@@ -250,11 +250,11 @@ class WindowOutput:
 
 @dataclass(frozen=True, eq=False)
 class ItemEnd:
-    """Follows the windows of an input.
+    """The end of an input, after all of its windows.
 
     Args:
         item: the input.
-        error: what is wrong with it; its windows then say nothing.
+        error: the error of the input, whose windows then do not count; None: there is none.
     """
 
     item: Item
@@ -270,7 +270,7 @@ class _Window:
     start: float
     waveform: np.ndarray | None
     text: str | None
-    only: bool  # the recording has no other
+    only: bool  # whether it is the whole recording
     transcript: Transcript | None = None
     intervals: list[tuple[float, float]] | None = None  # s from the start of the window
     seconds: float | None = None
@@ -283,17 +283,17 @@ class _Window:
 
 
 OF_THE_MODEL: Any = object()
-"""In place of a transcriber: the model's own."""
+"""Stands for the model's own transcriber."""
 
 
 class Engine:
     """Runs inputs through a model, window by window.
 
     Args:
-        model: what fulfils `EmotionModel`.
-        options: of the run.
-        transcriber: writes the transcripts in place of the model's own; None: nobody listens.
-        make_cutter: makes what cuts a channel into windows.
+        model: a model with the interface `EmotionModel`.
+        options: options of the run.
+        transcriber: transcriber that replaces the model's own; None: there are no transcripts.
+        make_cutter: function that makes the cutter of a channel, which cuts it into windows.
 
     Raises:
         InputError: options that do not fit the model: a label set that its labels cannot be mapped to, another audio
@@ -332,16 +332,14 @@ class Engine:
         if not isinstance(speaker, SpeakerProfile):
             speaker = SpeakerProfile.load(speaker, framework=self.model.framework)
         if speaker.encoder != (fingerprint := self.model.encoder_fingerprint):
-            expected, got = (
-                f"a profile that this audio branch made ({fingerprint})",
-                f"one of another ({speaker.encoder})",
-            )
+            expected = f"a profile that this audio branch made ({fingerprint})"
+            got = f"one of another ({speaker.encoder})"
             raise InputError("speaker", expected=expected, got=got, remedy="enroll the speaker with this classifier")
         return speaker
 
     @property
     def transcriber(self) -> Any:
-        """What writes transcripts in this run; None: nothing does, or its weights are missing."""
+        """The transcriber of this run; None: there is none, or its weights are missing."""
         if self._whisper_missing:
             return None
         return self.model.transcriber if self._transcriber is OF_THE_MODEL else self._transcriber
@@ -513,7 +511,7 @@ class Engine:
                 window.seconds = sum(end - start for start, end in window.intervals)
 
     def _is_readable(self, window: _Window) -> bool:
-        """Whether the window has words that the text branch reads; a note tells of words that it does not."""
+        """Whether the window has words that the text branch reads; a note names words that it does not read."""
         if window.text is None:
             return False
         reads, language = self.model.config.text_languages, window.transcript.language if window.transcript else None

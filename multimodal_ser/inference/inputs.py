@@ -1,4 +1,4 @@
-"""Inputs: what `predict` takes, in whatever form it comes: one recording, words, or both."""
+"""Inputs of `predict` in all their forms: a recording, a text, or both."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def column(values: Any) -> list[Any] | None:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for nothing: None, or what an empty cell of a table holds (NaN, pandas.NA)."""
+    """Whether a value is missing: None, or the content of an empty cell of a table (NaN, pandas.NA)."""
     is_nan = isinstance(value, float | np.floating) and bool(np.isnan(value))
     return value is None or is_nan or type(value).__name__ == "NAType"
 

@@ -1,4 +1,4 @@
-"""What a classifier can be asked: `predict` and its siblings, the same in PyTorch and in onnxruntime."""
+"""The methods of a classifier, `predict` and its siblings, which are the same in PyTorch and in onnxruntime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from multimodal_ser.inference.speakers import SpeakerProfile
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 BUILDING = threading.Lock()
-"""Held while a transcriber is made, so that threads share one."""
+"""Lock while a transcriber is made, so that threads share one."""
 
 EMBEDDING_OPTIONS = ("sampling_rate", "modalities", "language", "batch_size", "max_duration", "on_error")
 ENROLLMENT_OPTIONS = ("sampling_rate", "batch_size", "max_duration")

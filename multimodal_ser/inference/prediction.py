@@ -1,4 +1,4 @@
-"""Predictions: the windows of an input become one `EmotionPrediction`, or one a channel."""
+"""The class `EmotionPrediction`, and functions that make one from the windows of an input, or one for each channel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from multimodal_ser.labels import merge_probabilities
 from multimodal_ser.transcription import Transcript
 
 UNCERTAIN = "uncertain"
-"""What is shown in place of the label of a prediction that abstains."""
+"""Text that replaces the label of a prediction that abstains."""
 
 NO_SPEECH = "nobody was heard to speak: the audio says nothing of an emotion"
 """The note of a prediction from a recording without speech."""
@@ -33,25 +33,26 @@ NO_SPEECH = "nobody was heard to speak: the audio says nothing of an emotion"
 
 @dataclass(frozen=True)
 class EmotionPrediction:
-    """What the model says of one input.
+    """The prediction of a model for one input.
 
     Args:
         label: the most probable emotion.
-        confidence: its probability, 0..1.
-        probabilities: of every label of the label set; they sum to 1.
-        transcript: the words, as Whisper heard them or as they were given; None where nobody listened.
-        modalities: what the prediction rests on: ("audio", "text"), ("audio",) or ("text",).
-        label_set: whose labels these are.
-        duration: of the recording, s; None without one.
-        windows: into how many windows the recording was cut.
-        channel: which channel of the recording, with `channels="split"`.
-        source: the recording's path as it was given, where it has one.
-        notes: what a reader should know, such as that the words were in a language that the text branch does not read.
-        abstained: whether the confidence is below what was asked for (`abstain_below`); the label is there all the same.
-        conformal_labels: the labels among which the right one is as often as the model was calibrated for, the most probable
-            first; never none. None: the model has no threshold for these modalities and this label set
-            (`multimodal-ser calibrate`).
-        dimensions: such as arousal, in the unit of the training data, of a model that regresses them; None of others.
+        confidence: probability of that label, from 0 to 1.
+        probabilities: probability of each label of the label set; they sum to 1.
+        transcript: the words, from Whisper or from the input; None: there are no words.
+        modalities: modalities that the prediction uses: ("audio", "text"), ("audio",) or ("text",).
+        label_set: name of the label set.
+        duration: duration of the recording, in s; None without a recording.
+        windows: number of windows of the recording.
+        channel: index of the channel of the recording, with `channels="split"`.
+        source: path of the recording, if the input has one.
+        notes: notes for the reader, such as that the text branch does not read the language of the words.
+        abstained: whether the confidence is below `abstain_below`; the label is there all the same.
+        conformal_labels: the prediction set: labels that contain the true one as often as the calibration demands, the
+            most probable first; it is never empty. None: the model has no threshold for these modalities and this label
+            set (`multimodal-ser calibrate`).
+        dimensions: values of dimensions such as arousal, in the unit of the training data; None if the model has no
+            dimensions.
 
     Example:
         >>> from multimodal_ser.testing import synthetic_speech, tiny_model
@@ -139,18 +140,18 @@ def predictions(
 
 
 def of_item(outputs: ItemOutputs, engine: Engine) -> EmotionPrediction | list[EmotionPrediction] | InputError:
-    """What there is to say of an input: a prediction, a list of them with `channels="split"`, or what is wrong with it."""
+    """The outcome of an input: a prediction, a list of predictions with `channels="split"`, or an error."""
     if outputs.error is not None:
         return outputs.error
     channels = outputs.by_channel
     if any(all(window.logits is None for window in windows) for windows in channels.values()):
         return outputs.item.named(_without_words(outputs, engine))
-    found = [_of_channel(windows, engine) for windows in channels.values()]
-    return found[0] if None in channels else found
+    results = [_of_channel(windows, engine) for windows in channels.values()]
+    return results[0] if None in channels else results
 
 
 def probabilities(windows: Sequence[WindowOutput]) -> np.ndarray:
-    """The mean (C,) of the windows' probabilities, by their weights; of windows that have logits."""
+    """The weighted mean (C,) of the windows' probabilities; windows without logits do not count."""
     mean = weighted_mean(windows, [softmax(window.logits) for window in windows if window.logits is not None])
     return mean / mean.sum()
 

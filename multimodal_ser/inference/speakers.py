@@ -1,4 +1,4 @@
-"""Knowing a speaker: what a voice is usually like, so that what is unusual about it stands out."""
+"""The class `SpeakerProfile`, which describes the usual voice of a speaker, so that unusual features stand out."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class SpeakerProfile:
     `classifier.predict(clip, speaker=profile)` uses it. It is personal data: delete the file to forget the voice.
 
     Args:
-        hidden_mean: (layers + 1, Da); an array in place of a tensor where there is no torch (`multimodal_ser.export.onnx_runtime`).
-        windows: from how many clips (of long ones: windows) it was made.
-        encoder: which audio branch made it, a fingerprint; another one cannot use it.
+        hidden_mean: (layers + 1, Da); an array instead of a tensor in `multimodal_ser.export.onnx_runtime`, without
+            torch.
+        windows: number of clips behind the mean; a long clip counts once for each window.
+        encoder: fingerprint of the audio branch that made the profile; another branch cannot use it.
 
     Example:
         >>> from multimodal_ser.testing import synthetic_speech, tiny_model
@@ -42,11 +43,11 @@ class SpeakerProfile:
 
     @classmethod
     def of(cls, hidden_mean: np.ndarray, windows: int, model: Any) -> SpeakerProfile:
-        """A profile from what a model's audio branch gave, as a tensor or an array, as the model takes it.
+        """A profile from the states of a model's audio branch, as a tensor or an array, whichever the model uses.
 
         Args:
             hidden_mean: (layers + 1, Da) float32.
-            windows: how many it is the mean of.
+            windows: number of windows behind the mean.
             model: see `engine.EmotionModel`.
         """
         if model.framework == "np":

@@ -1,4 +1,4 @@
-"""Metrics: what predictions are worth, as pure functions, and shells of them for Hugging Face's `evaluate`."""
+"""Metrics of predictions as pure functions, and as metrics of Hugging Face's `evaluate`."""
 
 from multimodal_ser.metrics.classes import (
     accuracy,

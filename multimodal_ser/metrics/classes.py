@@ -1,4 +1,4 @@
-"""Emotions as class indices: how often the right one was named, by clip and by class."""
+"""Metrics of emotions as class indices: accuracy, recall and F1, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from multimodal_ser.errors import InputError
 
 
 def accuracy(references: ArrayLike, predictions: ArrayLike) -> float:
-    """Share of clips that are right: the field's weighted accuracy, WA.
+    """Share of clips with the right prediction: the field's weighted accuracy, WA.
 
     Args:
         references, predictions: (N,) class indices.
 
     Raises:
-        InputError: none, not as many of one as of the other, or something else than class indices.
+        InputError: there are no rows, the lengths differ, or a value is no class index.
 
     Example:
         >>> from multimodal_ser.metrics import accuracy
         >>> accuracy([0, 1, 1, 2], [0, 1, 1, 1])
         0.75
     """
-    true, guessed = checked_classes(references, predictions)
-    return float((true == guessed).mean())
+    true, predicted = checked_classes(references, predictions)
+    return float((true == predicted).mean())
 
 
 def unweighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
@@ -86,7 +86,7 @@ def weighted_f1(references: ArrayLike, predictions: ArrayLike) -> float:
 
 
 def per_class_recall(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:
-    """Share of each class's clips that are right; their mean over the classes that occur is the UA.
+    """Share of each class's clips with the right prediction; their mean over the classes that occur is the UA.
 
     Args:
         references, predictions: (N,) class indices below `num_classes`.
@@ -109,14 +109,14 @@ def per_class_recall(references: ArrayLike, predictions: ArrayLike, num_classes:
 
 
 def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:
-    """How often each class was taken for each.
+    """Counts of each predicted class for each reference class.
 
     Args:
         references, predictions: (N,) class indices below `num_classes`.
         num_classes: C.
 
     Returns:
-        (C, C) integers: row the reference, column the prediction.
+        (C, C) integers: rows are references, columns predictions.
 
     Raises:
         InputError: see `accuracy`; an index that is no class.
@@ -126,38 +126,38 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
         >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
         [[1, 1], [0, 1]]
     """
-    true, guessed = checked_classes(references, predictions)
-    for name, values in (("references", true), ("predictions", guessed)):
+    true, predicted = checked_classes(references, predictions)
+    for name, values in (("references", true), ("predictions", predicted)):
         if values.max() >= num_classes:
             expected = f"class indices 0 to {num_classes - 1}"
             raise InputError(name, expected=expected, got=str(values.max()), remedy="count the classes again")
-    return np.bincount(true * num_classes + guessed, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return np.bincount(true * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def same_length(true: np.ndarray, guessed: np.ndarray) -> None:
-    """Refuse what is not one prediction for each of at least one reference."""
-    if true.ndim != 1 or true.shape != guessed.shape:
-        got = f"{true.shape} and {guessed.shape}"
+def same_length(true: np.ndarray, predicted: np.ndarray) -> None:
+    """Raise an InputError unless there is one prediction for each reference, and at least one."""
+    if true.ndim != 1 or true.shape != predicted.shape:
+        got = f"{true.shape} and {predicted.shape}"
         raise InputError("predictions", expected="one for each reference, both (N,)", got=got, remedy="align them")
     if not len(true):
         raise InputError("references", expected="at least one", got="none", remedy="there is nothing to measure")
 
 
 def checked_classes(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both as (N,) int64, or an error that tells what is no class index."""
-    true, guessed = np.asarray(references), np.asarray(predictions)
-    same_length(true, guessed)
-    for name, values in (("references", true), ("predictions", guessed)):
+    """References and predictions as (N,) int64; an InputError names a value that is no class index."""
+    true, predicted = np.asarray(references), np.asarray(predictions)
+    same_length(true, predicted)
+    for name, values in (("references", true), ("predictions", predicted)):
         if values.dtype.kind not in "iu" or values.min() < 0:
             got = str(values.min()) if values.dtype.kind in "iu" else str(values.dtype)
             raise InputError(
                 name, expected="class indices from 0", got=got, remedy="give indices; leave out rows without a class"
             )
-    return true.astype(np.int64), guessed.astype(np.int64)
+    return true.astype(np.int64), predicted.astype(np.int64)
 
 
 def _counts(references: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(C,) each: how often a class was right, occurs in the references, was predicted."""
+    """Counts (C,) of each class: right predictions, references, predictions."""
     true, guessed = checked_classes(references, predictions)
     size = int(max(true.max(), guessed.max())) + 1
     return tuple(np.bincount(values, minlength=size) for values in (true[true == guessed], true, guessed))  # type: ignore[return-value]

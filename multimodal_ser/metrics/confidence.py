@@ -1,4 +1,4 @@
-"""Probabilities: whether a confidence of 0.8 is right in eight of ten cases, and what is won where the least certain are left out."""
+"""Metrics of probabilities: calibration of the confidence, and errors when the least certain clips are not answered."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from multimodal_ser.errors import InputError
 from multimodal_ser.metrics.classes import checked_classes
 
 TOLERANCE = 0.02
-"""How far a row of probabilities may be from a sum of 1: bfloat16 comes to 0.01."""
+"""Largest difference of a row's sum from 1; with bfloat16 it can be 0.01."""
 
 
 def expected_calibration_error(references: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:
     """Mean distance between confidence and accuracy, ECE, over bins of equal width, weighted by the clips in each.
 
     As in Guo et al. 2017 (https://arxiv.org/abs/1706.04599): confidence is the largest probability, bins are open below, closed above.
-    It is above 0 for a perfectly calibrated model too, by more the fewer clips there are.
+    It is above 0 for a perfectly calibrated model too; the fewer clips there are, the higher it is.
 
     Args:
         references: (N,) class indices.
         probabilities: (N, C), each row a distribution.
-        bins: between 0 and 1.
+        bins: number of bins between 0 and 1.
 
     Returns:
-        0 to 1.
+        A distance from 0 to 1.
 
     Raises:
-        InputError: none, not as many of one as of the other, logits in place of probabilities, an index that is no class.
+        InputError: there are no rows, the lengths differ, a row is not a distribution (such as logits), or an index is
+        no class.
 
     Example:
         >>> from multimodal_ser.metrics import expected_calibration_error
@@ -44,19 +45,19 @@ def expected_calibration_error(references: ArrayLike, probabilities: ArrayLike, 
 
 
 def reliability_curve(references: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
-    """What is behind the calibration error: in each bin of confidence, how sure the model was and how often it was right.
+    """Mean confidence and accuracy in each bin of confidence, from which the calibration error is computed.
 
     Args:
         references: (N,) class indices.
         probabilities: (N, C), each row a distribution.
-        bins: how many, of equal width between 0 and 1.
+        bins: number of bins, of equal width between 0 and 1.
 
     Returns:
-        For each bin lower and upper (confidence above the one, up to the other), count, and the means confidence and accuracy (NaN in an
-        empty bin).
+        For each bin, lower and upper (it has confidences above lower and up to upper), count (clips), and the means
+        confidence and accuracy (0 to 1; NaN in an empty bin).
 
     Raises:
-        InputError: see `expected_calibration_error`; no whole number of bins above 0.
+        InputError: see `expected_calibration_error`; or `bins` is no whole number above 0.
 
     Example:
         >>> from multimodal_ser.metrics import reliability_curve
@@ -85,17 +86,17 @@ def reliability_curve(references: ArrayLike, probabilities: ArrayLike, bins: int
 
 
 def risk_coverage(references: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """How often a model errs that answers only where it is surest, for every share that it may answer.
+    """Share of errors of a model that answers only its most confident clips, for each share of answered clips.
 
-    El-Yaniv and Wiener 2010 (https://www.jmlr.org/papers/v11/el-yaniv10a.html). Clips of one confidence share their errors, so that
-    the order in which they come makes no difference.
+    El-Yaniv and Wiener 2010 (https://www.jmlr.org/papers/v11/el-yaniv10a.html). Clips of equal confidence share their
+    errors, so that their order makes no difference.
 
     Args:
         references: (N,) class indices.
         probabilities: (N, C), each row a distribution.
 
     Returns:
-        Coverage (N,): 1/N to 1; risk (N,): share of errors among the surest that are answered.
+        Coverage (N,): share of answered clips, 1/N to 1; risk (N,): share of errors among the answered clips.
 
     Raises:
         InputError: see `expected_calibration_error`.
@@ -108,7 +109,7 @@ def risk_coverage(references: ArrayLike, probabilities: ArrayLike) -> tuple[np.n
     """
     right, confidence = _right_and_confidence(references, probabilities)
     _, tied, sizes = np.unique(-confidence, return_inverse=True, return_counts=True)
-    wrong = np.bincount(tied, 1.0 - right) / sizes  # of a clip of each confidence, the surest first
+    wrong = np.bincount(tied, 1.0 - right) / sizes  # mean error at each confidence, the highest first
     answered = np.arange(1, len(right) + 1)
     return answered / len(right), np.repeat(wrong, sizes).cumsum() / answered
 
@@ -132,22 +133,22 @@ def area_under_risk_coverage(references: ArrayLike, probabilities: ArrayLike) ->
 
 
 def _right_and_confidence(references: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) each: 1 where the largest probability names the reference; that probability."""
-    given = np.asarray(probabilities, dtype=np.float64)
-    if given.ndim != 2 or not given.shape[1]:
+    """Two (N,): 1 where the largest probability is that of the reference, else 0; and that probability."""
+    table = np.asarray(probabilities, dtype=np.float64)
+    if table.ndim != 2 or not table.shape[1]:
         raise InputError(
-            "probabilities", expected="(N, C)", got=str(given.shape), remedy="give the probabilities of all classes"
+            "probabilities", expected="(N, C)", got=str(table.shape), remedy="give the probabilities of all classes"
         )
-    true, guessed = checked_classes(references, given.argmax(1))
-    off = ~(np.isfinite(given).all(1) & (given >= 0).all(1) & (np.abs(given.sum(1) - 1) <= TOLERANCE))
+    true, predicted = checked_classes(references, table.argmax(1))
+    off = ~(np.isfinite(table).all(1) & (table >= 0).all(1) & (np.abs(table.sum(1) - 1) <= TOLERANCE))
     if off.any():
         at = int(np.argmax(off))
-        got = f"{np.array2string(given[at, :6], precision=3)} in row {at}"
+        got = f"{np.array2string(table[at, :6], precision=3)} in row {at}"
         remedy = "logits become probabilities by a softmax"
         raise InputError(
             "probabilities", expected="rows of probabilities, each with a sum of 1", got=got, remedy=remedy
         )
-    if true.max() >= given.shape[1]:
-        expected = f"class indices 0 to {given.shape[1] - 1}"
+    if true.max() >= table.shape[1]:
+        expected = f"class indices 0 to {table.shape[1] - 1}"
         raise InputError("references", expected=expected, got=str(true.max()), remedy="count the classes again")
-    return (true == guessed).astype(np.float64), np.minimum(given.max(1), 1.0)
+    return (true == predicted).astype(np.float64), np.minimum(table.max(1), 1.0)

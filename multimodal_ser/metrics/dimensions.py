@@ -1,4 +1,4 @@
-"""Emotions as numbers: arousal, valence, dominance."""
+"""The metric of emotions as numbers, such as arousal, valence and dominance."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> fl
     """Lin's concordance: 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2), moments over N (https://doi.org/10.2307/2532051).
 
     Args:
-        references: (N,) numbers; where one is NaN (not annotated) its pair does not count.
+        references: (N,) numbers; pairs whose reference is NaN (not annotated) do not count.
         predictions: (N,) numbers.
 
     Returns:
-        -1 to 1; 0 where one of the two does not vary; NaN where all numbers are the same, of which nothing follows.
+        -1 to 1; 0 if one of the two does not vary; NaN if all numbers are the same, so that there is no correlation.
 
     Raises:
-        InputError: none, or not as many of one as of the other.
+        InputError: there are no numbers, or the lengths differ.
 
     Example:
         >>> from multimodal_ser.metrics import concordance_correlation
@@ -36,9 +36,8 @@ def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> fl
         )
     if np.isnan(y).any():
         return float("nan")
-    if (
-        np.ptp(x) == 0 or np.ptp(y) == 0
-    ):  # what does not vary agrees with nothing; its variance may be rounded to above 0
+    # constant numbers have no concordance; rounding could make their variance larger than 0
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan") if np.ptp(np.concatenate([x, y])) == 0 else 0.0
     spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
     return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread)

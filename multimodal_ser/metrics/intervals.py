@@ -1,4 +1,4 @@
-"""How far a figure may be from what other speakers would give: the bootstrap."""
+"""Bootstrap intervals, which show how far a figure could be from that of other speakers."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of a figure over resamples of whole groups (Efron 1979, https://doi.org/10.1214/aos/1176344552).
 
-    Clips of one speaker are alike: an interval that resamples clips promises too much to who meets another speaker.
+    Clips of one speaker are alike, so an interval over resampled clips would be too narrow for other speakers.
 
     Args:
         statistic: called with indices of rows (with repetitions), returns the figure; a NaN does not count.
-        groups: (N,) whose each row is: speakers. Each row a group of its own: the bootstrap of clips.
-        level: share of resamples that lie inside.
-        resamples: how many.
-        seed: the same gives the same interval.
-        centred: the interval is moved by as much as the mean of the resamples lies beside the figure of all rows, the bootstrap's estimate
-            of bias (Efron 1979). For figures that repeated rows make worse, such as the calibration error: without it the interval may not
-            even hold the figure.
+        groups: (N,) group of each row, such as its speaker. If each row is its own group, clips are resampled.
+        level: share of resamples inside the interval, between 0 and 1.
+        resamples: number of resamples.
+        seed: seed of the resampling; the same seed gives the same interval.
+        centred: whether to subtract the bootstrap's estimate of bias (Efron 1979), the mean of the resamples minus the
+            figure of all rows. It is for figures that repeated rows make worse, such as the calibration error, whose
+            interval might otherwise not contain the figure.
 
     Returns:
-        Lower and upper end; NaN where there is only one group, of which nothing follows about others, or no resample gave a figure.
+        Lower and upper end; NaN if there is only one group, which says nothing about others, or if all resamples gave
+        NaN.
 
     Raises:
-        InputError: no rows, a level that is not between 0 and 1, no resamples.
+        InputError: there are no rows, `level` is not between 0 and 1, or `resamples` is below 1.
 
     Example:
         >>> import numpy as np
@@ -66,5 +67,5 @@ def bootstrap_interval(
     if not len(values):
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    moved = float(values.mean() - statistic(np.arange(len(names)))) if centred else 0.0
-    return float(low) - moved, float(high) - moved
+    bias = float(values.mean() - statistic(np.arange(len(names)))) if centred else 0.0
+    return float(low) - bias, float(high) - bias

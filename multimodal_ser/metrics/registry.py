@@ -1,4 +1,4 @@
-"""The table of all metrics, of which training, the report, the model's card and the shells of Hugging Face's `evaluate` take their rows."""
+"""The table of all metrics, for training, the report, the model's card and Hugging Face's `evaluate`."""
 
 from __future__ import annotations
 
@@ -25,21 +25,25 @@ Inputs = Literal["predictions", "probabilities", "dimensions", "words"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: what it is called, how it is calculated, where and how it is shown.
+    """A metric: its name, its function, and where and how it is shown.
 
     Args:
-        name: its key in log.jsonl, scores.json, report.json and card_facts.json, and in `metric_for_best_model` and `as_evaluate_metric`.
-        title: what tables, curves and messages call it.
-        function: returns a number for references (N,) and what `inputs` says; arrays, or lists where `evaluate` calls it.
+        name: key of the metric in log.jsonl, scores.json, report.json and card_facts.json, and in
+            `metric_for_best_model` and `as_evaluate_metric`.
+        title: name in tables, curves and messages.
+        function: function of references (N,) and of the values that `inputs` names, both arrays or lists; returns a
+            number.
         inputs: "predictions" (N,) class indices; "probabilities" (N, C); "dimensions" (N,) numbers, measured for each dimension and
             averaged over them; "words" N texts, which no table of classes shows.
-        percent: a share, shown in percent; else as it is, with three decimals.
-        greater_is_better: which way training selects.
-        interval: how the report gets its 95 % interval; "centred" is for figures from 0 that repeated rows make larger; None: it has none.
-        logged: training measures it after each epoch.
-        shown: tables of the report and of the card have it; else report.json alone (of classes).
-        meaning: what follows "UA is", for readers of the report and of the card; of dimensions the heading of its table.
-        hub: the metric of the Hub that it is, and its options, for the card's metadata; None: the Hub has none.
+        percent: whether it is a share and shown in percent; else it is shown unchanged, with three decimals.
+        greater_is_better: whether training selects the highest value; else the lowest.
+        interval: method of its 95 % interval; "centred" is for figures from 0 that repeated rows make larger; None: no
+            interval.
+        logged: whether training measures it after each epoch.
+        shown: whether tables of the report and of the card have it; else only report.json has it.
+        meaning: continuation of "UA is", for readers of the report and of the card; for dimensions, the heading of the
+            table.
+        hub: name of the same metric on the Hub, and its options, for the card's metadata; None: the Hub has none.
 
     Example:
         >>> from multimodal_ser.metrics import METRICS, Metric, accuracy
@@ -62,25 +66,25 @@ class Metric:
 
     @property
     def factor(self) -> float:
-        """What a figure is multiplied by where it is shown."""
+        """Factor of a figure when it is shown."""
         return 100.0 if self.percent else 1.0
 
     @property
     def digits(self) -> int:
-        """Decimals where it is shown."""
+        """Number of decimals when a figure is shown."""
         return 1 if self.percent else 3
 
     @property
     def interval_key(self) -> str:
-        """Where report.json has the interval of a dimension, beside the figure."""
+        """Key of the interval of a dimension in report.json."""
         return "interval" if self.name == "ccc" else f"{self.name}_interval"
 
     def text(self, value: float | None) -> str:
-        """A figure as tables show it; a dash where there is none."""
+        """A figure as text for tables; a dash for None and NaN."""
         return "–" if value is None or math.isnan(value) else f"{self.factor * value:.{self.digits}f}"
 
     def of_classes(self, references: ArrayLike, predictions: ArrayLike, probabilities: ArrayLike) -> float:
-        """The figure of clips with a class; the function gets those of the two that it asks for."""
+        """The figure of clips with a class; `inputs` decides whether it uses the predictions or the probabilities."""
         return float(self.function(references, probabilities if self.inputs == "probabilities" else predictions))
 
 
@@ -112,10 +116,10 @@ METRICS: dict[str, Metric] = {
 """Metrics by name, in the order of log.jsonl and report.json. `METRICS["f2"] = Metric("f2", ...)` adds one for a script of your own."""
 
 LEADING = "ua"
-"""What models are selected and compared by; tables show it first."""
+"""Name of the metric that selects and compares models; tables show it first."""
 
 OLD_NAMES: Mapping[str, str] = {"wa": "accuracy"}
-"""What metrics were called in files of version 0.1.0."""
+"""Old names of metrics, in files of version 0.1.0, and their names now."""
 
 
 def metrics_of(*inputs: Inputs) -> list[Metric]:
@@ -153,12 +157,12 @@ def scores(references: ArrayLike, predictions: ArrayLike, num_classes: int) -> d
         >>> scores([0, 0, 1, 1], [0, 0, 1, 1], 3)
         {'accuracy': 1.0, 'ua': 1.0, 'macro_f1': 1.0, 'weighted_f1': 1.0}
     """
-    confusion_matrix(references, predictions, num_classes)  # refuses what is no class
+    confusion_matrix(references, predictions, num_classes)  # raises an error for a value that is no class
     return {metric.name: metric.function(references, predictions) for metric in metrics_of("predictions")}
 
 
 def current_names(content: Any) -> Any:
-    """A report or a table of figures with the metrics' names of today; a class or a speaker of an old name keeps it.
+    """A report or a table of figures with the present names of metrics; classes and speakers keep their names.
 
     Example:
         >>> from multimodal_ser.metrics.registry import current_names

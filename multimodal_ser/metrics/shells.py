@@ -1,4 +1,4 @@
-"""The same figures as metrics of Hugging Face's `evaluate`; the Hub is not asked for them."""
+"""The metrics of this package as metrics of Hugging Face's `evaluate`, without a download from the Hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPARED = {
     "dimensions": ("predictions", "float64"),
     "words": ("predictions", "string"),
 }
-"""What `evaluate` calls the inputs of a metric, and their type."""
+"""Name and type of the inputs of a metric in `evaluate`."""
 
 
 def _shells() -> Mapping[str, tuple[str, str, Callable[..., Any]]]:
@@ -32,19 +32,19 @@ def _shells() -> Mapping[str, tuple[str, str, Callable[..., Any]]]:
 
 
 SHELLS = _shells()
-"""By name: what is compared with the references, of which type, and the function. "emotion_scores" gives all that take predictions."""
+"""By name: the input to compare with the references, its type, and the function; "emotion_scores" has several."""
 
 
 def as_evaluate_metric(name: str = "emotion_scores", **options: Any) -> evaluate.Metric:
-    """A metric of Hugging Face's `evaluate`, for `add_batch`, `compute` and `evaluate.combine`; no Hub is asked.
+    """A metric of Hugging Face's `evaluate`, for `add_batch`, `compute` and `evaluate.combine`; nothing is downloaded.
 
     Args:
         name: "emotion_scores" (accuracy, ua, macro_f1, weighted_f1 at once) or a key of `METRICS`: one of these alone, "ece" and "aurc"
             (which take probabilities=(N, C) in place of predictions), "ccc" or "wer".
-        options: of `evaluate.Metric`: num_process, process_id, experiment_id, keep_in_memory ...
+        options: options of `evaluate.Metric`: num_process, process_id, experiment_id, keep_in_memory ...
 
     Returns:
-        A metric whose `compute` gives a dict, the name of the figure its key.
+        A metric whose `compute` returns a dict of figures by name.
 
     Raises:
         InputError: an unknown name.
@@ -55,11 +55,11 @@ def as_evaluate_metric(name: str = "emotion_scores", **options: Any) -> evaluate
     import datasets
     import evaluate
 
-    given, kind, function = shells[name]
+    input_name, kind, function = shells[name]
     value = datasets.Value(kind)
-    references = datasets.Value("int64") if given == "probabilities" else value
+    references = datasets.Value("int64") if input_name == "probabilities" else value
     features = datasets.Features(
-        {given: datasets.Sequence(value) if given == "probabilities" else value, "references": references}
+        {input_name: datasets.Sequence(value) if input_name == "probabilities" else value, "references": references}
     )
 
     class EmotionScores(evaluate.Metric):
@@ -69,12 +69,12 @@ def as_evaluate_metric(name: str = "emotion_scores", **options: Any) -> evaluate
                     function.__doc__ or "Accuracy, unweighted average recall (UA), macro and weighted F1."
                 ).splitlines()[0],
                 citation="",
-                inputs_description=f"{given}, references: {kind}.",
+                inputs_description=f"{input_name}, references: {kind}.",
                 features=features,
             )
 
-        def _compute(self, **columns: Any) -> dict[str, float]:  # `combine` passes on what others of the metrics take
-            result = function(list(columns["references"]), list(columns[given]))
+        def _compute(self, **columns: Any) -> dict[str, float]:  # `combine` also passes the inputs of its other metrics
+            result = function(list(columns["references"]), list(columns[input_name]))
             return result if isinstance(result, dict) else {name: result}
 
     # two metrics of one class name would share their file of cached predictions

@@ -1,4 +1,4 @@
-"""Transcripts: how many words were recognised wrongly."""
+"""The metric of transcripts: the word error rate."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str], *, nor
     """Substituted, deleted and inserted words of all pairs, divided by the words of all references: WER, as jiwer counts it.
 
     Args:
-        references: what was said, N texts, words apart by spaces. Of a script without spaces each clause would count as one word.
-        hypotheses: what was recognised, N texts.
-        normalize: compare without case, punctuation and what stands in brackets, by Whisper's normaliser for all languages
+        references: N true texts with spaces between words. In a script without spaces, each clause would count as one
+            word.
+        hypotheses: N recognised texts.
+        normalize: compare without case, punctuation and text in brackets, by Whisper's normaliser for all languages
             (https://arxiv.org/abs/2212.04356, appendix C), as is usual for a recogniser that writes both.
 
     Returns:
-        0 and more; it passes 1 where more was put in than was said. Where no reference holds a word: the number of inserted words.
+        A rate from 0; insertions can make it larger than 1. If the references have no words, it is the number of
+        inserted words.
 
     Raises:
-        InputError: none, not as many of one as of the other, something that is no text; jiwer is not installed.
+        InputError: there are no texts, the lengths differ, an element is no text, or jiwer is not installed.
 
     Example:
         >>> from multimodal_ser.metrics import word_error_rate
@@ -29,11 +31,11 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str], *, nor
     """
     if isinstance(references, str) or isinstance(hypotheses, str):
         raise InputError("references", expected="lists of texts", got="one text", remedy="put it into a list")
-    true, heard = list(references), list(hypotheses)
-    if not true or len(true) != len(heard):
-        got = f"{len(true)} references and {len(heard)} hypotheses"
+    true, recognized = list(references), list(hypotheses)
+    if not true or len(true) != len(recognized):
+        got = f"{len(true)} references and {len(recognized)} hypotheses"
         raise InputError("hypotheses", expected="one for each of at least one reference", got=got, remedy="align them")
-    for name, texts in (("references", true), ("hypotheses", heard)):
+    for name, texts in (("references", true), ("hypotheses", recognized)):
         for at, text in enumerate(texts):
             if not isinstance(text, str):
                 remedy = "leave out clips without a transcript; silence is an empty text"
@@ -47,5 +49,5 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str], *, nor
         from whisper.normalizers import BasicTextNormalizer
 
         plain = BasicTextNormalizer()
-        true, heard = [plain(text) for text in true], [plain(text) for text in heard]
-    return float(jiwer.wer(true, heard))
+        true, recognized = [plain(text) for text in true], [plain(text) for text in recognized]
+    return float(jiwer.wer(true, recognized))

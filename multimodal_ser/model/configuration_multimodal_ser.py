@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two configurations: of the whole model, and of the Whisper encoder that may be its audio branch."""
+"""The configurations of the whole model and of the Whisper encoder that may be its audio branch."""
 
 import dataclasses
 from difflib import get_close_matches
@@ -21,10 +21,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 MODALITY_CASES = ("both", "audio", "text")
-"""What a row may consist of; each case has a temperature of its own."""
+"""The modalities that a row may have; each case has its own temperature."""
 
 CONFORMAL_METHODS = ("lac", "aps")
-"""How label sets are made: by each label's own probability, or by that of all labels down to it."""
+"""Methods for prediction sets: by the probability of each label, or by the sum over all labels down to it."""
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
@@ -95,13 +95,15 @@ class MultimodalEmotionConfig(PreTrainedConfig):
         class_weights: one weight a class in the loss; None: all alike.
         dimensions: names of the regressed dimensions, such as `["arousal", "valence", "dominance"]`; empty: no such head.
         temperature: divides the logits outside training, one a modality case ("both", "audio", "text").
-        conformal: how label sets are made, for each modality case that was calibrated: `{"audio": {"coverage": 0.9, "threshold": 0.8,
-            "method": "lac", "label_set": "native"}}`; empty: not at all. See `evaluation.calibration`.
+        conformal: thresholds of prediction sets, for each calibrated modality case: `{"audio": {"coverage": 0.9,
+            "threshold": 0.8, "method": "lac", "label_set": "native"}}`; empty: there are no prediction sets. See
+            `multimodal_ser.calibration`.
         text_languages: ISO 639-1 codes of the languages that the text branch reads; None: all.
-        trained_modalities: what it was trained on, "audio", "text" or both; with one of them, `predict` uses that one unless told
-            otherwise. None: both.
+        trained_modalities: the modalities of the training, "audio", "text" or both; with one of them, `predict` uses
+            that one by default. None: both.
         transcriber: the Whisper that wrote the transcripts of the training data, such as "base".
-        weights_license: licence that the weights carry on to what is fine-tuned from them; None: none known.
+        weights_license: licence of the weights, which also holds for models that are fine-tuned from them; None: not
+            known.
 
     Raises:
         ValueError: an unknown keyword, or fields that do not fit each other.
@@ -152,14 +154,14 @@ class MultimodalEmotionConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As transformers does; but what is said of the classes here takes the place of all that the file says of them."""
-        said = {name: kwargs.pop(name) for name in ("id2label", "label2id") if name in kwargs}
-        if said or kwargs.get("num_labels", len(config_dict.get("id2label") or ())) != len(
+        """As in transformers; but classes in the arguments replace all entries on classes in the file."""
+        overrides = {name: kwargs.pop(name) for name in ("id2label", "label2id") if name in kwargs}
+        if overrides or kwargs.get("num_labels", len(config_dict.get("id2label") or ())) != len(
             config_dict.get("id2label") or ()
         ):
             config_dict = {
                 name: value for name, value in config_dict.items() if name not in ("id2label", "label2id")
-            } | said
+            } | overrides
         return super().from_dict(config_dict, **kwargs)
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -176,12 +178,14 @@ class MultimodalEmotionConfig(PreTrainedConfig):
             )
         self.audio_config = _sub_config(self.audio_config, "audio_config", "wav2vec2")
         self.text_config = _sub_config(self.text_config, "text_config", "bert")
-        if self.weights_license is not None:  # whoever takes a branch out and saves it takes it along
+        if self.weights_license is not None:  # a branch that is saved alone keeps the licence
             for branch_config in (self.audio_config, self.text_config):
                 cast(Any, branch_config).weights_license = self.weights_license
         self._take_names(kwargs.get("num_labels"))
         super().__post_init__(**kwargs)
-        self.label2id = {name: index for index, name in self.id2label.items()}  # what the logits mean is said once
+        self.label2id = {
+            name: index for index, name in self.id2label.items()
+        }  # the two maps cannot contradict each other
         if __name__ == "multimodal_ser.model.configuration_multimodal_ser":  # copied code has another name
             try:  # an Auto class that has just made this configuration looks for its model next
                 import multimodal_ser
@@ -190,9 +194,9 @@ class MultimodalEmotionConfig(PreTrainedConfig):
             multimodal_ser.register_auto_classes()
 
     def _take_names(self, num_labels: int | None) -> None:
-        """The names of the classes, from either map; transformers would call them LABEL_0, LABEL_1, ... where their number is another."""
-        given: Any = self.__dict__
-        names, indices = given["id2label"], given["label2id"]
+        """Set the names of the classes from either map; else transformers might call them LABEL_0, LABEL_1, ..."""
+        fields: Any = self.__dict__
+        names, indices = fields["id2label"], fields["label2id"]
         if names is None and indices is not None:
             names = {index: name for name, index in indices.items()}
         if names is not None:
@@ -231,12 +235,12 @@ class MultimodalEmotionConfig(PreTrainedConfig):
             numbers = [
                 value for name in ("coverage", "threshold") if isinstance(value := stored.get(name), float | int)
             ]
-            known = (
+            is_valid = (
                 case in MODALITY_CASES
                 and stored.get("method") in CONFORMAL_METHODS
                 and isinstance(stored.get("label_set"), str)
             )
-            if not known or len(numbers) < 2 or not all(0 <= number <= 1 for number in numbers):
+            if not is_valid or len(numbers) < 2 or not all(0 <= number <= 1 for number in numbers):
                 raise ValueError(
                     f"conformal: expected for some of {MODALITY_CASES} coverage and threshold from 0 to 1, method (one of "
                     f"{CONFORMAL_METHODS}) and label_set, got {case!r}: {stored}; multimodal-ser calibrate writes it"
@@ -275,11 +279,11 @@ INHERITED_KEYWORDS = frozenset(
 
 
 def _sub_config(
-    given: dict | PreTrainedConfig | None, field: str, default: Literal["wav2vec2", "bert"]
+    config: dict | PreTrainedConfig | None, field: str, default: Literal["wav2vec2", "bert"]
 ) -> PreTrainedConfig:
-    if isinstance(given, PreTrainedConfig):
-        return given
-    fields = dict(given or {})
+    if isinstance(config, PreTrainedConfig):
+        return config
+    fields = dict(config or {})
     model_type = fields.pop("model_type", default)
     if model_type not in CONFIG_MAPPING:
         close = get_close_matches(model_type, CONFIG_MAPPING.keys(), n=1)

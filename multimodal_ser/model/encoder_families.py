@@ -30,7 +30,7 @@ SPEECH_ENCODERS = (
     "or a Whisper with its decoder left out"
 )
 TEXT_ENCODERS = "BERT, RoBERTa, XLM-R, DeBERTa, ELECTRA, T5's encoder, GPT-2, Qwen, Llama, ..."
-"""What may be a branch, for the messages to those who asked for something else."""
+"""The encoders that may be a branch, for messages of errors."""
 
 ATTENTION_PROJECTIONS = frozenset(
     ["q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "query_proj", "value_proj", "linear_q", "linear_v", "c_attn", "q", "v"]

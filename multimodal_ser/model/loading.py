@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How a checkpoint becomes a model: which weights may be new, which are refused by name; new classes, trained encoders."""
+"""Functions that load checkpoints and encoders, refuse missing weights by name, and replace the classes of a model."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from transformers.utils import logging
 from .configuration_multimodal_ser import MODALITY_CASES, MultimodalEmotionConfig
 
 HEAD = ("classifier.", "regressor.", "norm.")
-"""Where the names of the weights begin that `labels=[...]` starts anew, or may do without; the model without heads has none of them."""
+"""Beginnings of the names of the heads' weights, which `labels=[...]` makes new; the model without heads has none."""
 
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download", "trust_remote_code")
-"""What `from_pretrained` hands on to every file that belongs to the model: configuration, weights, processor."""
+"""Options that `from_pretrained` uses for every file of the model: configuration, weights, processor."""
 
 
 def package_hub() -> Any:
-    """`multimodal_ser.hub`, which checks what is loaded, explains refusals and writes cards; None: this file was copied, and the
-    package is not installed. Then transformers loads, saves and pushes in its own way.
+    """`multimodal_ser.hub`, which checks files, explains refusals and writes cards; None: the package is not installed.
+
+    That is the case where this file was copied alone; then transformers loads, saves and pushes in its own way.
     """
     try:
         from multimodal_ser import hub
@@ -47,25 +48,25 @@ def package_hub() -> Any:
 def load_whole(
     load: Callable[..., Any], kind: str, source: Any, *args: Any, new: tuple[str, ...] = (), **kwargs: Any
 ) -> tuple[Any, Any]:
-    """A model all of whose weights come from the checkpoint: transformers would make up those that do not, with a warning in a log.
+    """Load a model with all of its weights; for missing ones, transformers would use random numbers and log a warning.
 
     Args:
         load: transformers' own `from_pretrained`.
-        kind: name of the class.
+        kind: name of the class, for errors.
         source: folder or Hub id.
-        *args: passed on.
-        new: where the names of weights begin that may be missing, of another shape, or left over.
-        **kwargs: passed on.
+        *args: further arguments of `load`.
+        new: beginnings of the names of weights that may be missing, have another shape, or be unused.
+        **kwargs: further arguments of `load`.
 
     Returns:
-        the model, and transformers' account of the loading.
+        The model, and transformers' loading info.
 
     Raises:
-        ValueError: weights that are missing or of the wrong shape, with their names.
+        ValueError: weights are missing or have the wrong shape; the error names them.
     """
     verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # what does not fit is told below, by name; transformers would print a table of it
-    if has_bar and Path(source).is_dir():  # of what has to be fetched people want to see how far it is
+    logging.set_verbosity_error()  # the error below names what does not fit; transformers would print a table
+    if has_bar and Path(source).is_dir():  # a download shows its progress
         logging.disable_progress_bar()
     try:
         model, info = load(source, *args, **kwargs | {"ignore_mismatched_sizes": True, "output_loading_info": True})
@@ -91,57 +92,60 @@ def load_whole(
 
 
 def processor_source(model: Any, source: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Where the processor of what was loaded lies: with it; with its base, where it was an adapter."""
+    """The source of a model's processor and its options: that of the model, or for an adapter that of its base."""
     if getattr(model, "_hf_peft_config_loaded", False):
         return model.config._name_or_path, {"trust_remote_code": options["trust_remote_code"]}
     return source, options
 
 
 def fetch_processor(model: Any, source: str) -> None:
-    """Load the processor of a repository with the model: when it is first asked for there may be no connection."""
+    """Load the processor of a repository with the model, because there may be no connection when it is first used."""
     if not Path(source).exists():
-        with contextlib.suppress(OSError):  # a repository may have none, which is told where it is asked for
+        with contextlib.suppress(
+            OSError
+        ):  # a repository may have none; the first use of the processor raises the error
             _ = model.processor
 
 
 def checked_labels(labels: Sequence[str]) -> list[str]:
-    """The names of classes, if they are at least two different ones."""
-    named = not isinstance(labels, str) and all(isinstance(label, str) for label in labels)
-    if not named or len(set(labels)) != len(labels) or len(labels) < 2:
+    """The names of classes as a list; a ValueError unless there are at least two different ones."""
+    are_names = not isinstance(labels, str) and all(isinstance(label, str) for label in labels)
+    if not are_names or len(set(labels)) != len(labels) or len(labels) < 2:
         raise ValueError(
             f"labels: expected at least two different names, got {labels!r}; give a list such as ['calm', 'urgent']"
         )
     return list(labels)
 
 
-def trained_encoder(given: str | Path | PreTrainedModel, auto_class: Any) -> PreTrainedModel:
+def trained_encoder(source: str | Path | PreTrainedModel, auto_class: Any) -> PreTrainedModel:
     """The encoder of a folder, of a Hub id, or of a model with any head."""
-    if isinstance(given, PreTrainedModel):
-        return given if given.config.model_type == "whisper" else given.base_model
-    config = AutoConfig.from_pretrained(given)
-    if type(config) not in auto_class._model_mapping:  # decoder language models are known to AutoModel alone
+    if isinstance(source, PreTrainedModel):
+        return source if source.config.model_type == "whisper" else source.base_model
+    config = AutoConfig.from_pretrained(source)
+    if type(config) not in auto_class._model_mapping:  # only AutoModel has decoder language models
         auto_class = AutoModel
-    try:  # safetensors where there are any; wav2vec2-base and others have none: of a pickle torch reads the tensors, and runs nothing
-        model, info = auto_class.from_pretrained(given, weights_only=True, output_loading_info=True)
+    # this prefers safetensors; without them (wav2vec2-base), torch reads the tensors of a pickle and runs no code
+    try:
+        model, info = auto_class.from_pretrained(source, weights_only=True, output_loading_info=True)
     except Exception as error:
         if type(error).__name__ != "UnpicklingError":
             raise
         got = "a pickle of other things, which may run code when it is read"
-        raise ValueError(f"{given}: expected weights of an encoder, got {got}; do not use it") from error
-    # What SpecAugment masks with is not in checkpoints that were fine-tuned without it; a pooler is not used.
+        raise ValueError(f"{source}: expected weights of an encoder, got {got}; do not use it") from error
+    # Checkpoints that were fine-tuned without SpecAugment lack its mask embedding; a pooler is not used.
     missing = [
         name for name in sorted(info["missing_keys"]) if "masked_spec_embed" not in name and "pooler" not in name
     ]
     if missing:
         raise ValueError(
-            f"{given}: expected all weights of a {type(model).__name__}, got a checkpoint without {', '.join(missing[:8])}"
+            f"{source}: expected all weights of a {type(model).__name__}, got a checkpoint without {', '.join(missing[:8])}"
             f"{f' and {len(missing) - 8} more' if len(missing) > 8 else ''}; get it again"
         )
     return model
 
 
 def with_labels(config: MultimodalEmotionConfig, labels: Sequence[str]) -> MultimodalEmotionConfig:
-    """The same configuration with other classes; what was fitted to the old ones (class weights, temperatures, label sets) is reset."""
+    """The same configuration with other classes; class weights, temperatures and conformal thresholds are reset."""
     names = checked_labels(labels)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}

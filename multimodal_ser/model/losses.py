@@ -1,4 +1,4 @@
-"""What the model is trained on: a set of admissible classes a row, and dimensions by their concordance."""
+"""The losses of training: for sets of admissible classes, and for the concordance of dimensions."""
 
 from __future__ import annotations
 
@@ -94,11 +94,17 @@ def concordance_loss(predicted: torch.Tensor, annotated: torch.Tensor) -> torch.
         raise ValueError(
             f"dimension_targets: expected shape {tuple(predicted.shape)}, got {tuple(annotated.shape)}; NaN stands for none"
         )
-    known = ~annotated.isnan()
+    is_annotated = ~annotated.isnan()
     predicted, annotated = predicted.float(), annotated.nan_to_num().float()
-    count = known.sum(0).clamp_min(1)
-    predicted_mean, annotated_mean = (predicted * known).sum(0) / count, (annotated * known).sum(0) / count
-    predicted_rest, annotated_rest = (predicted - predicted_mean) * known, (annotated - annotated_mean) * known
+    count = is_annotated.sum(0).clamp_min(1)
+    predicted_mean, annotated_mean = (
+        (predicted * is_annotated).sum(0) / count,
+        (annotated * is_annotated).sum(0) / count,
+    )
+    predicted_rest, annotated_rest = (
+        (predicted - predicted_mean) * is_annotated,
+        (annotated - annotated_mean) * is_annotated,
+    )
     covariance = (predicted_rest * annotated_rest).sum(0) / count
     spread = (
         predicted_rest.square().sum(0) / count
@@ -106,5 +112,5 @@ def concordance_loss(predicted: torch.Tensor, annotated: torch.Tensor) -> torch.
         + (predicted_mean - annotated_mean).square()
     )
     concordance = 2 * covariance / spread.clamp_min(1e-8)
-    some = known.any(0)
+    some = is_annotated.any(0)
     return torch.where(some, 1 - concordance, torch.zeros_like(concordance)).sum() / some.sum().clamp_min(1)

@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two branches: a speech encoder and a text encoder of transformers, each brought to the width of the fusion.
+"""The two branches: a speech encoder and a text encoder of transformers, each with a projection to the fusion's width.
 
-Whatever the encoder, a clip gives the same states alone and among longer ones.
+For every encoder, a clip has the same states alone and in a batch with longer ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
-    """An encoder with no weights loaded, with the attention that was asked for where this architecture has it, else its own choice."""
+    """An encoder without loaded weights, with the attention of its configuration, or "eager" if it lacks that."""
     # CODEPATH: Whisper encoders; by their type, not their class, of which copied code (trust_remote_code) has two, one in each folder.
     if config.model_type == "whisper_audio_encoder":
         return WhisperAudioEncoder(config)
@@ -45,27 +45,27 @@ def build_encoder(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
             f"expected an encoder that AutoModel knows, got {config.model_type!r}, which is none; choose one ({expected})"
         )
     model_class = mapping[type(config)]
-    # trf-ignore: TRF051 - not a dispatch: what the fusion runs with is offered to a branch only where the branch has it
+    # trf-ignore: TRF051 - not a dispatch: a branch gets the attention of the fusion only if its architecture has it
     if config._attn_implementation == "sdpa" and not model_class._supports_sdpa:
         config._attn_implementation = "eager"
-    wants_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    return model_class._from_config(config, **({"add_pooling_layer": False} if wants_pooler else {}))
+    has_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return model_class._from_config(config, **({"add_pooling_layer": False} if has_pooler else {}))
 
 
 def _is_padded_left(mask: torch.Tensor) -> bool:
-    """Whether padding stands before what is true in any row of a mask (B, L); of a graph in the making it is not asked."""
+    """Whether any row of a mask (B, L) has padding before its true values; always False while a graph is compiled."""
     return not torch.compiler.is_compiling() and bool(((mask[:, 0] == 0) & mask.bool().any(1)).any())
 
 
-def _takes(encoder: PreTrainedModel) -> Any:
-    """Names of what an encoder's forward takes; with `decoder_input_ids` it is more than an encoder (BART, Moonshine)."""
+def _forward_parameters(encoder: PreTrainedModel) -> Any:
+    """Parameters of an encoder's forward, by name; with `decoder_input_ids` it has a decoder too (BART, Moonshine)."""
     return inspect.signature(encoder.forward).parameters
 
 
 def adopt_loading_rules(branch: nn.Module, encoder: PreTrainedModel) -> None:
-    """Say of a branch what transformers has to know of the encoder in it: tied weights, modules that stay whole, modules that stay single.
+    """Copy the loading rules of an encoder to its branch: tied weights, unsplit modules, modules in single precision.
 
-    `post_init` collects these from the children of a model, and looks no deeper.
+    `post_init` of transformers collects these from the direct children of a model only.
     """
     rules: Any = branch
     rules.all_tied_weights_keys = {
@@ -81,8 +81,8 @@ class AudioBranch(nn.Module):
     """Speech encoder -> learned weighted sum of all its hidden states -> projection to the fusion's width.
 
     The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365) and SUPERB (https://arxiv.org/abs/2105.01051). Each hidden state
-    is standardised first, by a mean and a deviation that are part of the checkpoint (0 and 1 where none were measured); the mean
-    of a known speaker may take the place of the former.
+    is standardised first, by a mean and a deviation that are part of the checkpoint (0 and 1 if none were measured);
+    the mean of a known speaker may replace that mean.
     """
 
     def __init__(self, config: MultimodalEmotionConfig):
@@ -91,7 +91,8 @@ class AudioBranch(nn.Module):
         # CODEPATH: wav2vec2, HuBERT and WavLM checkpoints set layerdrop; Whisper encoders do not.
         if getattr(audio_config, "layerdrop", 0):
             audio_config.layerdrop = 0.0  # the layer sum needs every layer at every step
-        # CODEPATH: checkpoints fine-tuned for translation or recognition may have an adapter, which thins out what the last layer gives.
+        # CODEPATH: checkpoints fine-tuned for translation or recognition may have an adapter, which shortens the states
+        # of the last layer.
         if getattr(audio_config, "add_adapter", False):
             audio_config.add_adapter = False  # the layer sum takes the layers' own states, 50 a second
         self.encoder = build_encoder(AutoModel, audio_config)
@@ -100,16 +101,17 @@ class AudioBranch(nn.Module):
         self.time_first = family.time_first
         takes_features = self.time_first or isinstance(self.encoder, WhisperAudioEncoder)
         expected = "input_features" if takes_features else "input_values"
-        # An audio spectrogram transformer calls its features input_values too; it has no frames for lengths to be counted in.
-        framed = hasattr(self.encoder, "_get_feat_extract_output_lengths") and "decoder_input_ids" not in _takes(
-            self.encoder
-        )
-        if self.encoder.main_input_name != expected or not framed:
+        # An audio spectrogram transformer calls its features input_values too, but it has no frames that count the
+        # length.
+        has_frames = hasattr(
+            self.encoder, "_get_feat_extract_output_lengths"
+        ) and "decoder_input_ids" not in _forward_parameters(self.encoder)
+        if self.encoder.main_input_name != expected or not has_frames:
             raise ValueError(
                 f"audio_config: expected an encoder of speech, frame by frame, got {audio_config.model_type!r} "
                 f"({type(self.encoder).__name__}, which takes {self.encoder.main_input_name}); choose {SPEECH_ENCODERS}"
             )
-        # A batch norm (some HuBERT) makes something of padding's zeros.
+        # A batch norm (some HuBERT) turns the zeros of padding into other values.
         self.batched = family.batched and not getattr(audio_config, "conv_pos_batch_norm", False)
         family.adapt(self.encoder)
         width = config.fusion_hidden_size
@@ -131,7 +133,8 @@ class AudioBranch(nn.Module):
 
         Args:
             inputs: (B, S) samples at 16 kHz, or features (B, M, F) or (B, F, M), as the encoder takes them.
-            mask: (B, S) or (B, F), 1 for what is true; a row of zeros is a row without audio. None: no padding.
+            mask: (B, S) or (B, F), 1 for samples or frames of the clip; a row of zeros is a row without audio. None: no
+                padding.
 
         Returns:
             hidden states (B, layers + 1, T, Da) and frame mask (B, T), True for true frames.
@@ -143,22 +146,18 @@ class AudioBranch(nn.Module):
             expected, remedy = "padding behind the audio", 'set padding_side = "right" of the feature extractor'
             raise ValueError(f"audio_attention_mask: expected {expected}, got padding before it; {remedy}")
         time = inputs.shape[1 if self.time_first else -1]
-        least = (
-            self.min_training_length if self.training else self.min_length
-        )  # SpecAugment fails on fewer frames than it masks
+        # SpecAugment fails on fewer frames than it masks
+        least = self.min_training_length if self.training else self.min_length
         if time < least:
             mask = torch.ones(len(inputs), time, dtype=torch.long, device=inputs.device) if mask is None else mask
             more = (0, least - time)
-            inputs, mask = (
-                nn.functional.pad(inputs, (0, 0, *more) if self.time_first else more),
-                nn.functional.pad(mask, more),
-            )
+            inputs = nn.functional.pad(inputs, (0, 0, *more) if self.time_first else more)
+            mask = nn.functional.pad(mask, more)
             time = least
         lengths = torch.full((len(inputs),), time, device=inputs.device) if mask is None else mask.sum(-1).long()
         present = lengths > 0
-        lengths = lengths.clamp_min(
-            self.min_length
-        )  # a row without audio goes through as a short one; its frames are masked below
+        # a row without audio is computed as a short one; its frames are masked below
+        lengths = lengths.clamp_min(self.min_length)
         encoder_mask = None
         if mask is not None:
             encoder_mask = (torch.arange(time, device=inputs.device) < lengths[:, None]).to(torch.long)
@@ -166,9 +165,7 @@ class AudioBranch(nn.Module):
                 shape: tuple[int, ...] = (inputs.shape[0], time, 1)
             else:
                 shape = (inputs.shape[0],) + (1,) * (inputs.dim() - 2) + (time,)
-            inputs = inputs * mask.view(shape).to(
-                inputs.dtype
-            )  # whatever stands in the padding, the encoder sees zeros
+            inputs = inputs * mask.view(shape).to(inputs.dtype)  # the encoder sees zeros in the padding
         if self.batched or mask is None:
             hidden_states = self._run(inputs, lengths, encoder_mask)
             frames = self.encoder._get_feat_extract_output_lengths(lengths).clamp_max(hidden_states.shape[2])
@@ -197,13 +194,12 @@ class AudioBranch(nn.Module):
         self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, speaker_mean: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Hidden states (B, layers + 1, T, Da), frame mask (B, T) and speaker mean (B, layers + 1, Da) or None -> (B, T, D)."""
-        dtype = self.layer_weights.dtype  # states that were kept in half precision are summed in that of the weights
+        dtype = self.layer_weights.dtype  # states in half precision are summed in the precision of the weights
         mean, deviation = self.hidden_mean.to(dtype), self.hidden_std.to(dtype)
         mean = mean[None] if speaker_mean is None else torch.where(speaker_mean.isnan(), mean, speaker_mean.to(dtype))
         weights = self.layer_weights.softmax(0).to(dtype)
-        scale = (
-            weights[:, None] / deviation
-        )  # sum over layers l of w_l (h_l - m_l) / s_l, without a second copy of all layers
+        # sum over layers l of w_l (h_l - m_l) / s_l, without a second copy of all layers
+        scale = weights[:, None] / deviation
         mixed = -(mean * scale).sum(1)[:, None]
         if torch.is_grad_enabled() and not hidden_states.requires_grad and not torch.compiler.is_compiling():
             mixed = mixed + FrozenLayerSum.apply(hidden_states, scale)
@@ -219,10 +215,10 @@ class AudioBranch(nn.Module):
 
 
 class FrozenLayerSum(torch.autograd.Function):
-    """Weighted sum of the hidden states of a frozen encoder, whose own gradient nobody asks for.
+    """Weighted sum of the hidden states of a frozen encoder, which need no gradient.
 
-    Written out, the sum makes autograd keep a copy of every layer in the precision of the weights, and a step on kept states takes a
-    tenth longer.
+    In a plain sum, autograd would keep a copy of every layer in the precision of the weights, and a step on stored
+    states would take a tenth longer.
     """
 
     @staticmethod
@@ -244,9 +240,9 @@ class FrozenLayerSum(torch.autograd.Function):
 
 
 def _spans(frame_mask: torch.Tensor, count: int) -> torch.Tensor:
-    """Frames (B, T) that are hidden: `count` spans a row, each up to an eighth of its frames long, as SpecAugment hides stretches of time.
+    """Mask (B, T) of hidden frames: `count` spans in each row, each up to an eighth of its frames, as in SpecAugment.
 
-    https://arxiv.org/abs/1904.08779; here of the layer sum, where 0 is the training mean.
+    https://arxiv.org/abs/1904.08779; here the spans hide frames of the layer sum, where 0 is the training mean.
     """
     length = frame_mask.sum(1, keepdim=True)
     draw = torch.rand(2, len(frame_mask), count, device=frame_mask.device)
@@ -257,11 +253,11 @@ def _spans(frame_mask: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
-    """Samples (or frames of features) that give so many hidden states: the receptive field of the front."""
-    # CODEPATH: wav2vec2-BERT takes features, one frame of them a hidden state or two.
+    """Samples (or frames of features) that this many hidden states need: the receptive field of the encoder's front."""
+    # CODEPATH: wav2vec2-BERT takes features; one frame of them gives one hidden state or two.
     if family_of(config).time_first:
         return frames
-    # CODEPATH: SEW takes the mean of so many frames before its layers.
+    # CODEPATH: SEW takes the mean over squeeze_factor frames before its layers.
     frames = max(frames, getattr(config, "squeeze_factor", 1))
     if not hasattr(config, "conv_kernel"):
         return 2 * frames
@@ -273,22 +269,27 @@ def _shortest_input(config: PreTrainedConfig, frames: int = 1) -> int:
 class TextBranch(nn.Module):
     """Text encoder -> learned weighted sum of all its hidden states -> projection to the fusion's width.
 
-    The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365). The highest layer of the encoder that ships says of nearly every
-    token what the sentence says; with the lower ones its tokens differ, and cross-attention has something to choose between.
-    Texts longer than the encoder holds go through it in overlapping windows. A decoder language model stays causal: a token's state
-    knows what stands before it, the last one's all of the text.
+    The layer sum is that of ELMo (https://arxiv.org/abs/1802.05365). In the highest layer of the shipped encoder, the
+    states of nearly all tokens are alike, because each describes the sentence; the lower layers make them differ, which
+    cross-attention needs. A text that is longer than the encoder allows is computed in overlapping windows. A decoder
+    language model stays
+    causal: the state of a token depends on the tokens before it, and that of the last token on the whole text.
     """
 
     def __init__(self, config: MultimodalEmotionConfig):
         super().__init__()
         text_config: Any = config.text_config
-        # CODEPATH: decoder language models keep keys and values for a next token, which nobody asks for here.
+        # CODEPATH: decoder language models keep keys and values for a next token, which is never generated here.
         if getattr(text_config, "use_cache", False):
             text_config.use_cache = False
         self.encoder = build_encoder(AutoModelForTextEncoding, text_config)
         adopt_loading_rules(self, self.encoder)
-        takes = _takes(self.encoder)
-        fits = "attention_mask" in takes and "decoder_input_ids" not in takes and hasattr(text_config, "hidden_size")
+        parameters = _forward_parameters(self.encoder)
+        fits = (
+            "attention_mask" in parameters
+            and "decoder_input_ids" not in parameters
+            and hasattr(text_config, "hidden_size")
+        )
         if self.encoder.main_input_name != "input_ids" or not fits:
             raise ValueError(
                 f"text_config: expected an encoder of token ids with an attention mask, or a decoder language model, got "
@@ -302,17 +303,19 @@ class TextBranch(nn.Module):
         self.max_length = _longest_text(self.encoder)
 
     def encode(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """input_ids (B, L), mask (B, L) -> (B, L, Dt), summed over layers. A row's windows depend on its own length alone.
+        """input_ids (B, L), mask (B, L) -> (B, L, Dt), summed over layers; windows depend on a row's length alone.
 
-        Padding may stand before a text, as tokenizers of decoders put it: its states are those that it has without.
+        Padding may also stand before a text, as tokenizers of decoders put it; it does not change the states of the
+        text.
         """
         if _is_padded_left(mask):
-            place, start = torch.arange(mask.shape[1], device=mask.device), mask.bool().int().argmax(1, keepdim=True)
+            place = torch.arange(mask.shape[1], device=mask.device)
+            start = mask.bool().int().argmax(1, keepdim=True)
             to_front, back = (place + start) % mask.shape[1], (place - start) % mask.shape[1]
             states = self.encode(input_ids.gather(1, to_front), mask.gather(1, to_front))
             return states.gather(1, back[..., None].expand_as(states))
         encoder_mask = mask.clone()
-        encoder_mask[:, 0] = 1  # a row without text goes through as one token, and is masked afterwards
+        encoder_mask[:, 0] = 1  # a row without text is computed as one token, and is masked afterwards
         limit = self.max_length
         if input_ids.shape[1] <= limit:
             return self._layer_sum(input_ids, encoder_mask)
@@ -328,12 +331,13 @@ class TextBranch(nn.Module):
             for at in range(0, len(rows), 16)
         ]
         states = torch.cat(windows).flatten(0, 1)  # (windows * limit, Dt)
-        # of the two windows that hold a token, take the one in which more of its surroundings lie: for a causal model, of what is before
+        # A token is in two windows. Take the one with more of its context; for a causal model, with more tokens before
+        # it.
         count = torch.tensor(counts, device=mask.device)
         position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
         edge = limit // 2 if self.causal else limit // 4
         window = ((position - edge).div(stride, rounding_mode="floor").clamp_min(0)).minimum(count[:, None] - 1)
-        offset = (position - window * stride).clamp_max(limit - 1)  # beyond a row's last window lies padding
+        offset = (position - window * stride).clamp_max(limit - 1)  # after the last window of a row there is padding
         return states[((count.cumsum(0) - count)[:, None] + window) * limit + offset]
 
     def _layer_sum(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -359,14 +363,15 @@ class TextBranch(nn.Module):
 
 
 LONGEST_WINDOW = 8192
-"""Tokens that go through an encoder at once, even where it holds more: what attention costs grows with their square."""
+"""Most tokens in one window, even if the encoder allows more: the cost of attention grows with their square."""
 
 
 def _longest_text(encoder: PreTrainedModel) -> int:
     # CODEPATH: T5's encoder has no table of positions, and was trained on 512 tokens.
     positions = getattr(encoder.config, "max_position_embeddings", None) or -1
     positions = 512 if positions < 1 else positions
-    # CODEPATH: RoBERTa's kin count positions from behind the padding token: of a table of 514 they use 512. BERT and DistilBERT from 0.
+    # CODEPATH: models like RoBERTa count positions from after the padding token: of 514 they use 512. BERT counts from
+    # 0.
     tables = [module for name, module in encoder.named_modules() if name.endswith("embeddings.position_embeddings")]
     padding = getattr(tables[0], "padding_idx", None) if tables else None
     return min(positions - (0 if padding is None else padding + 1), LONGEST_WINDOW)

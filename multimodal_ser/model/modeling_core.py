@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The model without heads: two branches and the fusion between them; what stands in for a missing modality.
+"""The model without heads: two branches, the fusion between them, and embeddings for missing modalities.
 
 Symbols in shapes: B batch, S samples, T audio frames (50 a second), L text tokens, D fusion width.
 """
@@ -57,7 +57,7 @@ class MultimodalEmotionModelOutput(ModelOutput):
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
 class MultimodalEmotionPreTrainedModel(PreTrainedModel):
-    """What both model classes tell transformers of themselves."""
+    """Base class of both model classes, with the settings for transformers."""
 
     config: MultimodalEmotionConfig
     config_class = MultimodalEmotionConfig
@@ -218,7 +218,7 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
         output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> MultimodalEmotionModelOutput:
-        """Fuse what was said with how.
+        """Fuse speech and text.
 
         Either modality may be missing: for the batch (None), or for single rows (a mask row of zeros).
 
@@ -271,7 +271,7 @@ class MultimodalEmotionModel(MultimodalEmotionPreTrainedModel):
             text = self.text_branch(text_hidden_states)
         device = self.missing_audio.device  # with a device map, each branch may lie on another
         audio, audio_mask, text, text_mask, case = self._fill_in(
-            *(None if given is None else given.to(device) for given in (audio, audio_mask, text, text_mask))
+            *(None if tensor is None else tensor.to(device) for tensor in (audio, audio_mask, text, text_mask))
         )
 
         config = self.config

@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Fusion: what is heard and what is said look at each other, are pooled over time, and weighed against each other.
+"""The fusion of speech and text: cross-attention between them, pooling over time, and a gate that weighs them.
 
-Every module takes masks and never lets padding change a result.
+All modules use masks, so that padding never changes a result.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scaled dot-product attention written out, as transformers' own models have it: it returns its weights (B, heads, Q, K)."""
+    """Scaled dot-product attention as in transformers' own models; it also returns the weights (B, heads, Q, K)."""
     weights = torch.matmul(query, key.transpose(2, 3)) * scaling
     if attention_mask is not None:
         weights = weights + attention_mask
@@ -69,9 +69,10 @@ class CrossAttention(nn.Module):
         attention_mask: torch.Tensor | None,
         return_weights: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """hidden_states (B, Q, D), other_states (B, K, D) -> (B, Q, D), and the weights (B, heads, Q, K) if asked for.
+        """hidden_states (B, Q, D), other_states (B, K, D) -> (B, Q, D), and the weights (B, heads, Q, K) on request.
 
-        The mask is that of `create_bidirectional_mask`, for eager attention where the weights are asked for: sdpa returns none.
+        The mask is that of `create_bidirectional_mask`, for eager attention if the weights are requested, because sdpa
+        returns none.
         """
 
         def heads(states: torch.Tensor) -> torch.Tensor:
@@ -107,7 +108,7 @@ class FeedForward(nn.Module):
 
 
 class FusionOutput(NamedTuple):
-    """What a `FusionLayer` returns; attentions are None unless they were asked for."""
+    """What a `FusionLayer` returns; attentions are None unless they were requested."""
 
     audio: torch.Tensor
     """(B, T, D)"""

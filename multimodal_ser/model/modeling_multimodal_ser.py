@@ -88,7 +88,7 @@ class MultimodalEmotionOutput(ModelOutput):
     """What the classifier returns.
 
     Args:
-        loss: (1,), where labels were given.
+        loss: (1,); None without labels.
         logits: (B, C), outside training divided by the temperature of each row's modality case.
         dimensions: (B, number of dimensions), where the model has that head.
         embeddings: (B, D), both modalities combined; with `combination="concatenated"` (B, 4 D).
@@ -323,7 +323,8 @@ class MultimodalEmotionClassifier(EmotionInference, MultimodalEmotionPreTrainedM
             pretrained_model_name_or_path: folder or Hub id; None: the checkpoint in the package.
             *args: passed on to transformers.
             labels: names of new classes: the head is replaced by a new, untrained one.
-            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, None for none; "auto": whatever is found.
+            whisper: the transcriber: a name ("small"), a path, a `WhisperTranscriber`, None for none; "auto": one that
+                is on this machine.
             device: where to put the model.
             **kwargs: passed on to transformers: `dtype`, `device_map`, ...; for a Hub id `revision`, `cache_dir`, `token`,
                 `local_files_only`, `subfolder`, which hold for the processor too.

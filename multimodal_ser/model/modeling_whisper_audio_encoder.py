@@ -118,9 +118,9 @@ class WhisperAudioEncoder(PreTrainedModel):
             **{name: getattr(encoder.config, name) for name in names} | {"encoder_layers": num_layers}
         )
         model = cls(config)
-        wanted = model.state_dict().keys()
+        names_of_weights = model.state_dict().keys()
         model.load_state_dict(
-            {key: value.detach().clone() for key, value in encoder.state_dict().items() if key in wanted}
+            {key: value.detach().clone() for key, value in encoder.state_dict().items() if key in names_of_weights}
         )
         return model
 

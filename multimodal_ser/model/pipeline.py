@@ -11,9 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The model as a pipeline of transformers: `pipeline("speech-emotion-recognition", model=...)`, for code that is written around pipelines.
+"""The model as a pipeline of transformers: `pipeline("speech-emotion-recognition", model=...)`.
 
-It hears, and reads the words that it is given; it does not transcribe. `predict` does, and tells more.
+The pipeline uses recordings and the words that come with them; it does not transcribe. `predict` does, and returns
+more.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ import torch
 from transformers import AutoModelForAudioClassification, AutoProcessor, Pipeline
 
 TASK = "speech-emotion-recognition"
-"""What `transformers.pipeline` is asked for."""
+"""Name of the task for `transformers.pipeline`."""
 
 SAMPLING_RATE = 16_000
-WHOLE = 30 * SAMPLING_RATE
-"""Samples that copied code hears at once, at most; the package cuts where it is quiet."""
+LONGEST_PART = 30 * SAMPLING_RATE
+"""Most samples of a part when the package is not installed; the package cuts at quiet places instead."""
 
 BATCH_SIZE = 8
-"""Windows of long recordings that run through the model together, where the batch is smaller."""
+"""Smallest number of windows of long recordings in a batch of the model."""
 
 
 class SpeechEmotionRecognitionPipeline(Pipeline):
@@ -48,13 +49,14 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
 
     Args:
         model: the classifier.
-        processor: or its folder or Hub id; None: the model's own.
-        **kwargs: those of `transformers.Pipeline`: `device`, `batch_size`, `num_workers`; and those of a call.
+        processor: the processor, its folder or its Hub id; None: the model's own.
+        **kwargs: options of `transformers.Pipeline`, such as `device`, `batch_size` and `num_workers`, and those of a
+            call.
 
     A call takes, beside its inputs (one, a list, a generator, a `Dataset` of torch or of Hugging Face with a dict a row):
-        top_k: how many labels, the most probable first; None: all.
-        sampling_rate: of arrays that do not say it themselves, Hz.
-        on_error: "raise", or "skip": what is wrong with an input is an exception in the place of its answer.
+        top_k: number of labels, the most probable first; None: all.
+        sampling_rate: sampling rate of arrays that do not have their own, in Hz.
+        on_error: "raise", or "skip": the error of an input stands in the place of its answer.
 
     Raises:
         ValueError: an input is no audio, or holds nothing; an option is wrong.
@@ -77,7 +79,7 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
     _load_video_processor = False
 
     def __init__(self, model: Any, *args: Any, processor: Any = None, **kwargs: Any):
-        kwargs.pop("local_files_only", None)  # transformers.pipeline has used it, and hands it on
+        kwargs.pop("local_files_only", None)  # transformers.pipeline has used it, but passes it on
         if getattr(model.config, "model_type", None) != "multimodal_ser":
             raise ValueError(
                 f"{TASK}: expected a MultimodalEmotionClassifier, got a {type(model).__name__}; its pipeline is audio-classification"
@@ -87,7 +89,7 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         super().__init__(model, *args, processor=model.processor if processor is None else processor, **kwargs)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Answers to the inputs: a list for one input, a list of lists for a list, an iterator for what is iterated over."""
+        """Answers: a list for one input, a list of lists for a list, an iterator for iterators and datasets."""
         if isinstance(inputs, list) and not inputs:
             return []
         if type(inputs).__module__.partition(".")[0] == "datasets":  # transformers takes it for one input
@@ -116,7 +118,7 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         )
 
     def preprocess(self, inputs: Any, sampling_rate: int | None = None, on_error: str = "raise") -> dict[str, Any]:
-        """An input as it is: the engine reads recordings block by block, so that the longest takes no more memory."""
+        """The input unchanged: the engine reads recordings block by block, so that long ones need no more memory."""
         return {"item": (inputs, sampling_rate, on_error)}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
@@ -126,17 +128,17 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
         if self.processor is not model.processor:
             model = copy.copy(model)
             model.processor = self.processor
-        found = _answers(model, [inputs for inputs, *_ in items], sampling_rate or SAMPLING_RATE, on_error)
-        unknown = torch.full((model.config.num_labels,), torch.nan)
+        answers = _answers(model, [inputs for inputs, *_ in items], sampling_rate or SAMPLING_RATE, on_error)
+        nothing = torch.full((model.config.num_labels,), torch.nan)
         return {
             "probabilities": torch.stack(
-                [unknown if isinstance(each, Exception) else torch.as_tensor(each) for each in found]
+                [nothing if isinstance(each, Exception) else torch.as_tensor(each) for each in answers]
             ),
-            "error": [each if isinstance(each, Exception) else None for each in found],
+            "error": [each if isinstance(each, Exception) else None for each in answers],
         }
 
     def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> list[dict[str, Any]] | Exception:
-        """Probabilities (1, C) -> labels and scores, the most probable first; or what was wrong with the input."""
+        """Probabilities (1, C) -> labels and scores, the most probable first; or the error of the input."""
         [error] = model_outputs["error"] if isinstance(model_outputs["error"], list) else [model_outputs["error"]]
         if error is not None:
             return error
@@ -150,8 +152,8 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Write model and processor into a folder.
 
-        The task is written into its configuration only where the code goes along (`register_for_auto_class`, for people without the
-        package): transformers then asks everybody who names the task for `trust_remote_code=True`.
+        The configuration names the task only if the code is saved too (`register_for_auto_class`, for use without the
+        package), because transformers then demands `trust_remote_code=True` of everybody who uses the task.
         """
         if self.model._auto_class is not None:
             implementation = f"{type(self).__module__.rsplit('.', 1)[-1]}.{type(self).__name__}"
@@ -163,7 +165,7 @@ class SpeechEmotionRecognitionPipeline(Pipeline):
 
 
 def _answers(model: Any, inputs: list[Any], sampling_rate: int, on_error: Any) -> list[Any]:
-    """The probabilities (C,) of each input as `predict` gives them without a Whisper, or what is wrong with it."""
+    """The probabilities (C,) of each input, as `predict` returns them without a Whisper, or its error."""
     try:
         from multimodal_ser.inference.engine import PredictOptions
         from multimodal_ser.inference.prediction import predictions
@@ -176,7 +178,7 @@ def _answers(model: Any, inputs: list[Any], sampling_rate: int, on_error: Any) -
 
 
 def _answer_to_array(model: Any, inputs: Any, sampling_rate: int, on_error: str) -> Any:
-    """What can be done without the package: an array of one channel at 16 kHz, its words, or both; long ones in equal parts."""
+    """The probabilities (C,) of one input without the package: an array of one channel at 16 kHz, words, or both."""
     try:
         parts = inputs if isinstance(inputs, Mapping) and {"audio", "text"} & set(inputs) else {"audio": inputs}
         text, context = parts.get("text"), parts.get("context")
@@ -192,11 +194,11 @@ def _answer_to_array(model: Any, inputs: Any, sampling_rate: int, on_error: str)
 
 
 def _array(audio: Any, sampling_rate: int) -> tuple[np.ndarray, int]:
-    """(S,), and in how many parts it is heard.
+    """The samples (S,) of an input, and the number of equal parts to cut them into.
 
     Raises:
-        ImportError: it has to be decoded, and the package is not there.
-        ValueError: samples at another rate, of several channels, or that are not finite.
+        ImportError: the input has to be decoded, and the package is not installed.
+        ValueError: the samples have another rate or several channels, or are not finite.
     """
     if isinstance(audio, Mapping) and {"array", "raw"} & set(audio):
         audio, sampling_rate = audio.get("array", audio.get("raw")), audio.get("sampling_rate", sampling_rate)
@@ -216,4 +218,4 @@ def _array(audio: Any, sampling_rate: int) -> tuple[np.ndarray, int]:
             f"audio: expected finite samples (S,) of one channel, got shape {waveform.shape}; mix channels, leave out what is "
             "broken"
         )
-    return waveform, math.ceil(len(waveform) / WHOLE)
+    return waveform, math.ceil(len(waveform) / LONGEST_PART)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The processor: waveforms and words in, the model's tensors out."""
+"""The processor, which turns waveforms and texts into the tensors that the model takes."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from transformers.utils import is_sentencepiece_available
 
 from .configuration_multimodal_ser import MultimodalEmotionConfig
 
-TOKENIZING = threading.Lock()
-"""Held while a tokenizer runs: it keeps the padding of its last call, and threads would meet there ("Already borrowed")."""
+TOKENIZER_LOCK = threading.Lock()
+"""Lock of all tokenizers, which store the padding of their last call; two threads in one fail ("Already borrowed")."""
 
 
 # trf-ignore: TRF057 - documented by hand, as all of this package is
 class MultimodalEmotionProcessor(ProcessorMixin):
     """Turns waveforms and texts into `input_values` (or `input_features`), `audio_attention_mask`, `input_ids`, `attention_mask`.
 
-    Each clip is normalised by itself, before padding, so that company changes nothing.
+    Each clip is normalised by itself, before padding, so that other clips of the batch do not change it.
 
     Args:
-        feature_extractor: the audio branch's.
-        tokenizer: the text branch's.
-        trim_silence_db: cut from both ends of each clip what is this many dB below its loudest 20 ms (40 is a good start); at least half a
-            second stays. None: nothing is cut. It is saved with the processor, so that a model hears in use what it heard in training.
+        feature_extractor: feature extractor of the audio branch.
+        tokenizer: tokenizer of the text branch.
+        trim_silence_db: both ends of each clip are cut where they are this many dB below its loudest 20 ms (40 is a
+            good start); at least half a second stays. None: nothing is cut. It is saved with the processor, so that
+            clips are cut in use as in training.
 
     Raises:
         ValueError: `trim_silence_db` is not above 0.
@@ -61,11 +62,9 @@ class MultimodalEmotionProcessor(ProcessorMixin):
                 f"trim_silence_db: expected more than 0 dB, or None, got {trim_silence_db}; 40 is a good start"
             )
         self.trim_silence_db = trim_silence_db
-        self._tried: tuple[Any, int] | None = None  # the extractor that was last looked at, and its time axis
+        self._extractor_and_axis: tuple[Any, int] | None = None  # the last extractor and its time axis
         tokenizer.padding_side = "right"  # the model's masks are prefixes
-        if (
-            tokenizer.pad_token is None
-        ):  # decoder language models have none; what is padded is masked, so any token serves
+        if tokenizer.pad_token is None:  # as in decoder language models; padding is masked, so any token will do
             tokenizer.pad_token = tokenizer.eos_token
 
     @classmethod
@@ -77,18 +76,18 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         return cls(feature_extractor, _tokenizer(text))
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
-        """Write it into a folder; what a tokenizer would keep of its last call (padding) and of its loading is forgotten first."""
+        """Write the processor into a folder, without the tokenizer's last padding and its loading options."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None:
             backend.no_padding()
             backend.no_truncation()
-        for how_loaded in ("is_local", "local_files_only"):
-            self.tokenizer.init_kwargs.pop(how_loaded, None)
+        for option in ("is_local", "local_files_only"):
+            self.tokenizer.init_kwargs.pop(option, None)
         return super().save_pretrained(save_directory, **kwargs)
 
     @property
     def sampling_rate(self) -> int:
-        """Samples a second that the audio branch expects."""
+        """Sampling rate of the audio branch, in Hz."""
         return int(self.feature_extractor.sampling_rate)
 
     @property
@@ -98,12 +97,12 @@ class MultimodalEmotionProcessor(ProcessorMixin):
 
     @property
     def time_axis(self) -> int:
-        """Where time runs in what the audio branch takes of one clip: 0 for features (F, M), else -1: samples (S,), features (M, F)."""
+        """The time axis of one clip: 0 for features (F, M); -1 for samples (S,) and features (M, F)."""
         extractor = self.feature_extractor
-        if self._tried is None or self._tried[0] is not extractor:
+        if self._extractor_and_axis is None or self._extractor_and_axis[0] is not extractor:
             waveforms = extractor.model_input_names[0] == "input_values"
-            self._tried = extractor, -1 if waveforms or not _is_time_first(extractor) else 0
-        return self._tried[1]
+            self._extractor_and_axis = extractor, -1 if waveforms or not _is_time_first(extractor) else 0
+        return self._extractor_and_axis[1]
 
     # trf-ignore: TRF057 - documented by hand
     def __call__(  # type: ignore[override]
@@ -120,9 +119,9 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         Args:
             audio: a waveform (S,), or a list with None where a row has no audio.
             text: a text, or a list with None (or "") where a row has no text.
-            sampling_rate: of the waveforms; has to be the model's.
-            context: the previous turns of a row, oldest first (of a list of rows: one list a row); they are joined before its text
-                with the tokenizer's separator.
+            sampling_rate: sampling rate of the waveforms, in Hz; it has to be the model's.
+            context: the previous turns of a row, oldest first (for a list of rows: a list for each row); they are
+                joined before its text with the tokenizer's separator.
             return_tensors: "pt", the only kind.
 
         Raises:
@@ -158,7 +157,7 @@ class MultimodalEmotionProcessor(ProcessorMixin):
             joined = [self._with_context(row, before) for row, before in zip(texts, turns, strict=True)]
             if any(joined):
                 words = self._text(joined)
-                data |= words if words["attention_mask"].any() else {}  # signs that no token stands for
+                data |= words if words["attention_mask"].any() else {}  # the text may have signs without any token
         if not data:
             raise ValueError("expected audio or text in at least one row, got none; leave empty rows out")
         return BatchFeature(data)
@@ -195,12 +194,12 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         return {name: inputs, "audio_attention_mask": mask}
 
     def _features(self, waveform: np.ndarray) -> np.ndarray:
-        """What the encoder takes of one clip: (S,), (M, F) or (F, M)."""
+        """The encoder's input for one clip: (S,), (M, F) or (F, M)."""
         name = self.feature_extractor.model_input_names[0]
         options: dict[str, Any] = {"padding": False}
         if name != "input_values":
             options = {"padding": "longest", "truncation": False}
-            if self.time_axis == 0:  # two frames at least, that they have a deviation, and no half of a stacked frame
+            if self.time_axis == 0:  # at least two frames, so that there is a deviation
                 options["pad_to_multiple_of"] = None
                 waveform = np.pad(waveform, (0, max(0, TWO_FRAMES - len(waveform))))
         return np.asarray(
@@ -215,19 +214,19 @@ class MultimodalEmotionProcessor(ProcessorMixin):
         return f" {separator} ".join([*(turn for turn in turns if turn and turn.strip()), text])
 
     def _text(self, texts: list[str | None]) -> dict[str, torch.Tensor]:
-        with TOKENIZING:
+        with TOKENIZER_LOCK:
             encoded = self.tokenizer(
                 [text or "" for text in texts], padding=True, truncation=False, return_tensors="pt", verbose=False
             )
-        given = torch.tensor([text is not None for text in texts])[:, None]
+        has_text = torch.tensor([text is not None for text in texts])[:, None]
         if not encoded["input_ids"].numel():
-            nothing = torch.zeros(len(texts), 1, dtype=torch.long)
-            return {"input_ids": nothing, "attention_mask": nothing}
-        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"] * given}
+            empty = torch.zeros(len(texts), 1, dtype=torch.long)
+            return {"input_ids": empty, "attention_mask": empty}
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"] * has_text}
 
 
 def _tokenizer(source: str) -> Any:
-    """A tokenizer of a folder or a Hub id; of a SentencePiece file transformers says no more than that it is none of tiktoken's."""
+    """The tokenizer of a folder or a Hub id, with a clear error for a SentencePiece file that cannot be read."""
     try:
         return AutoTokenizer.from_pretrained(source)
     except (ValueError, ImportError) as error:
@@ -246,7 +245,7 @@ TWO_FRAMES = 560
 
 
 def _is_time_first(feature_extractor: Any) -> bool:
-    """Whether an extractor gives (F, M), as SeamlessM4T's does, or (M, F), as Whisper's: the axis along which a longer clip is longer."""
+    """Whether an extractor returns (F, M), as that of SeamlessM4T, and not (M, F), as that of Whisper."""
     rate, name = feature_extractor.sampling_rate, feature_extractor.model_input_names[0]
     options = {"sampling_rate": rate, "padding": "longest", "truncation": False, "return_tensors": "np"}
     short, long = (
@@ -256,7 +255,7 @@ def _is_time_first(feature_extractor: Any) -> bool:
 
 
 def trimmed(waveform: np.ndarray, threshold_db: float, sampling_rate: int = 16_000) -> np.ndarray:
-    """Without what is quiet at both ends: `threshold_db` below the loudest 20 ms; at least half a second stays, or all of it.
+    """A waveform without ends that are `threshold_db` below its loudest 20 ms; at least half a second stays, or all.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""One model for several threads, copies and processes: views in evaluation mode, and a state that pickle can write."""
+"""Functions to share a model between threads, copies and processes: views in evaluation mode, and a picklable state."""
 
 from __future__ import annotations
 

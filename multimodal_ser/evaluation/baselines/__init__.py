@@ -1,4 +1,4 @@
-"""Baselines: what the papers of the field compare with, behind one interface."""
+"""Baselines from the papers of the field, behind one interface."""
 
 from __future__ import annotations
 

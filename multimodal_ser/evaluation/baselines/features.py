@@ -1,4 +1,4 @@
-"""What the field listened to before networks did: MFCC, fundamental frequency, energy and formants, frame by frame and as statistics."""
+"""Classical features of speech: MFCC, fundamental frequency, energy and formants, for each frame and as statistics."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ MFCC = 20
 """Cepstral coefficients of a frame; their first and second differences are as many each."""
 
 PITCH_RANGE = (65.0, 600.0)
-"""Hz: deep men to shouting women."""
+"""Range of the pitch, in Hz: from deep voices of men to shouts of women."""
 
 VOICED = 0.45
 """Least autocorrelation of a voiced frame, Praat's default."""
 
 FORMANT_RATE = 10_000
-"""Hz: up to 5 kHz a vocal tract has about five formants, which ten coefficients can follow."""
+"""Sampling rate, in Hz: below 5 kHz a vocal tract has about five formants, for which ten coefficients are enough."""
 
 BLOCK = 30 * SAMPLING_RATE
-"""Samples that are analysed at a time, so that an hour needs no more memory than half a minute."""
+"""Samples of one analysed block, so that an hour needs no more memory than half a minute."""
 
 QUIET = 40.0
-"""dB below the loudest frame of a clip: what is softer is silence, and says nothing of how somebody speaks."""
+"""Frames that are more than this many dB below the loudest frame of a clip count as silence."""
 
 VERSION = "2"
-"""Part of the names in the cache; to be raised whenever what is computed changes."""
+"""Part of the names in the cache; it has to be raised whenever the computation changes."""
 
 COLUMNS = (
     *(f"{kind}_{i}" for kind in ("mfcc", "mfcc_delta", "mfcc_delta2") for i in range(MFCC)),
     "energy", "pitch", "formant_1", "formant_2", "formant_3",
 )  # fmt: skip
-"""What `descriptors` tells of each frame."""
+"""Names of the columns of `descriptors`."""
 
 
 def descriptors(waveform: np.ndarray) -> np.ndarray:
-    """Describe each 10 ms of a recording.
+    """Compute the features of each 10 ms of a recording.
 
     MFCC as in Davis and Mermelstein 1980 (https://doi.org/10.1109/TASSP.1980.1163420), computed by torchaudio, and their differences; log
     energy in dB; pitch in semitones above 27.5 Hz by the autocorrelation of Boersma 1993
     (https://www.fon.hum.uva.nl/paul/papers/Proceedings_1993.pdf); formants in Hz by linear prediction (Atal and Hanauer 1971,
-    https://doi.org/10.1121/1.1912679). Pitch and formants are NaN where nothing is voiced.
+    https://doi.org/10.1121/1.1912679). Pitch and formants are NaN in unvoiced frames.
 
     Args:
         waveform: (S,) float32 at 16 kHz.
@@ -78,7 +78,7 @@ def descriptors(waveform: np.ndarray) -> np.ndarray:
 
     waveform = np.ascontiguousarray(waveform, np.float32)
     peak = float(np.abs(waveform).max())
-    found = []
+    blocks = []
     for at in range(0, len(waveform), BLOCK):
         block = waveform[at : at + BLOCK]
         with torch.inference_mode():
@@ -86,19 +86,19 @@ def descriptors(waveform: np.ndarray) -> np.ndarray:
         pitch = _pitch(block, peak)
         formants = _formants(block, ~np.isnan(pitch))
         rest = np.column_stack([_energy(block), pitch, formants])
-        found.append(
+        blocks.append(
             (cepstra, rest if at + BLOCK >= len(waveform) else rest[:-1])
         )  # the frame on an edge belongs to the next block
-    cepstra = torch.cat([c[:, : len(rest)] for c, rest in found], dim=1)
+    cepstra = torch.cat([c[:, : len(rest)] for c, rest in blocks], dim=1)
     delta = torchaudio.functional.compute_deltas(cepstra)
     joined = torch.cat([cepstra, delta, torchaudio.functional.compute_deltas(delta)]).numpy().T
     return np.ascontiguousarray(
-        np.concatenate([joined, np.concatenate([rest for _, rest in found])], axis=1), np.float32
+        np.concatenate([joined, np.concatenate([rest for _, rest in blocks])], axis=1), np.float32
     )
 
 
 def statistics(frames: np.ndarray) -> np.ndarray:
-    """What a clip is like as a whole: of each column mean, standard deviation and percentiles over the frames in which somebody is heard.
+    """Statistics of a clip: mean, standard deviation and percentiles of each column, over the frames without silence.
 
     Args:
         frames: (T, 65), of `descriptors`.
@@ -116,9 +116,9 @@ def statistics(frames: np.ndarray) -> np.ndarray:
     """
     inner = frames[spoken(frames)].astype(np.float64)
     energy, pitch = inner[:, COLUMNS.index("energy")], inner[:, COLUMNS.index("pitch")]
-    heard = inner[energy > energy.max() - QUIET] if len(inner) > 1 else inner
+    loud_frames = inner[energy > energy.max() - QUIET] if len(inner) > 1 else inner
     parts = []
-    for column in heard.T:
+    for column in loud_frames.T:
         values = column[~np.isnan(column)]
         parts += [values.mean(), values.std(), *np.percentile(values, (10, 50, 90))] if len(values) else [np.nan] * 5
     voiced = ~np.isnan(pitch)
@@ -164,15 +164,15 @@ def egemaps() -> Callable[[np.ndarray], np.ndarray]:
 
 
 class FeatureReader:
-    """Features of a manifest's recordings, kept on disk by what a file holds, not by what it is called.
+    """Features of a manifest's recordings, stored on disk by the content of the files, not by their names.
 
     Args:
-        kind: names the features in the cache.
-        compute: from a waveform (S,) at 16 kHz to an array.
-        cache_dir: folder that is made; None: nothing is kept.
+        kind: name of the features in the cache.
+        compute: function from a waveform (S,) at 16 kHz to an array.
+        cache_dir: folder of the cache, which is created; None: nothing is stored.
 
     Raises:
-        InputError: a folder that cannot be made.
+        InputError: a folder that cannot be created.
 
     Example:
         >>> import tempfile
@@ -203,10 +203,10 @@ class FeatureReader:
         self._content: tuple[Path | None, str] = None, ""
 
     def __call__(self, row: ManifestRow) -> np.ndarray:
-        """The features of a row's recording, of the part that is meant.
+        """The features of a row's recording, from the start to the end that the row names.
 
         Raises:
-            InputError: it has none, or one that cannot be read.
+            InputError: the row has no recording, or one that cannot be read.
         """
         if row.path is None:
             raise InputError(
@@ -238,13 +238,13 @@ class FeatureReader:
 
 
 def _write(file: Path, features: np.ndarray) -> None:
-    """The file is there whole or not at all. A disk that takes none is a warning: the features are had already."""
+    """Write a file, whole or not at all. A full or read-only disk causes a warning, as the features are there."""
     try:
         file.parent.mkdir(exist_ok=True)
         with writing(file, mode=0o600, flush=False) as place, open(place, "wb") as new:
             np.save(new, features, allow_pickle=False)
     except OSError as error:
-        logger.warning("cache_dir: features are not kept in %s (%s)", file.parent, error.strerror)
+        logger.warning("cache_dir: features are not stored in %s (%s)", file.parent, error.strerror)
 
 
 @cache
@@ -276,14 +276,13 @@ def _pitch(block: np.ndarray, peak: float) -> np.ndarray:
     frames = (frames - frames.mean(1, keepdims=True)) * window
     lags = slice(int(SAMPLING_RATE / PITCH_RANGE[1]), int(SAMPLING_RATE / PITCH_RANGE[0]) + 2)
     own = np.fft.irfft(np.abs(np.fft.rfft(window, size)) ** 2)[: lags.stop]
-    found = np.fft.irfft(np.abs(np.fft.rfft(frames, size)) ** 2)[:, : lags.stop]
-    # a windowed signal's autocorrelation falls with the lag: divided by the window's own it does not
-    curve = found / np.maximum(found[:, :1], 1e-9) / (own / own[0])
+    autocorrelation = np.fft.irfft(np.abs(np.fft.rfft(frames, size)) ** 2)[:, : lags.stop]
+    # the autocorrelation of a windowed signal falls with the lag; a division by that of the window corrects this
+    curve = autocorrelation / np.maximum(autocorrelation[:, :1], 1e-9) / (own / own[0])
     inside = curve[:, lags.start : lags.stop - 1]
     summit = (inside >= curve[:, lags.start - 1 : lags.stop - 2]) & (inside >= curve[:, lags.start + 1 : lags.stop])
-    cost = 0.01 * np.log2(
-        PITCH_RANGE[0] * np.arange(lags.start, lags.stop - 1) / SAMPLING_RATE
-    )  # of two as good the higher pitch
+    # of two equal candidates the higher pitch wins
+    cost = 0.01 * np.log2(PITCH_RANGE[0] * np.arange(lags.start, lags.stop - 1) / SAMPLING_RATE)
     best = np.where(summit, inside - cost, -np.inf).argmax(1)
     rows = np.arange(len(frames))
     before, top, after = (curve[rows, best + lags.start + step] for step in (-1, 0, 1))
@@ -294,18 +293,18 @@ def _pitch(block: np.ndarray, peak: float) -> np.ndarray:
 
 
 def _formants(block: np.ndarray, voiced: np.ndarray) -> np.ndarray:
-    """(T, 3) Hz of the first resonances of each voiced frame; NaN where there are fewer, or nothing is voiced."""
+    """(T, 3) first resonances of each frame, in Hz; NaN for missing ones and in unvoiced frames."""
     import soxr
 
-    found = np.full((len(voiced), 3), np.nan)
+    formants = np.full((len(voiced), 3), np.nan)
     if not voiced.any():
-        return found
+        return formants
     order, width = FORMANT_RATE // 1000, FORMANT_RATE // 40
     signal = soxr.resample(block, SAMPLING_RATE, FORMANT_RATE)
     signal = np.append(signal[:1], signal[1:] - 0.97 * signal[:-1])
     frames = _framed(signal, width, FORMANT_RATE * HOP // SAMPLING_RATE, len(voiced))[voiced] * np.hamming(width)
     moments = np.fft.irfft(np.abs(np.fft.rfft(frames, 1024)) ** 2)[:, : order + 1]
-    moments[:, 0] = moments[:, 0] * (1 + 1e-9) + 1e-12  # a frame of zeros has an answer too
+    moments[:, 0] = moments[:, 0] * (1 + 1e-9) + 1e-12  # a frame of zeros has a solution too
     toeplitz = moments[:, np.abs(np.subtract.outer(np.arange(order), np.arange(order)))]
     coefficients = np.linalg.solve(toeplitz, moments[:, 1:, None])[..., 0]
     companion = np.tile(np.eye(order, k=-1), (len(frames), 1, 1))
@@ -315,14 +314,14 @@ def _formants(block: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     bandwidth = -np.log(np.maximum(np.abs(roots), 1e-9)) * FORMANT_RATE / np.pi
     resonance = (frequency > 90) & (frequency < FORMANT_RATE / 2 - 50) & (bandwidth < 400)
     ordered = np.sort(np.where(resonance, frequency, np.inf), axis=1)[:, :3]
-    found[voiced] = np.where(np.isfinite(ordered), ordered, np.nan)
-    return found
+    formants[voiced] = np.where(np.isfinite(ordered), ordered, np.nan)
+    return formants
 
 
 def _slope(times: np.ndarray, values: np.ndarray) -> float:
-    """Change a second, by least squares; NaN of fewer than two values."""
-    known = ~np.isnan(values)
-    if known.sum() < 2:
+    """Change per second, by least squares; NaN for fewer than two values."""
+    present = ~np.isnan(values)
+    if present.sum() < 2:
         return float("nan")
-    t, v = times[known] - times[known].mean(), values[known] - values[known].mean()
+    t, v = times[present] - times[present].mean(), values[present] - values[present].mean()
     return float(t @ v / (t @ t))

@@ -1,4 +1,4 @@
-"""Words that name an emotion or show one: a small list of our own making, taken from no published lexicon, and how it is read."""
+"""A small list of English emotion words, taken from no published lexicon, and a function that counts them in a text."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ _NEGATIONS = """
 _INTENSIFIERS = "very so really extremely absolutely totally completely utterly too truly deeply incredibly"
 
 NEGATIONS = frozenset(_NEGATIONS.split())
-"""Words, without apostrophes, that turn what follows."""
+"""Words, without apostrophes, that negate the words after them."""
 
 REACH = 3
-"""How many words a negation reaches ahead, to the end of its clause at most."""
+"""How many words after it a negation changes; it ends with its clause."""
 
 INTENSIFIERS = frozenset(_INTENSIFIERS.split())
 """Words that double the word after them."""
 
-TURNED = {"happiness": "sadness", "calm": "fear"}
-"""What a negated word says: "not happy" is sad; "not angry" says of no emotion that it is there."""
+NEGATED = {"happiness": "sadness", "calm": "fear"}
+"""Emotion of a negated word: "not happy" counts as sad; "not angry" counts for no emotion."""
 
 
 def emotion_counts(text: str) -> dict[str, float]:
@@ -76,10 +76,10 @@ def emotion_counts(text: str) -> dict[str, float]:
     counts for sadness, one of calm for fear, others not at all.
 
     Args:
-        text: words in English; others are not found.
+        text: English text; words of other languages do not count.
 
     Returns:
-        By emotion, those that occur only.
+        Weighted counts by emotion, for the emotions that occur.
 
     Example:
         >>> from multimodal_ser.evaluation.baselines.lexicon import emotion_counts
@@ -99,16 +99,16 @@ def emotion_counts(text: str) -> dict[str, float]:
                 continue
             weight = 2.0 if at and words[at - 1] in INTENSIFIERS else 1.0
             if NEGATIONS.intersection(words[max(0, at - REACH) : at]):
-                if emotion not in TURNED:
+                if emotion not in NEGATED:
                     continue
-                emotion = TURNED[emotion]
+                emotion = NEGATED[emotion]
             counts[emotion] = counts.get(emotion, 0.0) + weight
     return counts
 
 
 @cache
 def _index() -> tuple[dict[str, str], dict[str, str]]:
-    """Whole words, and beginnings of words, each with its emotion."""
+    """The emotion of each whole word, and of each beginning of words."""
     exact: dict[str, str] = {}
     prefixes: dict[str, str] = {}
     for emotion, words in STEMS.items():

@@ -1,4 +1,4 @@
-"""The small networks of the baselines: an LSTM over frames or tokens, and the tokens themselves."""
+"""The small networks of the baselines: an LSTM over frames or tokens, and the tokenizer."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
     import torch
 
 LONGEST = 1500
-"""Steps of a sequence that are read, at most: 30 s of speech, or any utterance; the rest of a longer one is not."""
+"""Most steps of a sequence that a network uses: 30 s of speech, or any utterance; it ignores further ones."""
 
 NO_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
-"""Scripts whose words are not set apart by spaces: each character is a token."""
+"""Scripts without spaces between words: each character is a token."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: AdamW, one cycle of the rate, balanced classes, the last epoch is taken.
+    """Size and training of a network: AdamW, one cycle of the rate, balanced classes, the weights of the last epoch.
 
     Args:
         hidden: units of the LSTM in each direction.
         embedding: size of a token's embedding; 0: the steps are vectors already.
-        dropout: of embeddings, and before the last layer.
-        unknown: share of tokens that are made unknown while it learns, so that words which only the test has mean something.
-        epochs, batch_size: of training.
-        learning_rate: at its highest.
+        dropout: dropout of embeddings, and before the last layer.
+        unknown: share of tokens that training replaces with the unknown token, so that the network learns a meaning for
+            unknown words.
+        epochs, batch_size: epochs and batch size of training.
+        learning_rate: highest learning rate of the cycle.
     """
 
     hidden: int
@@ -45,11 +46,11 @@ WORDS = Recipe(hidden=96, embedding=96, unknown=0.1, epochs=6, batch_size=64)
 
 
 class WordTokenizer:
-    """Words and marks, small-lettered; single characters of scripts that set no spaces between words. Learned from texts.
+    """Tokenizer of words and punctuation in lower case, and of characters in scripts without spaces between words.
 
     Args:
-        texts: of which the tokens are learned.
-        most: tokens that are known, the most frequent ones; others are unknown.
+        texts: texts that the vocabulary is made from.
+        most: largest size of the vocabulary; the most frequent tokens are in it.
 
     Example:
         >>> from multimodal_ser.evaluation.baselines.networks import WordTokenizer
@@ -74,27 +75,27 @@ class WordTokenizer:
 
     @property
     def ids(self) -> dict[str, int]:
-        """From each known token to its number."""
+        """Number of each token in the vocabulary."""
         return dict(self._tokenizer.get_vocab())
 
     def tokens(self, text: str) -> list[str]:
-        """What a text is cut into, known or not."""
+        """The tokens of a text, whether or not they are in the vocabulary."""
         plain = self._tokenizer.normalizer.normalize_str(text)
         return [token for token, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(plain)]
 
     def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Of each text the numbers of its tokens, (T,) int64, one at least."""
+        """The numbers of the tokens of each text, (T,) int64; at least one token each."""
         return [np.array(self._tokenizer.encode(text).ids or [self.UNKNOWN], np.int64) for text in texts]
 
 
 class SequenceClassifier:
-    """A bidirectional LSTM (https://doi.org/10.1162/neco.1997.9.8.1735), the mean of its states over the steps that are there, one layer.
+    """A bidirectional LSTM (https://doi.org/10.1162/neco.1997.9.8.1735), the mean of its states, one layer.
 
     Args:
-        recipe: its size and training.
+        recipe: size and training of the network.
         num_classes: C.
-        seed: of weights, order and dropout; the same gives the same network on the same machine.
-        vocabulary: how many tokens there are; 0: steps are vectors.
+        seed: seed of weights, order and dropout; the same seed gives the same network on the same machine.
+        vocabulary: number of tokens; 0: steps are vectors.
 
     Example:
         >>> import numpy as np
@@ -113,12 +114,12 @@ class SequenceClassifier:
         self._deviation: np.ndarray | None = None
 
     def fit(self, sequences: Sequence[np.ndarray], classes: np.ndarray) -> SequenceClassifier:
-        """Learn from sequences, (T, F) float32 or (T,) token numbers each, and their classes (N,)."""
+        """Train on N sequences, (T, F) float32 or (T,) token numbers each, and their classes (N,)."""
         import torch
         from torch import nn
 
         recipe = self.recipe
-        if not recipe.embedding:  # statistics of what is learned from alone
+        if not recipe.embedding:  # statistics of the training data alone
             count = sum(len(s) for s in sequences)
             mean = sum(s.sum(0, dtype=np.float64) for s in sequences) / count
             self._deviation = (
@@ -129,16 +130,16 @@ class SequenceClassifier:
         weight = np.where(counts > 0, len(classes) / (np.maximum(counts, 1) * (counts > 0).sum()), 0.0)
         steps = recipe.epochs * -(-len(sequences) // recipe.batch_size)
         targets, weights = torch.from_numpy(np.asarray(classes, np.int64)), torch.from_numpy(weight[classes]).float()
-        with torch.random.fork_rng(devices=[]):  # who draws numbers elsewhere draws the same with and without this
+        with torch.random.fork_rng(devices=[]):  # random numbers elsewhere stay the same with and without this
             torch.manual_seed(self.seed)
             self._network = _network(
                 recipe, self.num_classes, self.vocabulary, 0 if recipe.embedding else sequences[0].shape[1]
             )
             self._network.train()
-            # not CrossEntropyLoss(weight): its smoothing pulls every clip towards the rarest class by that class's weight
+            # not CrossEntropyLoss(weight): its label smoothing would pull every clip towards the rarest class
             loss_of = nn.CrossEntropyLoss(reduction="none", label_smoothing=0.05)
             optimizer = torch.optim.AdamW(self._network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
-            # one cycle needs a step at least on either side of its top
+            # one cycle needs at least one step on either side of its peak
             schedule = torch.optim.lr_scheduler.OneCycleLR(
                 optimizer, recipe.learning_rate, total_steps=max(steps, 2), pct_start=0.3
             )
@@ -160,17 +161,17 @@ class SequenceClassifier:
         """(N, C) probabilities of sequences as in `fit`."""
         import torch
 
-        found = np.zeros((len(sequences), self.num_classes))
+        probabilities = np.zeros((len(sequences), self.num_classes))
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
         self._network.eval()
         with torch.inference_mode():
             for at in range(0, len(order), self.recipe.batch_size):
                 rows = order[at : at + self.recipe.batch_size]
-                found[rows] = self._network(*self._padded(sequences, rows)).double().softmax(-1).numpy()
-        return found
+                probabilities[rows] = self._network(*self._padded(sequences, rows)).double().softmax(-1).numpy()
+        return probabilities
 
     def _batches(self, sequences: Sequence[np.ndarray], generator: np.random.Generator) -> Iterator[list[int]]:
-        """Rows in random order, those of about the same length together: less padding."""
+        """Batches of rows in random order; rows of similar length are together, which needs less padding."""
         size = self.recipe.batch_size
         order = generator.permutation(len(sequences))
         batches = []
@@ -212,8 +213,9 @@ def _network(recipe: Recipe, num_classes: int, vocabulary: int, width: int) -> t
 
         def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
             steps = self.dropout(self.embed(inputs)) if recipe.embedding else inputs
-            # Both directions begin at an end of the sequence and meet what it was filled up with last, where the mask takes it out again.
-            # That is four times as fast on a CPU as a packed sequence, and the same.
+            # Both directions begin at an end of the sequence and read the padding last, where the mask removes it
+            # again.
+            # This gives the same result as a packed sequence, and is four times as fast on a CPU.
             places = torch.arange(steps.shape[1])
             turned = (lengths[:, None] - 1 - places).clamp_min(0)
             backwards = steps.gather(1, turned[..., None].expand_as(steps))

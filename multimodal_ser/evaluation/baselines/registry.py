@@ -1,4 +1,4 @@
-"""Baselines: what the papers of the field compare with, behind one interface, so that a report can say what a network adds."""
+"""Baselines from the papers of the field, behind one interface, so that a report can compare a network with them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from multimodal_ser.evaluation.baselines.networks import SPEECH, WORDS, Sequence
 logger = logging.getLogger(__name__)
 
 PACKAGES: Mapping[str, str] = MappingProxyType({"evaluate": "sklearn", "opensmile": "opensmile"})
-"""Extras that baselines may need, and a package of each by which it is seen to be there."""
+"""Extras that baselines may need, and a package of each whose presence shows that the extra is installed."""
 
 NEVER = -1e4
-"""The decision value of a class that was not learned."""
+"""The decision value of a class without training rows."""
 
 FOLDS = 4
-"""Parts of the training rows, in whole speakers, of which each in turn tells how sure an SVM may be."""
+"""Parts of the training rows, in whole speakers; each part in turn is held out to fit the temperature of an SVM."""
 
 
 def make_baseline(
@@ -40,11 +40,13 @@ def make_baseline(
     Args:
         name: a key of `BASELINES`.
         labels: names of the C classes, in the order of the probabilities.
-        seed: of all that is drawn; the same gives the same answers on the same machine.
-        cache_dir: folder in which features of recordings are kept by the content of their files; None: they are computed each time.
+        seed: seed of all random choices; the same seed gives the same answers on the same machine.
+        cache_dir: folder that stores features of recordings by the content of their files; None: they are computed each
+            time.
 
     Raises:
-        InputError: an unknown name, no label, the same label twice, a package that is not installed, a folder that cannot be made.
+        InputError: an unknown name, no label, the same label twice, a package that is not installed, a folder that
+        cannot be created.
 
     Example:
         >>> from multimodal_ser.corpora import ManifestRow
@@ -61,21 +63,23 @@ def make_baseline(
 
 
 class Baseline(ABC):
-    """What all baselines have in common: rows in, probabilities out; a row that cannot be read costs itself alone.
+    """Base class of all baselines: `fit` takes rows, `predict_proba` returns their probabilities.
 
-    Such a row, or one without a recording where audio is heard or without words where text is read, is left out of `fit`; in
-    `predict_proba` it gets the share that each class had in training. Each is told by name in a logged warning and kept in `errors`.
+    A row that cannot be read, or that lacks the recording or the words that the baseline uses, is left out of `fit`; in
+    `predict_proba` it gets the share that each class had in training. A warning in the log names each such row, and
+    `errors` has it.
 
     Args:
-        labels: names of the C classes. Rows of another emotion, of none, or of several admissible ones are not learned from.
-        seed: of all that is drawn.
+        labels: names of the C classes. Rows of another emotion, of none, or of several admissible ones are not used for
+            training.
+        seed: seed of all random choices.
         cache_dir: folder for features of recordings.
 
     Attributes:
-        name, title: a key of `BASELINES`, and a line that says what it is.
-        modality: "audio", "text", or "any" where neither is looked at.
+        name, title: a key of `BASELINES`, and its description in a line.
+        modality: "audio", "text", or "any" for a baseline that uses neither.
         needs: extras of this library that have to be installed.
-        errors: by name of a row, what was wrong with it.
+        errors: by name of a row, its error.
         prior: (C,) shares of the classes in training, after `fit`.
 
     Example:
@@ -102,17 +106,17 @@ class Baseline(ABC):
         self.seed, self.cache_dir = seed, cache_dir
         self.errors: dict[str, InputError] = {}
         self.prior: np.ndarray | None = None
-        self._only: int | None = None  # the one class, where there was no other to learn
+        self._only: int | None = None  # the class of all training rows, if there is only one
 
     def fit(self, rows: Sequence[ManifestRow]) -> Baseline:
-        """Learn from the rows that have one of the classes and can be read.
+        """Train on the rows that have one of the classes and can be read.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no such row.
         """
         classes = [class_of(row, self.labels) for row in rows]
-        known = [row for row, index in zip(rows, classes, strict=True) if index is not None]
-        if not known:
+        usable = [row for row, index in zip(rows, classes, strict=True) if index is not None]
+        if not usable:
             expected = f"at least one row of {', '.join(self.labels)}"
             raise InputError(
                 self.name,
@@ -120,19 +124,19 @@ class Baseline(ABC):
                 got=f"none among {len(rows)}",
                 remedy="compare the labels with the manifest's",
             )
-        features = self._read(known)
-        chosen = [at for at, value in enumerate(features) if value is not None]
-        if not chosen:
+        features = self._read(usable)
+        places = [at for at, value in enumerate(features) if value is not None]
+        if not places:
             remedy = f"{next(iter(self.errors.values()))}"
             raise InputError(
                 self.name, expected="at least one row that can be read", got="none", remedy=f"the first: {remedy}"
             )
-        targets = np.array([index for index in classes if index is not None])[chosen]
+        targets = np.array([index for index in classes if index is not None])[places]
         self.prior = np.bincount(targets, minlength=len(self.labels)) / len(targets)
         self._only = int(targets[0]) if (targets == targets[0]).all() else None
         if self._only is None:
-            groups = [known[at].speaker or known[at].dialogue or known[at].name for at in chosen]
-            self._learn([features[at] for at in chosen], targets, groups)
+            groups = [usable[at].speaker or usable[at].dialogue or usable[at].name for at in places]
+            self._learn([features[at] for at in places], targets, groups)
         return self
 
     def predict_proba(self, rows: Sequence[ManifestRow]) -> np.ndarray:
@@ -145,46 +149,46 @@ class Baseline(ABC):
             raise InputError(
                 self.name, expected="a fitted baseline", got="one that has learned nothing", remedy="call fit first"
             )
-        found = np.tile(self.prior, (len(rows), 1))
+        probabilities = np.tile(self.prior, (len(rows), 1))
         features = self._read(rows)
-        chosen = [at for at, value in enumerate(features) if value is not None]
-        if chosen and self._only is None:
-            found[chosen] = self._probabilities([features[at] for at in chosen])
-        return found
+        places = [at for at, value in enumerate(features) if value is not None]
+        if places and self._only is None:
+            probabilities[places] = self._probabilities([features[at] for at in places])
+        return probabilities
 
     def _read(self, rows: Sequence[ManifestRow]) -> list[Any]:
-        """Features of each row; None where it has none."""
-        found = []
+        """Features of each row; None for a row with an error."""
+        features = []
         for row in rows:
             try:
-                found.append(self._features(row))
+                features.append(self._features(row))
             except InputError as error:
-                found.append(None)
+                features.append(None)
                 self.errors[row.name] = error
                 logger.warning("%s: %s", self.name, error)
-        return found
+        return features
 
     @abstractmethod
     def _features(self, row: ManifestRow) -> Any:
-        """What of a row is looked at; an InputError where that is not there."""
+        """The features of a row; raises an InputError where the row lacks the recording or the words."""
 
     @abstractmethod
     def _learn(self, features: list[Any], classes: np.ndarray, groups: list[str]) -> None:
-        """Learn from N rows of two classes at least; `groups` says whose each is."""
+        """Train on N rows of at least two classes; `groups` has the speaker of each."""
 
     @abstractmethod
     def _probabilities(self, features: list[Any]) -> np.ndarray:
-        """(N, C)."""
+        """Probabilities (N, C)."""
 
-    def _wide(self, values: np.ndarray, known: Sequence[int], absent: float = 0.0) -> np.ndarray:
-        """Columns of the classes that were learned -> those of all classes."""
+    def _wide(self, values: np.ndarray, columns: Sequence[int], absent: float = 0.0) -> np.ndarray:
+        """Values (N, K) of the K classes at `columns` -> (N, C) of all classes, `absent` for the others."""
         wide = np.full((len(values), len(self.labels)), absent)
-        wide[:, list(known)] = values
+        wide[:, list(columns)] = values
         return wide
 
 
 class Majority(Baseline):
-    """The share that each class has in training, whatever is said: what answers without listening are worth.
+    """The share that each class has in training, for every row: the result of answers without any input.
 
     Example:
         >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
@@ -238,11 +242,11 @@ class _Scikit(Baseline):
 
     @abstractmethod
     def _estimator(self) -> Any:
-        """What scikit-learn fits."""
+        """A new estimator of scikit-learn."""
 
 
 def _scaled(last: Any) -> Any:
-    """Missing statistics (pitch of a whisper) become the mean, all are standardised by the training rows."""
+    """An estimator behind a pipeline that fills in missing statistics (pitch of a whisper) and standardises all."""
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -270,9 +274,9 @@ class MfccLogisticRegression(_Scikit, _Audio):
 class MfccSupportVectors(_Scikit, _Audio):
     """Statistics of MFCC, pitch, energy and formants, and a support vector machine (RBF kernel, balanced classes).
 
-    Its probabilities are a softmax of its decision values divided by one temperature (https://arxiv.org/abs/1706.04599), which is fitted
-    on speakers that a machine trained on the others has not heard: the class it chooses is the SVM's own, as it is in the papers; Platt's
-    scaling of each class would change it.
+    Its probabilities are a softmax of its decision values, divided by one temperature
+    (https://arxiv.org/abs/1706.04599) that is fitted on held-out speakers. So the predicted class stays that of the
+    SVM, as in the papers; Platt's scaling of each class would change it.
 
     Example:
         >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
@@ -281,7 +285,9 @@ class MfccSupportVectors(_Scikit, _Audio):
     """
 
     name, title = "mfcc-svm", "statistics of MFCC, F0, energy and formants, SVM"
-    cost: ClassVar[float] = 3.0  # chosen on 16 actors of RAVDESS in speaker-disjoint folds, as all such numbers here
+    cost: ClassVar[float] = (
+        3.0  # chosen on 16 actors of RAVDESS in speaker-disjoint folds, as are all such numbers here
+    )
 
     def _estimator(self) -> Any:
         from sklearn.svm import SVC
@@ -296,9 +302,9 @@ class MfccSupportVectors(_Scikit, _Audio):
         return _softmax(self._decision(self._model, np.stack(features)), self._temperature)
 
     def _decision(self, model: Any, table: np.ndarray) -> np.ndarray:
-        """(N, C) decision values; far below all others for classes that were not learned."""
+        """(N, C) decision values; far below all others for classes without training rows."""
         values = model.decision_function(table)
-        if values.ndim == 1:  # of two classes there is one value
+        if values.ndim == 1:  # for two classes scikit-learn returns one value
             values = np.column_stack([-values, values]) / 2
         return self._wide(values, model.classes_, NEVER)
 
@@ -308,21 +314,21 @@ class MfccSupportVectors(_Scikit, _Audio):
         folds = min(FOLDS, len(set(groups)))
         decisions, references = [], []
         for train, test in GroupKFold(folds).split(table, groups=groups) if folds > 1 else ():
-            heard = np.isin(classes[test], classes[train])
-            if len(set(classes[train])) > 1 and heard.any():
+            has_trained_class = np.isin(classes[test], classes[train])
+            if len(set(classes[train])) > 1 and has_trained_class.any():
                 decisions.append(
-                    self._decision(self._estimator().fit(table[train], classes[train]), table[test][heard])
+                    self._decision(self._estimator().fit(table[train], classes[train]), table[test][has_trained_class])
                 )
-                references.append(classes[test][heard])
+                references.append(classes[test][has_trained_class])
         if not decisions:
             return 1.0
         return fit_temperature(np.concatenate(decisions), np.concatenate(references))
 
 
 class EgemapsSupportVectors(MfccSupportVectors):
-    """The 88 functionals of eGeMAPSv02, of openSMILE (https://doi.org/10.1109/TAFFC.2015.2457417), and the same machine as "mfcc-svm".
+    """The 88 functionals of eGeMAPSv02 (https://doi.org/10.1109/TAFFC.2015.2457417), and the SVM of "mfcc-svm".
 
-    openSMILE's licence forbids commercial use: it is an extra of its own.
+    openSMILE computes the functionals. Its licence forbids commercial use: it is an extra of its own.
 
     Example:
         >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
@@ -410,7 +416,7 @@ class TfidfLogisticRegression(_Scikit, _Text):
 
 
 class TextLSTM(_Text):
-    """Words, or characters where a script sets no spaces between words, and a bidirectional LSTM.
+    """Words, or characters in scripts without spaces between words, and a bidirectional LSTM.
 
     Example:
         >>> from multimodal_ser.evaluation.baselines.registry import BASELINES
@@ -432,10 +438,10 @@ class TextLSTM(_Text):
 
 
 class Lexicon(_Text):
-    """A small list of English emotion words of our own making (`baseline_lexicon`), counted; neutral where none occurs.
+    """Counts of English emotion words from `evaluation.baselines.lexicon`; a text without any is neutral.
 
-    Nothing is learned but the shares of the classes. Half a word is added for what no word was found for: in all classes alike, so that
-    a single word is right with a probability below 1. Where there is no neutral among the labels, a text without such words gets the
+    Training gives the shares of the classes alone. Half a word, spread over all classes, is added to the counts, so
+    that a single word does not give a probability of 1. If no label is neutral, a text without emotion words gets the
     shares of training.
 
     Example:
@@ -452,17 +458,17 @@ class Lexicon(_Text):
     def _probabilities(self, features: list[Any]) -> np.ndarray:
         assert self.prior is not None
         names = [emotion_name(label) for label in self.labels]
-        found = []
+        rows = []
         for text in features:
             counts = emotion_counts(text)
             votes = np.array([counts.get(name or "", 0.0) for name in names])
             if not votes.any():
                 if "neutral" not in names:
-                    found.append(self.prior)
+                    rows.append(self.prior)
                     continue
                 votes = np.array([float(name == "neutral") for name in names])
-            found.append((votes + 0.5 / len(names)) / (votes.sum() + 0.5))
-        return np.stack(found)
+            rows.append((votes + 0.5 / len(names)) / (votes.sum() + 0.5))
+        return np.stack(rows)
 
 
 BASELINES: Mapping[str, type[Baseline]] = MappingProxyType(
@@ -480,7 +486,7 @@ BASELINES: Mapping[str, type[Baseline]] = MappingProxyType(
         )
     }
 )
-"""By name, in the order of a report."""
+"""The baselines by name, in the order of a report."""
 
 
 def _softmax(values: np.ndarray, temperature: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The report: figures as plain numbers (report.json), for people who read Markdown (report.md), and as a page (report.html)."""
+"""The report of an evaluation: as plain numbers (report.json), as Markdown (report.md) and as a page (report.html)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: all figures as plain numbers (report.json), for people who read Markdown (report.md), and as a page (report.html)."""
+"""Functions that build the report of an evaluation and write it as JSON, as Markdown and as an HTML page."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from multimodal_ser.labels.merging import Merging
 
 VERSION = 1
-"""Of report.json; raised when a name in it comes to mean something else."""
+"""Version of report.json; it is raised when a key gets another meaning."""
 
 FEW_SPEAKERS = 10
-"""Below so many speakers a report says that they are few."""
+"""With fewer speakers than this, the report says that they are few."""
 
 ENOUGH_CLIPS = 1000
-"""Below so many clips a report says that the calibration error of a perfectly calibrated model would not be near 0 either."""
+"""With fewer clips than this, the report says that even perfect calibration has an error above 0."""
 
 
 def in_short(answers: Answers, data: EvaluatedRows) -> str:
-    """What is told while an evaluation runs: UA and accuracy, clips, seconds."""
+    """A line for the terminal while an evaluation runs: UA, accuracy, number of clips, seconds."""
     pooled = Pooled.of([answers], data)
     size = f"{len(answers.rows)} clip{'s' * (len(answers.rows) != 1)}, {answers.seconds:.0f} s"
     if not len(pooled):
@@ -61,18 +61,21 @@ def build_report(
     transcriber: str | None = None,
     merging: Merging | None = None,
 ) -> dict[str, Any]:
-    """All that the report says, in plain types.
+    """The content of report.json, in plain types.
 
     Args:
-        args: of the evaluation.
-        data: what was annotated.
-        parts: folds.
-        answers: of all systems.
-        words: what was recognised, by index of a clip.
-        data_hash: sha256 of what is measured.
-        provenance: of a model that was measured as it is.
-        transcriber: which Whisper listened.
-        merging: of the labels of a model that was measured as it is.
+        args: options of the evaluation.
+        data: the annotated rows.
+        parts: the folds.
+        answers: answers of all systems.
+        words: recognised text and language, by index of a clip.
+        data_hash: sha256 of the measured data.
+        provenance: training data of a model that is measured as it is.
+        transcriber: name of the Whisper that recognised the words.
+        merging: merging of the labels of a model that is measured as it is.
+
+    Returns:
+        The keys and units are described in docs/evaluation.md.
     """
     from multimodal_ser.training.run_folder import environment
 
@@ -99,7 +102,7 @@ def build_report(
         "comparisons": _comparisons(order, plain, data, args.resamples),
         "modalities": _side_by_side(plain, data),
         "robustness": _robustness(plain, disturbed, data),
-        "leaks": _alike([(part.name, leak) for part in parts for leak in part.leaks]),
+        "leaks": _joined_notes([(part.name, leak) for part in parts for leak in part.leaks]),
         "notes": _notes(args, data, parts, systems, provenance, merging),
         "left_out": [str(error) for error in data.errors],
         "environment": environment() | {"extras": _versions("scikit-learn", "jiwer", "matplotlib", "opensmile")},
@@ -166,50 +169,49 @@ def _protocol(args: EvaluationArguments, parts: Sequence[Part]) -> dict[str, Any
     }
 
 
-def _model(known: Provenance | None, merging: Merging | None) -> dict[str, Any] | None:
-    if known is None:
+def _model(provenance: Provenance | None, merging: Merging | None) -> dict[str, Any] | None:
+    if provenance is None:
         return None
     return {
         "labels_without_place": list(merging.dropped) if merging is not None else [],
-        "name": known.model,
-        "training_data_from": known.source,
-        "training_data": list(known.told),
-        "rows_of_seen_speakers": len(known.seen),
+        "name": provenance.model,
+        "training_data_from": provenance.source,
+        "training_data": list(provenance.told),
+        "rows_of_seen_speakers": len(provenance.seen),
     }
 
 
 def _comparisons(
     order: Sequence[tuple], plain: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows, resamples: int
 ) -> list[dict[str, Any]]:
-    """What the network adds to each baseline, and its best case to each other case, on the same clips."""
+    """Differences in UA, on the same clips, of the network and each baseline, and of its best and each other case."""
     pooled = {key: Pooled.of(plain[key], data) for key in order}
-    ours = [key for key in order if plain[key][0].question.kind != "baseline" and len(pooled[key])]
-    if not ours:
-        ours = [key for key in order if len(pooled[key])]
-        if len(ours) < 2:
+    networks = [key for key in order if plain[key][0].question.kind != "baseline" and len(pooled[key])]
+    if not networks:
+        networks = [key for key in order if len(pooled[key])]
+        if len(networks) < 2:
             return []
-        ours.sort(key=lambda key: -short_figures(pooled[key])[LEADING])
-    main = next((key for case in (BOTH, AUDIO, TEXT) for key in ours if key[1] == case), ours[0])
-    found = []
+        networks.sort(key=lambda key: -short_figures(pooled[key])[LEADING])
+    main = next((key for case in (BOTH, AUDIO, TEXT) for key in networks if key[1] == case), networks[0])
+    comparisons = []
     for key in order:
         if key == main or not len(pooled[key]):
             continue
         fair = main
         if plain[key][0].question.kind == "baseline" and plain[main][0].question.kind != "baseline":
-            fair = next(
-                (mine for mine in ours if mine[1] == key[1]), main
-            )  # a baseline that listens against a network that listens
+            # a baseline on audio is compared with a network on audio
+            fair = next((candidate for candidate in networks if candidate[1] == key[1]), main)
         gain = difference(pooled[fair], pooled[key], data, resamples)
         if gain is not None:
-            found.append({"system": fair[0], "case": fair[1], "against": key[0], "against_case": key[1], **gain})
-    return found
+            comparisons.append({"system": fair[0], "case": fair[1], "against": key[0], "against_case": key[1], **gain})
+    return comparisons
 
 
 def _side_by_side(plain: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows) -> list[dict[str, Any]]:
-    """Audio alone, text alone and both, of each network, on the clips that all three answered."""
+    """Figures of audio alone, text alone and both, for each network, on the clips with answers in all cases."""
     import numpy as np
 
-    found = []
+    entries = []
     for system in dict.fromkeys(key[0] for key in plain):
         cases = {
             case: Pooled.of(plain[system, case], data)
@@ -222,39 +224,39 @@ def _side_by_side(plain: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows)
         if not common:
             continue
         chosen = {case: pooled.among(np.isin(pooled.rows, sorted(common))) for case, pooled in cases.items()}
-        found.append(
+        entries.append(
             {
                 "system": system,
                 "clips": len(common),
                 "cases": {case: short_figures(pooled) for case, pooled in chosen.items()},
             }
         )
-    return found
+    return entries
 
 
 def _robustness(
     plain: Mapping[tuple, Sequence[Answers]], disturbed: Mapping[tuple, Sequence[Answers]], data: EvaluatedRows
 ) -> list[dict[str, Any]]:
-    """What is left of each figure under each condition; the first row is the recordings as they are."""
+    """Figures of each system under each condition; the first entry of a system is the recordings as they are."""
     from multimodal_ser.evaluation.robustness import conditions
 
     if not disturbed:
         return []
-    known = {condition.name: condition for rooms in (False, True) for condition in conditions(rooms=rooms)}
+    by_name = {condition.name: condition for rooms in (False, True) for condition in conditions(rooms=rooms)}
     systems = dict.fromkeys(key[0] for key in disturbed)
-    found = []
+    entries = []
     for system in systems:
         rows: list[tuple[str, str, float | None, Sequence[Answers]]] = [
             ("as recorded", "as recorded", None, plain[system, AUDIO])
         ]
         for (name, condition), answers in disturbed.items():
             if name == system:
-                rows.append((condition, known[condition].kind, known[condition].level, list(answers)))
+                rows.append((condition, by_name[condition].kind, by_name[condition].level, list(answers)))
         for name, kind, level, answers in rows:
             pooled = Pooled.of(answers, data)
             if len(pooled):
                 clips = len(set(pooled.rows.tolist()))
-                found.append(
+                entries.append(
                     {
                         "system": system,
                         "condition": name,
@@ -264,7 +266,7 @@ def _robustness(
                         **short_figures(pooled),
                     }
                 )
-    return found
+    return entries
 
 
 def _notes(
@@ -272,20 +274,22 @@ def _notes(
     data: EvaluatedRows,
     parts: Sequence[Part],
     systems: Sequence[Mapping[str, Any]],
-    known: Provenance | None,
+    provenance: Provenance | None,
     merging: Merging | None = None,
 ) -> list[str]:
-    """What a reader should know before believing a figure."""
-    told = [(part.name, note) for part in parts for note in part.split.notes if not note.startswith("the split leaks")]
-    notes = _alike(told)
+    """Notes that a reader needs to judge the figures."""
+    notes_of_folds = [
+        (part.name, note) for part in parts for note in part.split.notes if not note.startswith("the split leaks")
+    ]
+    notes = _joined_notes(notes_of_folds)
     notes += [note for note in data.notes if note not in notes]
     if merging is not None and merging.dropped:
         notes.append(
             f"labels of the model without a place in the label set {args.label_set}: {', '.join(merging.dropped)}; what it gave them was "
             "shared out among its other labels, as if it had been asked only among those (predict refuses this label set)"
         )
-    if known is not None:
-        notes += known.notes
+    if provenance is not None:
+        notes += provenance.notes
     if args.protocol is not None and len(args.folds) and args.folds:
         notes.append(f"only the folds {', '.join(args.folds)} were run")
     speakers = {data.clips[row].row.speaker for part in parts for row in part.split.test} - {None}
@@ -321,42 +325,42 @@ def _notes(
     return notes
 
 
-def _alike(told: Sequence[tuple[str, str]]) -> list[str]:
-    """What is told of several folds in other numbers, once; the fold that it is told of stands before it."""
+def _joined_notes(notes: Sequence[tuple[str, str]]) -> list[str]:
+    """One line for notes of several folds that differ in their numbers alone, behind the name of the first fold."""
     kinds: dict[str, list[tuple[str, str]]] = {}
-    for fold, note in told:
+    for fold, note in notes:
         kinds.setdefault(re.sub(r"[\d.,]+|: .*", "#", note), []).append((fold, note))
-    found = []
+    lines = []
     for members in kinds.values():
         fold, note = members[0]
         others = len({name for name, _ in members}) - 1
-        found.append(
+        lines.append(
             f"{f'{fold}: ' if fold else ''}{note}"
             + (f" (and likewise in {others} other fold{'s' * (others > 1)})" if others else "")
         )
-    return found
+    return lines
 
 
 def _versions(*names: str) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
 def summary_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The table that everybody looks at first, a row a system; shares in percent."""
-    found = []
+    """The summary table: one row for each system, with its columns by name; shares in percent."""
+    rows = []
     for entry in report["systems"]:
         figures = entry.get("figures")
         if figures:
             row = {"system": entry["system"], "heard": entry["case"], "clips": entry["clips"]}
             row |= {m.title: round(m.factor * figures[m.name], m.digits + 1) for m in shown_metrics()}
-            found.append(row | {"UA 95 %": span(entry["intervals"]["ua"])})
-    return found
+            rows.append(row | {"UA 95 %": span(entry["intervals"]["ua"])})
+    return rows
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -367,7 +371,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def escaped(text: Any) -> str:
-    """As Markdown that shows the text as it is: names of speakers, files and emotions may hold anything.
+    """The text, escaped so that Markdown shows it unchanged: names of speakers, files and emotions may hold any sign.
 
     Example:
         >>> from multimodal_ser.evaluation.report.build import escaped
@@ -379,10 +383,10 @@ def escaped(text: Any) -> str:
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
-    """The report as Markdown: what everybody looks at, then what stands behind it.
+    """The report as Markdown, the summary first.
 
     Args:
-        report: as `build_report` gives it.
+        report: the result of `build_report`.
     """
     lines = [f"# {escaped(report['title'])}", ""]
     for section in sections(report):

@@ -1,6 +1,6 @@
-"""The report as a page: one file that needs no network, for a wide screen and for a telephone's.
+"""The function `render_html`, which makes the report an HTML page: one file, for wide and small screens.
 
-The page is the template page.html.jinja; here is what it asks for.
+The template is page.html.jinja; this module has the functions that it calls.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 LIGHT_LETTERS = 0.91
-"""Depth of colour from which on white letters are easier to read than black ones; the contrast of both is above 4.5 there."""
+"""From this depth of colour on, the letters are white. At this depth the contrast of white and black is above 4.5."""
 
 
 def render_html(report: Mapping[str, Any]) -> str:
-    """The page: style and pictures stand in it, and it refers to nothing outside of itself.
+    """The report as an HTML page; style and pictures are in the page, and it refers to no other file.
 
     Args:
-        report: as `build.build_report` returns it. Where matplotlib is not installed, the page has no pictures and says so.
+        report: result of `build.build_report`. Where matplotlib is not installed, the page has no pictures and says so.
     """
     return _template().render(
         title=report["title"],
@@ -42,7 +42,7 @@ def render_html(report: Mapping[str, Any]) -> str:
 
 @cache
 def _template() -> Template:
-    """The template; all that it prints is escaped, as `html.escape` does it."""
+    """The template; `html.escape` escapes every value that it prints."""
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
@@ -65,17 +65,17 @@ def _kind(part: Table) -> str:
 
 
 def _texts(part: Table) -> list[bool]:
-    """Which columns hold text: letters come first; intervals and numbers stand at the right."""
+    """Whether each column holds text, that is, whether a cell begins with a letter; numbers are set to the right."""
     return [any(cell and cell[0].isalpha() for cell in column) for column in zip(*part.rows, strict=True)] or [
         False for _ in part.head
     ]
 
 
 def _depths(row: Sequence[str]) -> Iterator[tuple[int, float]]:
-    """Counts, and a depth of colour for their share of the row."""
+    """The counts of a row, each with a depth of colour for its share of the row."""
     counts = [int(cell) for cell in row[1:]]
     total = max(sum(counts), 1)
-    return ((count, 0.08 + 0.87 * count / total) for count in counts)  # the eye needs some colour for few clips
+    return ((count, 0.08 + 0.87 * count / total) for count in counts)  # few clips need some colour to be visible
 
 
 def _pictures(section: Section) -> Any:

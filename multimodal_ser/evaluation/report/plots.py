@@ -1,4 +1,4 @@
-"""Pictures, drawn with matplotlib (the extra `evaluate`)."""
+"""Plots of evaluation results, drawn with matplotlib (the extra `evaluate`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def plot_confusion_matrix(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw which emotion was taken for which: a row an annotated emotion, a column a predicted one, shares of the row in percent.
+    """Draw a confusion matrix: rows are annotated emotions, columns predicted ones; shares of the row in percent.
 
     Args:
         references: annotated emotion of each item.
         predictions: predicted emotion of each item.
-        labels: the names of rows and columns, in order; rows that no item has are left out.
-        title: what stands above.
+        labels: names of rows and columns, in order; rows without items are left out.
+        title: title of the plot.
         ax: where to draw; None: a new figure, `ax.figure.savefig(...)` writes it.
 
     Raises:
@@ -77,13 +77,13 @@ def plot_confusion_matrix(
 
 
 def plot_reliability(curve: Sequence[Mapping[str, Any]], *, title: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw how often answers of each confidence are right; on the dashed line confidence keeps its promise.
+    """Draw the accuracy at each confidence; on the dashed line, confidence equals accuracy.
 
-    The more clips a bar stands for, the deeper its colour.
+    Bars of more clips have a deeper colour.
 
     Args:
-        curve: as `metrics.reliability_curve` gives it.
-        title: what stands above.
+        curve: result of `metrics.reliability_curve`.
+        title: title of the plot.
         ax: where to draw; None: a new figure.
 
     Example:
@@ -108,11 +108,11 @@ def plot_reliability(curve: Sequence[Mapping[str, Any]], *, title: str | None = 
 def plot_risk_coverage(
     points: Sequence[Mapping[str, float]], *, title: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the share of errors among the surest clips, over how many of them are answered.
+    """Draw the share of errors among the most confident clips, over the share of clips that is answered.
 
     Args:
         points: each with coverage and risk, both 0 to 1.
-        title: what stands above.
+        title: title of the plot.
         ax: where to draw; None: a new figure.
 
     Example:
@@ -131,11 +131,12 @@ def plot_risk_coverage(
 
 
 def plot_robustness(rows: Sequence[Mapping[str, Any]], *, title: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the UA under each condition, a bar each; the dashed line is the recordings as they are.
+    """Draw the UA under each condition as a bar; the dashed line is the UA of the recordings as they are.
 
     Args:
-        rows: each with condition and ua, the undisturbed one ("as recorded") among them; of several systems the first is drawn.
-        title: what stands above.
+        rows: mappings with condition and ua (0 to 1), one of them "as recorded"; of several systems, the first is
+            drawn.
+        title: title of the plot.
         ax: where to draw; None: a new figure.
 
     Example:
@@ -163,8 +164,8 @@ def plot_systems(entries: Sequence[Mapping[str, Any]], *, title: str | None = No
     """Draw the UA of systems and its 95 % intervals.
 
     Args:
-        entries: the report's systems: system, case, figures and intervals.
-        title: what stands above.
+        entries: systems of the report, with system, case, kind, figures and intervals.
+        title: title of the plot.
         ax: where to draw; None: a new figure.
 
     Example:
@@ -190,13 +191,13 @@ def plot_systems(entries: Sequence[Mapping[str, Any]], *, title: str | None = No
 
 
 def picture(kind: str, content: Any, *, name: str = "", key: str = "") -> str:
-    """A picture of the report, as SVG that can stand in a page; the same content gives the same picture.
+    """A picture of the report, as SVG for an HTML page; the same content gives the same picture.
 
     Args:
         kind: a key of `PICTURES`.
-        content: the part of report.json that it is drawn from.
-        name: of what it shows, for those who cannot see it.
-        key: what its ids begin with, another for each picture of a page.
+        content: the part of report.json that the picture shows.
+        name: name of the picture's subject, for readers who cannot see it.
+        key: beginning of the ids in the SVG, different for each picture of a page.
     """
     import html
     import io
@@ -204,7 +205,7 @@ def picture(kind: str, content: Any, *, name: str = "", key: str = "") -> str:
 
     import matplotlib
 
-    draw, described = PICTURES[kind]
+    draw, description = PICTURES[kind]
     with matplotlib.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": kind, "font.size": 9, "font.family": "sans-serif"}
     ):
@@ -213,9 +214,9 @@ def picture(kind: str, content: Any, *, name: str = "", key: str = "") -> str:
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
     svg = file.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)  # in a page they go without saying
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)  # an HTML page does not need namespaces
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key or kind}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(name + described)}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(name + description)}"', 1)
 
 
 PICTURES = {
@@ -224,7 +225,7 @@ PICTURES = {
     "risk": (plot_risk_coverage, "errors over coverage"),
     "robustness": (plot_robustness, "UA under each disturbance"),
 }
-"""What the report draws, and what is said of it to those who cannot see it."""
+"""Functions that draw the pictures of the report, each with its description for readers who cannot see it."""
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:

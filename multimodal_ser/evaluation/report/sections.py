@@ -1,4 +1,4 @@
-"""The sections of a report, of which both Markdown and the page are made: each figure is taken from report.json and only formatted here."""
+"""The sections of a report, for Markdown and for the page; they only format the figures of report.json."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from multimodal_ser.metrics.registry import METRICS, Metric, current_names, metr
 
 OF_GROUPS = ("ua", "accuracy")
 OF_CONDITIONS = ("ua", "accuracy", "ece")
-"""Metrics of narrow tables."""
+"""Names of the metrics in narrow tables."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; `folded`: of interest to few, shown when it is asked for; `heat`: cells are shares of their row."""
+    """Rows under a head; `folded`: the page shows the table on a click; `heat`: cells have colours."""
 
     title: str
     head: Sequence[str]
@@ -27,14 +27,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it.
+    """A heading with texts, tables and pictures.
 
     Args:
-        key: short name, of links and tests.
-        title: of the heading.
+        key: short name for links and tests.
+        title: text of the heading.
         paragraphs, items: texts.
-        tables: of figures.
-        pictures: what `plots` draws: a kind and the part of the report that it is drawn from.
+        tables: tables of figures.
+        pictures: pictures of `plots`, each a kind and the part of the report that it shows.
 
     Example:
         >>> from multimodal_ser.evaluation.report.sections import Section
@@ -51,16 +51,22 @@ class Section:
 
 
 def sections(report: Mapping[str, Any]) -> list[Section]:
-    """All sections that this report has something for.
+    """All sections for which the report has content.
 
     Args:
-        report: as `report.build_report` gives it, or as an earlier version has written it.
+        report: result of `report.build_report`, or a report.json of an earlier version.
     """
     report = current_names(report)
-    found = [_summary(report), _warnings(report), _comparisons(report), _modalities(report), _recognition(report)]
-    found += [_classes(entry) for entry in report["systems"] if "figures" in entry]
-    found += [_dimensions(report), _robustness(report), _data(report), _protocol(report), _made_with(report)]
-    return [section for section in found if section is not None]
+    all_sections = [
+        _summary(report),
+        _warnings(report),
+        _comparisons(report),
+        _modalities(report),
+        _recognition(report),
+    ]
+    all_sections += [_classes(entry) for entry in report["systems"] if "figures" in entry]
+    all_sections += [_dimensions(report), _robustness(report), _data(report), _protocol(report), _made_with(report)]
+    return [section for section in all_sections if section is not None]
 
 
 def _summary(report: Mapping[str, Any]) -> Section:
@@ -145,20 +151,21 @@ def _modalities(report: Mapping[str, Any]) -> Section | None:
 
 
 def _recognition(report: Mapping[str, Any]) -> Section | None:
-    found = report.get("recognition")
-    if found is None:
+    recognition = report.get("recognition")
+    if recognition is None:
         return None
-    if "wer" not in found:
+    if "wer" not in recognition:
         return Section(
             "recognition",
             "Recognised words",
             ["The manifest does not say what was said: there is nothing to compare with."],
         )
-    rows = [["all", str(found["clips"]), percent(found["wer"])]]
-    rows += [[name, str(each["clips"]), percent(each["wer"])] for name, each in found["by_language"].items()]
+    rows = [["all", str(recognition["clips"]), percent(recognition["wer"])]]
+    rows += [[name, str(each["clips"]), percent(each["wer"])] for name, each in recognition["by_language"].items()]
     text = (
-        f"Whisper {found['whisper']}, word error rate without case and punctuation (as written: {percent(found['wer_as_written'])}); "
-        f"in {found['silent']} clips no words were recognised."
+        f"Whisper {recognition['whisper']}, word error rate without case and punctuation "
+        f"(as written: {percent(recognition['wer_as_written'])}); "
+        f"in {recognition['silent']} clips no words were recognised."
     )
     return Section("recognition", "Recognised words", [text], tables=[Table("", ["language", "clips", "WER"], rows)])
 
@@ -170,10 +177,11 @@ def _classes(entry: Mapping[str, Any]) -> Section:
         + (f" ({_span(metric, entry['intervals'].get(metric.name))})" if metric.interval else "")
         for metric, figure in zip(shown_metrics(), _shown(figures), strict=True)
     ]
-    kept = entry["selective"]
+    selective = entry["selective"]
     text = (
-        f"Where the least certain clips are left out ({percent(kept['kept'])} % are kept, confidence {kept['confidence']:.3f} and more): "
-        f"UA {percent(kept['ua'])}, {percent(kept['ua_gain'])} more ({span(kept['interval'])}). "
+        f"Where the least certain clips are left out ({percent(selective['kept'])} % are kept, "
+        f"confidence {selective['confidence']:.3f} and more): "
+        f"UA {percent(selective['ua'])}, {percent(selective['ua_gain'])} more ({span(selective['interval'])}). "
         f"Area under the risk-coverage curve: {figures['aurc']:.3f}."
     )
     recalls = [
@@ -220,16 +228,20 @@ def _dimensions(report: Mapping[str, Any]) -> Section | None:
 
 
 def _robustness(report: Mapping[str, Any]) -> Section | None:
-    found = report["robustness"]
-    if not found:
+    conditions = report["robustness"]
+    if not conditions:
         return None
     rows = [
-        [each["system"], each["condition"], str(each["clips"]), *_shown(each, OF_CONDITIONS)] for each in found
+        [each["system"], each["condition"], str(each["clips"]), *_shown(each, OF_CONDITIONS)] for each in conditions
     ]  # fmt: skip
     text = "Audio alone, each recording disturbed as the condition says."
     head = ["system", "condition", "clips", *(METRICS[name].title for name in OF_CONDITIONS)]
     return Section(
-        "robustness", "Disturbed recordings", [text], tables=[Table("", head, rows)], pictures=[("robustness", found)]
+        "robustness",
+        "Disturbed recordings",
+        [text],
+        tables=[Table("", head, rows)],
+        pictures=[("robustness", conditions)],
     )
 
 
