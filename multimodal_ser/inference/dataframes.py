@@ -78,8 +78,7 @@ def frame_to_predictions(frame: pd.DataFrame) -> list[Any]:
     """The predictions from a table of `predictions_to_frame`, also after it was written to a file and read again.
 
     Rows may be missing or sorted: the predictions have the order of the table. pandas before 3 reads the numbers of a
-        CSV file exactly
-    only with `float_precision="round_trip"`.
+    CSV file exactly only with `float_precision="round_trip"`.
 
     Raises:
         InputError: columns are missing, or a row does not come from such a table; the error names its place in the
