@@ -190,7 +190,7 @@ def test_low_and_mixed_rates_are_told(tmp_path):
         "1 clip is below 16 kHz" in text
         and "2 clips have another rate than the 44100 Hz of most: c.wav (8000 Hz), d.wav" in text
     )
-    assert "no speaker is given" in text
+    assert "no row has a speaker" in text
 
 
 def test_emotions_without_a_name_here_are_told_with_their_place(tmp_path):

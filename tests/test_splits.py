@@ -115,7 +115,7 @@ def test_speakers_of_texts_do_not_decide_for_recordings():
     )
 
 
-@pytest.mark.parametrize(("speaker", "why"), [(None, "nobody knows who speaks"), ("ann", "there is only one speaker")])
+@pytest.mark.parametrize(("speaker", "why"), [(None, "the speakers are unknown"), ("ann", "there is only one speaker")])
 def test_without_speakers_clips_of_each_class_are_held_out_and_that_is_told(speaker, why):
     rows = [
         ManifestRow(path=Path(f"/{e}{n}.wav"), emotion=e, speaker=speaker)

@@ -34,7 +34,7 @@ def test_a_folder_per_emotion_of_ten_clips_trains_with_one_command(tmp_path, mon
     assert cli.main(["train", "clips"]) == 0
     told = capsys.readouterr().err
     for said in (
-        "clips: 20 rows", "classes: happy 10, urgent 10", "20 clips, 0.2 min, speakers not known", "split: 16 to learn from, 4 to select on", "learned from: the voice", "nobody knows who speaks",
+        "clips: 20 rows", "classes: happy 10, urgent 10", "20 clips, 0.2 min, speakers not known", "split: 16 to learn from, 4 to select on", "learned from: the voice", "the speakers are unknown",
         "the head starts with happy from the checkpoint's; urgent at random", "once; what it makes of them is kept", "M parameters are trained, 15 epochs, 15 steps, on ", "epoch 1 of 15", " left",
         "validation (4 clips, epoch ", "the model: run/best (multimodal-ser predict --model run/best FILE)",
     ):  # fmt: skip

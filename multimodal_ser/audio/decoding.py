@@ -462,10 +462,10 @@ def resampled(pieces: Iterator[np.ndarray], rate: int, to: int) -> Iterator[np.n
         if stream is None:
             width = piece.shape[1]
             stream = soxr.ResampleStream(rate, to, width, dtype="float32", quality="HQ")
-        out = stream.resample_chunk(np.ascontiguousarray(piece))
-        if len(out):
-            yield out
+        result = stream.resample_chunk(np.ascontiguousarray(piece))
+        if len(result):
+            yield result
     if stream is not None:
-        out = stream.resample_chunk(np.zeros((0, width), np.float32), last=True)
-        if len(out):
-            yield out
+        result = stream.resample_chunk(np.zeros((0, width), np.float32), last=True)
+        if len(result):
+            yield result

@@ -206,7 +206,8 @@ def _au(window: _Window) -> Claim | None:
     order = {b".snd": ">", b"dns.": "<"}.get(window(0, 4))
     if order is None:
         return None
-    offset, length = window.number(4, order + "I"), window.number(8, order + "I")
+    offset = window.number(4, order + "I")
+    length = window.number(8, order + "I")
     return None if length >= 0xFFFFFF00 else _claim(length, window.end - offset)
 
 
@@ -261,7 +262,8 @@ def matroska_duration(file: View) -> float:
         size_size = 9 - (window(at + id_size, 1) or b"\0")[0].bit_length()
         if id_size > 4 or size_size > 8:
             return 0.0
-        element, content = window(at, id_size), at + id_size + size_size
+        element = window(at, id_size)
+        content = at + id_size + size_size
         length = int.from_bytes(window(at + id_size, size_size), "big") & (1 << 7 * size_size) - 1
         if element == b"\x44\x89":
             return window.number(content, ">d" if length == 8 else ">f") * nanoseconds / 1e9
@@ -303,11 +305,15 @@ def _frame(header: bytes) -> _Frame | None:
     """Read the first four bytes of an MPEG frame; None if they do not start a frame."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
-    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
-    bitrate, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    version = header[1] >> 3 & 3
+    layer = 4 - (header[1] >> 1 & 3)
+    bitrate = header[2] >> 4
+    rate = header[2] >> 2 & 3
+    padding = header[2] >> 1 & 1
     if version == 1 or layer not in (2, 3) or bitrate in (0, 15) or rate == 3:
         return None
-    kilobits, hertz = BITRATES[version == 3, layer][bitrate - 1], RATES[version][rate]
+    kilobits = BITRATES[version == 3, layer][bitrate - 1]
+    hertz = RATES[version][rate]
     samples = 1152 if version == 3 or layer == 2 else 576
     mono = header[3] >> 6 == 3
     side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
@@ -375,7 +381,8 @@ def _run(window: _Window, at: int) -> _Run:
     run = _Run(at)
     run.frame = first = _frame(window(at, 4))
     if first is not None and at + first.length <= window.end and _has_header(window, at, first):
-        flags, count = window.number(at + first.tag + 4, ">I"), window.number(at + first.tag + 8, ">I")
+        flags = window.number(at + first.tag + 4, ">I")
+        count = window.number(at + first.tag + 8, ">I")
         run.expected = count if flags & 1 and count else None
         at += first.length
     while True:

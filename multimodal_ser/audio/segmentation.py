@@ -37,7 +37,7 @@ class Cutter(Protocol):
 
 
 def quietest(waveform: np.ndarray, start: int, stop: int) -> int:
-    """The sample between `start` and `stop` with the least energy in 0.2 s around it, nearest to the middle if equal."""
+    """The sample between `start` and `stop` with the least energy in 0.2 s around it; of equals the middle one."""
     span = SAMPLING_RATE // 5
     energy = np.concatenate([[0.0], np.cumsum(np.square(waveform[start:stop], dtype=np.float64))])
     if len(energy) <= span:
@@ -93,8 +93,10 @@ class Windower:
     def _cut(self, center: int) -> Window:
         """The window up to the best place near a sample of the rest."""
         at = self.place(self._rest, center - self.reach, center + self.reach) if self.reach else center
-        window, self._rest = self._rest[:at], self._rest[at - self.overlap :]
-        start, self._start = self._start / SAMPLING_RATE, self._start + at - self.overlap
+        window = self._rest[:at]
+        start = self._start / SAMPLING_RATE
+        self._rest = self._rest[at - self.overlap :]
+        self._start += at - self.overlap
         return start, window
 
     def push(self, samples: np.ndarray) -> Iterator[Window]:
@@ -145,7 +147,8 @@ class IntervalCutter:
 
     def push(self, samples: np.ndarray) -> Iterator[Window]:
         """Add samples (S,) at 16 kHz, and yield the windows that they complete."""
-        begin, self._position = self._position, self._position + len(samples)
+        begin = self._position
+        self._position += len(samples)
         for interval in [interval for interval in self._pending if interval[0] < self._position]:
             start, end, windower = interval
             yield from self._shifted(start, windower.push(samples[max(start - begin, 0) : end - begin]))

@@ -148,15 +148,15 @@ class Survey:
         if self.duplicates:
             groups = counted(len(self.duplicates), "recording is", "recordings are")
             lines.append(f"{groups} there under several names: {_some(map(' = '.join, self.duplicates))}")
-        for what in ("emotion", "speaker"):
+        for column in ("emotion", "speaker"):
             differing = [
                 [clip.row.name for clip in group]
                 for group in self._alike()
-                if len({getattr(clip.row, what) for clip in group}) > 1
+                if len({getattr(clip.row, column) for clip in group}) > 1
             ]
             if differing:
                 groups = counted(len(differing), "of them has", "of them have")
-                lines.append(f"{groups} several {what}s: {_some(map(' = '.join, differing))}")
+                lines.append(f"{groups} several {column}s: {_some(map(' = '.join, differing))}")
         if self.clipped:
             shares = (f"{name} ({100 * share:.1f} %)" for name, share in self.clipped.items())
             lines.append(
@@ -198,7 +198,7 @@ class Survey:
                 f"{counted(len(past), 'part ends', 'parts end')} after the recording does: what there is is taken: {_some(past)}"
             )
         if self.measured and not any(clip.row.speaker for clip in self.measured):
-            lines.append("no speaker is given: nobody can keep the voices of training and test apart")
+            lines.append("no row has a speaker: the voices of training and test cannot be separated")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -260,8 +260,8 @@ class Survey:
                 lines.append(f"  and {len(self.errors) - SHOWN} more: as JSON they are all named")
         return "\n".join(lines)
 
-    def _count(self, what: str) -> dict[str, int]:
-        values = (main_emotion(row) if what == "emotion" else getattr(row, what) for row in self.rows)
+    def _count(self, column: str) -> dict[str, int]:
+        values = (main_emotion(row) if column == "emotion" else getattr(row, column) for row in self.rows)
         return dict(sorted(Counter(value for value in values if value is not None).items()))
 
     def _alike(self) -> list[list[Measured]]:
@@ -324,7 +324,8 @@ class _Gauge:
     """Measures a part of a recording, piece by piece."""
 
     def __init__(self, part: slice, rate: int):
-        self.start, self.end = part.start, part.stop
+        self.start = part.start
+        self.end = part.stop
         self.frame = max(1, rate // 50)
         self.samples = self.full = self.values = 0
         self.power = 0.0
@@ -357,7 +358,7 @@ class _Gauge:
 
 def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> list[Measured | InputError]:
     """The measurements of each row's part of a recording, or the error."""
-    at, channels = 0, 0
+    at = channels = 0
     try:
         with as_recorded(path, max_duration) as (rate, pieces):
             gauges = [_Gauge(part_samples(row, rate), rate) for row in rows]
@@ -379,7 +380,7 @@ def _measured(path: Path, rows: Sequence[ManifestRow], max_duration: float) -> l
 
 def _counts(counts: dict[str, int]) -> str:
     """A line with the counts of all names, or of the most frequent ones."""
-    most = counts if len(counts) <= LISTED else dict(sorted(counts.items(), key=lambda one: -one[1])[:LISTED])
+    most = counts if len(counts) <= LISTED else dict(sorted(counts.items(), key=lambda item: -item[1])[:LISTED])
     more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
     return ", ".join(f"{name} {count}" for name, count in most.items()) + more
 

@@ -216,15 +216,15 @@ def clean_rows(
             result_rows.append(row)
         elif not isinstance(results[copy], InputError):
             result_rows.append(replace(row, path=copy, start=None, end=None))
-    written = [result for result in results.values() if not isinstance(result, InputError)]
+    successes = [result for result in results.values() if not isinstance(result, InputError)]
     return Cleaning(
         rows=tuple(result_rows),
         errors=tuple(result for result in results.values() if isinstance(result, InputError)),
         steps=steps,
         folder=folder,
-        files=len(written),
-        duration=sum(duration for duration, _ in written),
-        notes=dict(Counter(note for _, notes in written for note in notes)),
+        files=len(successes),
+        duration=sum(duration for duration, _ in successes),
+        notes=dict(Counter(note for _, notes in successes for note in notes)),
     )
 
 
@@ -278,12 +278,12 @@ def _denoised(waveform: np.ndarray, notes: list[str]) -> np.ndarray:
     frame = SAMPLING_RATE // 50
     wide = round(PRINT * 50)
     power = np.square(waveform[: len(waveform) // frame * frame].reshape(-1, frame)).mean(1)
-    sounding = np.flatnonzero(power)
-    if not len(sounding):
+    nonzero_frames = np.flatnonzero(power)
+    if not len(nonzero_frames):
         return waveform
     # Zeros of padding hold no noise, and the frame at their end holds only part of it: both are left out.
-    first = sounding[0] + (sounding[0] > 0)
-    last = sounding[-1] + (sounding[-1] == len(power) - 1)
+    first = nonzero_frames[0] + (nonzero_frames[0] > 0)
+    last = nonzero_frames[-1] + (nonzero_frames[-1] == len(power) - 1)
     power = power[first:last]
     if len(power) < 3 * wide:
         notes.append("too short (less than 0.3 s) to tell noise from speech: noise not reduced")

@@ -139,7 +139,8 @@ def examine(
             decoded[path] = result
             if on_progress is not None:
                 on_progress(len(decoded), len(members))
-    clips, errors = [], []
+    clips: list[Clip] = []
+    errors: list[InputError] = []
     contexts = _contexts(rows, rows if among is None else among, context_turns)
     for row, context in zip(rows, contexts, strict=True):
         if row.path is None:

@@ -45,12 +45,14 @@ def sound_groups(rows: Sequence[ManifestRow], contents: Sequence[Hashable | None
                 (row.start or 0.0, float("inf") if row.end is None else row.end, index)
             )
     for parts in spans.values():
-        reached, last = 0.0, None
+        reached = 0.0
+        last: int | None = None
         for start, end, index in sorted(parts):
             if last is not None and start < reached:
                 groups.join(last, index)
             if last is None or end > reached:
-                reached, last = end, index
+                reached = end
+                last = index
     if contents is not None:
         groups.join_equal((key, index) for index, key in enumerate(contents) if key)
     return [None if row.path is None else groups.root(index) for index, row in enumerate(rows)]

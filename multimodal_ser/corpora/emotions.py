@@ -62,15 +62,15 @@ def map_emotions(rows: Sequence[ManifestRow], labels: Mapping[str, str | None]) 
     """
     exact = {label.strip(): (emotion or "").strip() for label, emotion in labels.items()}
     by_lower_case = {label.lower(): emotion for label, emotion in exact.items()}
-    written = {
+    row_labels = {
         name.strip().lower(): name
         for row in rows
         for name in row.votes or (row.emotion or "").split("|")
         if name.strip()
     }
-    unknown = [label for label in labels if label.strip().lower() not in written]
+    unknown = [label for label in labels if label.strip().lower() not in row_labels]
     if unknown:
-        existing = ", ".join(sorted(written.values())[:30]) or "none at all"
+        existing = ", ".join(sorted(row_labels.values())[:30]) or "none at all"
         remedy = "name them as they are written"
         raise InputError(
             "map_labels", expected=f"labels of the rows ({existing})", got=", ".join(unknown), remedy=remedy

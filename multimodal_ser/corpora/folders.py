@@ -62,7 +62,8 @@ def read_folder(root: str | os.PathLike) -> Manifest:
     second = {parts[1] for parts in levels.values() if len(parts) > 1}
     flat = direct >= deeper
     emotion_level = 0 if flat or _mostly_emotions(first) or not _mostly_emotions(second) else 1
-    rows, errors = [], []
+    rows: list[ManifestRow] = []
+    errors: list[InputError] = []
     for path, parts in levels.items():
         place = path.as_posix()
         if len(parts) <= emotion_level:

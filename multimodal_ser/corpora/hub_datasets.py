@@ -234,12 +234,14 @@ def _read_part(
         first = next(iter(failed.values()), None)
         got = f"none{f'; the first of {len(failed)} errors: {first}' if first else ''}"
         raise InputError(name, expected="at least one row that can be used", got=got, remedy="look at the dataset")
-    named = {field: column for field, column in (columns or {}).items() if not (field == "path" and audio is not None)}
+    table_columns = {
+        field: column for field, column in (columns or {}).items() if not (field == "path" and audio is not None)
+    }
     with tempfile.TemporaryDirectory() as scratch:
         # a failed row is an empty line, so that each line has the number of its row
         table = Path(scratch, "rows.jsonl")
         table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        manifest = read_manifest(table, columns=named or None)
+        manifest = read_manifest(table, columns=table_columns or None)
 
     def in_dataset(text: str) -> str:
         return text.replace("rows.jsonl, line ", f"{name}, row ").replace("rows.jsonl", name)
@@ -260,7 +262,8 @@ def _read_part(
 
 def _rows(data: Any, limit: int | None, name: str) -> Iterator[dict[str, Any] | InputError]:
     """Rows up to a limit; an exception of a stream is yielded as an error, and ends the rows."""
-    at, rows = 0, iter(data)
+    at = 0
+    rows = iter(data)
     while limit is None or at < limit:
         try:
             row = next(rows)
@@ -356,7 +359,8 @@ def _recording(value: Any, folder: Path, place: Path, number: int) -> str | None
         value = {"bytes": bytes(value)}
     if value is None or isinstance(value, str):
         value = {"path": value}
-    path, content = value.get("path"), value.get("bytes")
+    path = value.get("path")
+    content = value.get("bytes")
     if content is None and value.get("array") is not None:
         return _write_samples(value, folder, place, number)
     if content is None and path is None:

@@ -117,7 +117,8 @@ class LeakFinder:
         """See `find_leaks`."""
         leaks = []
         for one, other in combinations(PARTS, 2):
-            first, second = getattr(split, one), getattr(split, other)
+            first = getattr(split, one)
+            second = getattr(split, other)
             for kind, keys in self.kinds:
                 shared = {keys[index] for index in first} & {keys[index] for index in second} - {None}
                 if not shared:

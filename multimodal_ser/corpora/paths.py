@@ -27,10 +27,10 @@ def tables_in(folder: Path) -> list[Path]:
         >>> [path.name for path in tables_in(folder)]
         ['labels.txt', 'more.csv']
     """
-    here = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    texts = [path for path in here if path.suffix.lower() == PLAIN]
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    texts = [path for path in files if path.suffix.lower() == PLAIN]
     tables = {path for path in texts if _names_recordings(path)} if len(texts) <= MOST_TEXTS else set()
-    return [path for path in here if path.suffix.lower() in SUFFIXES or path in tables]
+    return [path for path in files if path.suffix.lower() in SUFFIXES or path in tables]
 
 
 def _names_recordings(path: Path) -> bool:

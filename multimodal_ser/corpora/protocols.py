@@ -35,7 +35,7 @@ PROTOCOLS: Mapping[Protocol, str] = MappingProxyType(
         "emobox-ravdess": "the test actors of EmoBox's six folds of RAVDESS",
         "official": "the corpus's own split column",
         "cross-corpus": "leave one corpus out, each in turn",
-        "random": "k folds of clips whoever speaks, which leaks: to show by how much",
+        "random": "k folds of clips, regardless of speakers; this leaks, and shows the effect of the leak",
     }
 )
 """The protocols, and a line on what each does."""
@@ -253,7 +253,7 @@ class _Protocols:
         if self.speakers is not None and self.speakers >= len(units):
             got = f"{self.speakers} of the {len(units)} that are not tested on"
             raise InputError("validation_speakers", expected="some left to learn from", got=got, remedy="ask for fewer")
-        held = self._held(rest, self.share, self.speakers)
+        held = self._choose_units(rest, self.share, self.speakers)
         plan = SplitPlan(self.rows)
         plan.sides = [None] * len(self.rows)
         for index in rest:
@@ -263,7 +263,7 @@ class _Protocols:
             tuple(plan.side("train")), tuple(plan.side("validation")), tuple(tested), protocol, (*notes, *plan.notes)
         )
 
-    def _held(self, among: Sequence[int], share: float, count: int | None = None) -> set[str]:
+    def _choose_units(self, among: Sequence[int], share: float, count: int | None = None) -> set[str]:
         """Choose units with about a share of the rows; texts count only if there are no recordings of several units."""
         recordings = [index for index in among if self.rows[index].path is not None]
         candidates = recordings if len({self.units[index] for index in recordings}) > 1 else among
@@ -280,9 +280,9 @@ class _Protocols:
             return "speakers", []
         recordings = sum(row.path is not None for row in self.rows)
         if not recordings:
-            what = "dialogues" if any(row.dialogue is not None for row in self.rows) else "texts"
-            return what, [
-                f"nobody knows who wrote or said it: whole {what} are held out, the same person may be on both sides"
+            unit = "dialogues" if any(row.dialogue is not None for row in self.rows) else "texts"
+            return unit, [
+                f"the writers or speakers are unknown: whole {unit} are held out, the same person may be on both sides"
             ]
         if not allow_leak:
             got = f"none in {counted(recordings, 'recording')}"
@@ -291,21 +291,21 @@ class _Protocols:
             )
             raise InputError("protocol", expected="speakers, to hold whole ones out", got=got, remedy=remedy)
         return "clips", [
-            "nobody knows who speaks: clips were divided, the same voices may be on both sides, and scores are too good"
+            "the speakers are unknown: clips were divided, the same voices may be on both sides, and scores are too good"
         ]
 
     def holdout(self, allow_leak: bool) -> list[Fold]:
-        what, notes = self.named(allow_leak)
+        unit, notes = self.named(allow_leak)
         count = len(set(self.units))
         if count < 2:
-            self._too_few(what, 1)
-        held = self._held(range(len(self.rows)), TEST_SHARE)
-        test = [index for index, unit in enumerate(self.units) if unit in held]
-        protocol = f"{len(held)} of {count} {what} held out, {100 * len(test) / len(self.rows):.0f} % of the rows"
+            self._too_few(unit, 1)
+        test_units = self._choose_units(range(len(self.rows)), TEST_SHARE)
+        test = [index for index, name in enumerate(self.units) if name in test_units]
+        protocol = f"{len(test_units)} of {count} {unit} held out, {100 * len(test) / len(self.rows):.0f} % of the rows"
         return [Fold("1", self.split(test, protocol, notes=[*self._speaker_notes(), *notes]))]
 
     def of_units(self, k: int, what: str, notes: Sequence[str] = ()) -> list[Fold]:
-        places = self._divided(k, what)
+        places = self._assign_folds(k, what)
         return [
             Fold(str(number + 1), self.split(
                 [i for i, unit in enumerate(self.units) if places[unit] == number],
@@ -314,11 +314,11 @@ class _Protocols:
             for number in range(k)
         ]  # fmt: skip
 
-    def _divided(self, k: int, what: str) -> dict[str, int]:
+    def _assign_folds(self, k: int, unit: str) -> dict[str, int]:
         """The fold of each unit; units are placed by size, each into the fold that leaves the classes most even."""
         names = sorted(set(self.units))
         if len(names) < k:
-            self._too_few(what, len(names), k)
+            self._too_few(unit, len(names), k)
         classes = sorted({row.label or "" for row in self.rows})
         counts = {name: np.zeros(len(classes)) for name in names}
         for row, unit in zip(self.rows, self.units, strict=True):
@@ -330,8 +330,8 @@ class _Protocols:
         common = np.array([sum(counts[name][c] > 0 for name in names) > 1 for c in range(len(classes))])
         best: tuple[int, dict[str, int]] | None = None
         for _ in range(ATTEMPTS if len(names) <= 100 else 1):
-            places, held = self._dealt(names, counts, total, k)
-            alone = int((((held > 0).sum(0) < 2) & common).sum())
+            places, fold_counts = self._deal(names, counts, total, k)
+            alone = int((((fold_counts > 0).sum(0) < 2) & common).sum())
             if best is None or alone < best[0]:
                 best = alone, places
             if not alone:
@@ -341,24 +341,26 @@ class _Protocols:
         return best[1]
 
     @staticmethod
-    def _dealt(
+    def _deal(
         names: Sequence[str], counts: Mapping[str, np.ndarray], total: np.ndarray, k: int
     ) -> tuple[dict[str, int], np.ndarray]:
         """Place the units one after another; the fold of each, and the rows of each class in each fold (k, C)."""
-        held, sizes, places = np.zeros((k, len(total))), np.zeros(k, dtype=int), {}
+        fold_counts = np.zeros((k, len(total)))
+        sizes = np.zeros(k, dtype=int)
+        places: dict[str, int] = {}
         for position, name in enumerate(names):
             empty = [fold for fold in range(k) if not sizes[fold]]
             choices = empty if len(names) - position <= len(empty) else range(k)  # no fold stays without a unit
 
             def cost(fold: int, name: str = name) -> tuple[float, float]:
-                after = held.copy()
+                after = fold_counts.copy()
                 after[fold] += counts[name]
                 return float((after / total).std(0).mean()), float(after[fold].sum())
 
             places[name] = min(choices, key=cost)
-            held[places[name]] += counts[name]
+            fold_counts[places[name]] += counts[name]
             sizes[places[name]] += 1
-        return places, held
+        return places, fold_counts
 
     def one_out(self, column: str, protocol: str) -> list[Fold]:
         values = [getattr(row, column) for row in self.rows]
@@ -402,7 +404,7 @@ class _Protocols:
             self._too_few("sentences", len(names))
         silent = sentences.count(None)
         unknown = [f"left out: {counted(silent, 'row')} without words or a sentence's code"] * bool(silent)
-        places = self._divided(k, what)
+        places = self._assign_folds(k, what)
         random.Random(self.seed).shuffle(names)
         groups = min(k, len(names))
         group = {name: position % groups for position, name in enumerate(names)}

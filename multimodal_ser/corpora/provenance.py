@@ -137,18 +137,24 @@ def concerned(model_origin: Origin, rows: Sequence[ManifestRow], follows: Mappin
             count = len({rows[index].speaker for index in matches})
             of = f"{_rows(len(matches))} {'are' if len(matches) > 1 else 'is'} of {count} speaker{'s' * (count > 1)}"
             notes.append(f"{of} whom the model was {PARTS[part]}: {follow}")
-    named = any(model_origin.speakers.get(part) for part in ("train", "validation"))
+    names_speakers = any(model_origin.speakers.get(part) for part in ("train", "validation"))
     if model_origin.source is None:
         notes.append(UNKNOWN)
-    elif "train" in model_origin.speakers and not named:
+    elif "train" in model_origin.speakers and not names_speakers:
         notes.append(
-            f"{model_origin.source} names no speakers: nobody knows whether these rows are of voices that it was trained on"
+            f"{model_origin.source} names no speakers: it is unknown whether these rows are of voices that it was trained on"
         )
-    elif not named:
+    elif not names_speakers:
         notes += _of_corpora(model_origin.told, rows)
     unnamed = tuple(index for index, row in enumerate(rows) if row.speaker is None)
     return Provenance(
-        model_origin.model, model_origin.source, model_origin.told, tuple(sorted(seen)), tuple(notes), unnamed, named
+        model_origin.model,
+        model_origin.source,
+        model_origin.told,
+        tuple(sorted(seen)),
+        tuple(notes),
+        unnamed,
+        names_speakers,
     )
 
 
@@ -177,9 +183,9 @@ def unseen_rows(model_provenance: Provenance, count: int) -> tuple[list[int], st
             got=got,
             remedy=remedy,
         )
-    out = {*model_provenance.seen, *model_provenance.unnamed}
-    left = [index for index in range(count) if index not in out]
-    if not left:
+    excluded = {*model_provenance.seen, *model_provenance.unnamed}
+    remaining = [index for index in range(count) if index not in excluded]
+    if not remaining:
         seen, unnamed = (len(indices) for indices in (model_provenance.seen, model_provenance.unnamed))
         got = f"none of {count}: {seen} of speakers that it knows, {unnamed} that name no speaker"
         raise InputError(
@@ -191,7 +197,7 @@ def unseen_rows(model_provenance: Provenance, count: int) -> tuple[list[int], st
     reasons += [
         f"{_rows(len(model_provenance.unnamed))} that name{'s' * (len(model_provenance.unnamed) == 1)} no speaker"
     ] * bool(model_provenance.unnamed)
-    return left, f"left out (unseen_only): {' and '.join(reasons)}" if reasons else None
+    return remaining, f"left out (unseen_only): {' and '.join(reasons)}" if reasons else None
 
 
 def _rows(count: int) -> str:

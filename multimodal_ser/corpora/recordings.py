@@ -48,7 +48,8 @@ def part_error(row: ManifestRow, duration: float) -> InputError | None:
         >>> print(part_error(ManifestRow(path=Path("a.wav"), start=9, end=10, place="m.csv, line 2"), 3.5))
         m.csv, line 2, start: expected at least 25 ms of the recording, which lasts 3.500 s, got 9 s to 10 s (a.wav); correct start and end
     """
-    start, end = row.start or 0.0, duration if row.end is None else min(row.end, duration)
+    start = row.start or 0.0
+    end = duration if row.end is None else min(row.end, duration)
     if end - start > MIN_DURATION - 1e-9:  # 1.025 - 1 is a little less
         return None
     place, suffix = _place(row, "start" if row.end is None or start >= duration else "end")
@@ -137,7 +138,8 @@ def check_recordings(
             durations[path] = duration
             if on_progress is not None:
                 on_progress(len(durations), len(paths))
-    usable, errors = [], []
+    usable: list[ManifestRow] = []
+    errors: list[InputError] = []
     for row in rows:
         duration_or_error = None if row.path is None else durations[row.path]
         if isinstance(duration_or_error, InputError):

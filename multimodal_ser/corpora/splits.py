@@ -116,22 +116,22 @@ def split_rows(
         raise InputError(
             "validation_share", expected="0 or more, below 1", got=repr(validation_share), remedy="0.15 is a good one"
         )
-    named = {
+    speakers = {
         "validation": _checked_speakers(rows, validation_speakers, "validation_speakers"),
         "test": _checked_speakers(rows, test_speakers, "test_speakers"),
     }
-    both = sorted(named["validation"] & named["test"])
+    both = sorted(speakers["validation"] & speakers["test"])
     if both:
         raise InputError(
             "validation_speakers", expected="others than test_speakers", got=", ".join(both), remedy="name each once"
         )
     plan = SplitPlan(rows)
-    if named["test"]:
-        plan.name_speakers("test", named["test"])
+    if speakers["test"]:
+        plan.name_speakers("test", speakers["test"])
     else:
         plan.follow_column()
-    if named["validation"]:
-        plan.name_speakers("validation", named["validation"])
+    if speakers["validation"]:
+        plan.name_speakers("validation", speakers["validation"])
     if not plan.side("train"):
         raise InputError("rows", expected="something to learn from", got="all of it held out", remedy="hold out less")
     plan.refuse_leaks(allow_leak)
@@ -172,7 +172,8 @@ def without_copies(rows: Sequence[ManifestRow], split: Split, sounds: Sequence[H
         for index in getattr(split, name):
             plan.sides[index] = name
     plan.separate_copies(sounds, allow_leak=False)
-    train, validation = tuple(plan.side("train")), tuple(plan.side("validation"))
+    train = tuple(plan.side("train"))
+    validation = tuple(plan.side("validation"))
     return replace(split, train=train, validation=validation, notes=(*split.notes, *plan.notes))
 
 
@@ -251,17 +252,17 @@ class SplitPlan:
     def follow_column(self) -> None:
         """Put each row into the part that its split column names; empty cells mean the train part."""
         parts = [None if row.split is None else SPLIT_NAMES.get(row.split.lower()) for row in self.rows]
-        others = Counter(
+        unknown_names = Counter(
             row.split for row, part in zip(self.rows, parts, strict=True) if row.split is not None and part is None
         )
-        names = some([f"{name!r} ({counted(count, 'row')})" for name, count in sorted(others.items())])
+        names = some([f"{name!r} ({counted(count, 'row')})" for name, count in sorted(unknown_names.items())])
         if not any(parts):
-            if others:
+            if unknown_names:
                 self.notes.append(
                     f"the split column says neither train, validation nor test, and was not looked at: {names}"
                 )
             return
-        if others:
+        if unknown_names:
             self.notes.append(f"left out, because of what the split column says: {names}")
         unmarked = sum(row.split is None for row in self.rows)
         if unmarked:
@@ -319,39 +320,39 @@ class SplitPlan:
             (index for index in train if self.rows[index].dialogue is not None), lambda row: row.dialogue
         )
         if len(speakers) > 1:
-            held = self.whole_groups(speakers, share * len(first), seed, count)
-            protocol = f"speaker-disjoint: {len(held)} of {len(speakers)} speakers held out"
-            out = [index for index in train if self.rows[index].speaker in held]
+            held_groups = self.whole_groups(speakers, share * len(first), seed, count)
+            protocol = f"speaker-disjoint: {len(held_groups)} of {len(speakers)} speakers held out"
+            held_rows = [index for index in train if self.rows[index].speaker in held_groups]
             unknown = sum(self.rows[index].speaker is None for index in recordings)
             if unknown:
                 clips = counted(unknown, "recording without a speaker is", "recordings without a speaker are")
                 self.notes.append(f"{clips} learned from: a voice that is held out may be among them")
         elif not recordings and len(dialogues) > 1:
-            held = self.whole_groups(dialogues, share * len(first), seed)
-            protocol = f"by dialogue: {len(held)} of {len(dialogues)} dialogues held out"
-            out = [index for index in train if self.rows[index].dialogue in held]
+            held_groups = self.whole_groups(dialogues, share * len(first), seed)
+            protocol = f"by dialogue: {len(held_groups)} of {len(dialogues)} dialogues held out"
+            held_rows = [index for index in train if self.rows[index].dialogue in held_groups]
         else:
-            out = self._by_class(self._groups(first, lambda row: row.recording or row.text), share, seed)
+            held_rows = self._by_class(self._groups(first, lambda row: row.recording or row.text), share, seed)
             unit = "clips" if recordings else "texts"
             voice = "one speaker" if speakers else "speakers unknown"
             protocol = (
-                f"by clip, {voice}: {len(out)} of {len(first)} clips held out"
+                f"by clip, {voice}: {len(held_rows)} of {len(first)} clips held out"
                 if recordings
-                else f"by text: {len(out)} of {len(first)}"
+                else f"by text: {len(held_rows)} of {len(first)}"
             )
-            if out and recordings:
-                why = "there is only one speaker" if speakers else "nobody knows who speaks"
+            if held_rows and recordings:
+                why = "there is only one speaker" if speakers else "the speakers are unknown"
                 self.notes.append(
                     f"{why}: the same voice may be on both sides, so scores are optimistic, often by far; a column speaker helps"
                 )
-            if not out:
+            if not held_rows:
                 protocol = "no validation"
                 self.notes.append(
                     f"fewer than two {unit} in every class: no model can be selected, nothing can be measured; add {unit}"
                 )
-        for index in out:
+        for index in held_rows:
             self.sides[index] = "validation"
-        self.chosen = bool(out)
+        self.chosen = bool(held_rows)
         self.protocol.append(protocol)
 
     def separate_copies(self, sounds: Sequence[Hashable | None], allow_leak: bool) -> None:
@@ -444,15 +445,15 @@ class SplitPlan:
         best: tuple[tuple[int, int, int], set[str]] | None = None
         for _ in range(DRAWS):
             generator.shuffle(names)
-            held = _nearest(names, sizes, target)
-            held_labels = sum((labels[name] for name in held), Counter())
+            chosen = _nearest(names, sizes, target)
+            held_labels = sum((labels[name] for name in chosen), Counter())
             remaining = all_labels - held_labels
-            ratio = sum(sizes[name] for name in held) / target
-            lost = len(classes - {label for _, label in remaining})
+            ratio = sum(sizes[name] for name in chosen) / target
+            lost_classes = len(classes - {label for _, label in remaining})
             unmeasured = len([kind for kind in all_labels if kind not in held_labels])
-            cost = (lost, int(not 0.6 < ratio < 1.67), unmeasured)
+            cost = (lost_classes, int(not 0.6 < ratio < 1.67), unmeasured)
             if best is None or cost < best[0]:
-                best = cost, set(held)
+                best = cost, set(chosen)
             if not any(cost):
                 break
         assert best is not None
@@ -465,12 +466,12 @@ class SplitPlan:
             counts = Counter(kind for index in members if (kind := self._kind(self.rows[index])) is not None)
             if counts:
                 kinds.setdefault(min(counts, key=lambda kind: (-counts[kind], kind)), []).append(name)
-        out = []
+        held_rows = []
         for kind, names in sorted(kinds.items()):
             random.Random(f"{seed} {kind}").shuffle(names)
             count = min(max(1, round(share * len(names))), len(names) - 1)
-            out += [index for name in names[:count] for index in groups[name]]
-        return out
+            held_rows += [index for name in names[:count] for index in groups[name]]
+        return held_rows
 
     @staticmethod
     def _kind(row: ManifestRow) -> str | None:
@@ -480,11 +481,11 @@ class SplitPlan:
 
 def _nearest(names: Sequence[str], sizes: Mapping[str, int], target: float) -> list[str]:
     """The first names whose total size is nearest to `target`; at least one name, and not all."""
-    held = [names[0]]
+    chosen = [names[0]]
     size = sizes[names[0]]
     for name in names[1:-1]:
         if abs(size + sizes[name] - target) >= abs(size - target):
             break
-        held.append(name)
+        chosen.append(name)
         size += sizes[name]
-    return held
+    return chosen

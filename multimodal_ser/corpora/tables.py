@@ -488,7 +488,8 @@ def _parquet(path: Path, requested: Mapping[str, str | None], folder: Path) -> T
 
     try:
         file = pq.ParquetFile(path)
-        names, kinds = file.schema_arrow.names, file.schema_arrow.types
+        names = file.schema_arrow.names
+        kinds = file.schema_arrow.types
         columns, _ = _columns(names, requested, path.name)
         words = [name for name, kind in zip(names, kinds, strict=True) if _is_text(kind)]
         if "path" in columns and names[columns["path"]] not in words:

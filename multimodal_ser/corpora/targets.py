@@ -199,15 +199,16 @@ class Targets:
 
 def with_class(clips: Sequence[Clip], labels: Sequence[str]) -> tuple[list[Clip], list[InputError]]:
     """The clips whose emotions have a class or that have no emotion, and an error for each other clip."""
-    good, errors = [], []
+    usable: list[Clip] = []
+    errors: list[InputError] = []
     for clip in clips:
         try:
             for name in annotated_emotions(clip.row):
                 admissible_row_classes(name, labels, clip.row.corpus)
-            good.append(clip)
+            usable.append(clip)
         except LabelError as error:
             errors.append(error.named(f"{clip.row.place or clip.row.name}, emotion"))
-    return good, errors
+    return usable, errors
 
 
 def labelled_rows(
@@ -223,8 +224,9 @@ def labelled_rows(
     Returns:
         The rows with their classes; the numbers of unlabelled rows, by reason; and a line for each row without a class.
     """
-    good: Labelled = []
-    left_out, failed = Counter[str](), []
+    labelled: Labelled = []
+    left_out = Counter[str]()
+    failed: list[str] = []
     for row in rows:
         emotion = main_emotion(row)
         if emotion is None:
@@ -235,5 +237,5 @@ def labelled_rows(
         except LabelError as error:
             failed.append(str(error.named(f"{row.place or row.name}, {'votes' if row.votes else 'emotion'}")))
             continue
-        good.append((row, merging.widened(classes[None])[0]))
-    return good, dict(left_out), failed
+        labelled.append((row, merging.widened(classes[None])[0]))
+    return labelled, dict(left_out), failed

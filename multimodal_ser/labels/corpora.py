@@ -88,7 +88,7 @@ CORPUS_LABELS: Mapping[str, CorpusLabels] = MappingProxyType(
                 "sur": "surprise", "dis": "disgust",
             },
             {
-                "fru": "frustration: its annotators told it from anger, and nobody scores the two together",
+                "fru": "frustration: its annotators separated it from anger, and scores do not merge the two",
                 "oth": "something else", "xxx": "the annotators did not agree",
             },
             (1, 5),
@@ -228,7 +228,7 @@ def corpus_label_table(corpus: str, label_set: str = "native") -> tuple[LabelFat
         fea None | left out where IEMOCAP is scored, not merged
         sur None | left out where IEMOCAP is scored, not merged
         dis None | left out where IEMOCAP is scored, not merged
-        fru None | frustration: its annotators told it from anger, and nobody scores the two together
+        fru None | frustration: its annotators separated it from anger, and scores do not merge the two
         oth None | something else
         xxx None | the annotators did not agree
     """

@@ -328,7 +328,8 @@ def language_code(language: str | None) -> str | None:
             return name
         from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-        LANGUAGES, TO_LANGUAGE_CODE = dict.fromkeys(_LANGUAGE_CODES), {}  # noqa: N806
+        LANGUAGES = dict.fromkeys(_LANGUAGE_CODES)  # noqa: N806
+        TO_LANGUAGE_CODE = {}  # noqa: N806
     code = name if name in LANGUAGES else TO_LANGUAGE_CODE.get(name)
     if code is None:
         remedy = did_you_mean(name, [*LANGUAGES, *TO_LANGUAGE_CODE], "leave it out, and it is detected")

@@ -51,5 +51,5 @@ CORPUS = Corpus(
     layout="anger/a03 (4).wav",
     run_on="made tree",
     read=read,
-    remarks="it grows: the first version has about 500 clips; nobody is neutral",
+    remarks="it grows: the first version has about 500 clips; no clip is neutral",
 )

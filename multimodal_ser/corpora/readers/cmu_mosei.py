@@ -48,7 +48,8 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
 
 
 def _row(root: Path, place: str, cells: dict[str, str], clips: dict[tuple[str, str], Path]) -> ManifestRow:
-    video, clip = cells["video_id"], cells["clip_id"]
+    video = cells["video_id"]
+    clip = cells["clip_id"]
     if (video, clip) not in clips:
         raise InputError(
             "clip_id", expected=f"a recording {video}/{clip}.mp4", got="no such file", remedy="unpack the clips too"

@@ -70,7 +70,8 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
 def _row(
     root: Path, path: Path | None, dialogue: str, turn: int, place: str, summary: re.Match[str], text: str | None
 ) -> ManifestRow | InputError:
-    name, emotion = summary[3], summary[4]
+    name = summary[3]
+    emotion = summary[4]
     if path is None:
         return InputError(
             place,
@@ -80,7 +81,8 @@ def _row(
         )
     match = TURN.fullmatch(name)
     assert match is not None
-    session, gender = match[2], match[4]
+    session = match[2]
+    gender = match[4]
     try:
         label = emotion_of(emotion, LABELS)
         check_text(text or "")

@@ -59,5 +59,5 @@ CORPUS = Corpus(
     layout="female1_angry_1a_1.wav and female1_angry_1a_1.txt",
     run_on="made tree",
     read=read,
-    remarks="a few hundred clips a speaker; its sessions are the same speakers on another day: leaving one out leaves nobody out",
+    remarks="a few hundred clips a speaker; its sessions have the same speakers, so that leaving one out holds out no speaker",
 )

@@ -55,10 +55,8 @@ def _clips(root: Path) -> tuple[dict[tuple[str, str, int], Path], list[InputErro
             others.append("final_videos_test...: other cuts of test turns than the tables name, not read")
         elif name is None or split is None:
             expected = f"dia0_utt1.mp4 or dia0_utt1.wav in {', '.join(FOLDERS)}"
-            got, remedy = (
-                "another name" if name is None else "another folder",
-                "rename it, or move it out of the folder",
-            )
+            got = "another name" if name is None else "another folder"
+            remedy = "rename it, or move it out of the folder"
             others.append(InputError(relative.as_posix(), expected=expected, got=got, remedy=remedy))
         else:
             turn = split, name[1], int(name[2])
@@ -85,7 +83,8 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
                 yield row
                 continue
             split = SPLIT_NAMES.get((row.split or table.stem.partition("_")[0]).lower())
-            dialogue, turn = row.dialogue, row.turn
+            dialogue = row.dialogue
+            turn = row.turn
             if split is None or dialogue is None or turn is None:
                 yield InputError(
                     row.place, expected="a split, a dialogue and a turn", got="not all of them", remedy="fill them in"

@@ -47,7 +47,7 @@ def read(root: Path) -> Iterator[ManifestRow | InputError | str]:
             place,
             expected="a turn of labels_consensus.csv",
             got="another one",
-            remedy="leave it out, as nobody labelled it",
+            remedy="leave it out, because it has no label",
         )
 
 

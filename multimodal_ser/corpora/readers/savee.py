@@ -26,7 +26,9 @@ LABELS = CORPUS_LABELS["savee"]
 
 
 def _fields(name: re.Match[str]) -> dict[str, Any]:
-    speaker, emotion, number = name[1].upper(), name[2].lower(), name[3]
+    speaker = name[1].upper()
+    emotion = name[2].lower()
+    number = name[3]
     return {
         "id": f"{speaker}_{emotion}{number}",
         "emotion": emotion_of(emotion, LABELS),
