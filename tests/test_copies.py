@@ -79,18 +79,18 @@ def exported(tmp_path_factory):
     from multimodal_ser.export.onnx_export import export_onnx
 
     folder = tmp_path_factory.mktemp("onnx")
-    export_onnx(tiny_model(), folder, modalities="both")
+    export_onnx(tiny_model(), folder, modalities="audio")
     return OnnxEmotionClassifier.from_pretrained(folder, whisper=None)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 def test_an_export_that_has_predicted_is_copied(exported, copied):
-    expected = exported.predict(CLIP, text="so happy", **RATE)
-    assert copied(exported).predict(CLIP, text="so happy", **RATE) == expected
+    expected = exported.predict(CLIP, **RATE)
+    assert copied(exported).predict(CLIP, **RATE) == expected
 
 
 def test_an_export_embeds_as_the_model_does(exported):
-    ours, theirs = (list(model.embed([CLIP, {"text": "hello"}], **RATE)) for model in (tiny_model(), exported))
+    ours, theirs = (list(model.embed([CLIP, CLIP[:8000]], **RATE)) for model in (tiny_model(), exported))
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 

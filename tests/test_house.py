@@ -110,7 +110,7 @@ def test_long_files_are_told(path):
 @pytest.mark.parametrize(
     "code",
     [
-        "import multimodal_ser", "import multimodal_ser.labels, multimodal_ser.audio, multimodal_ser.transcription, multimodal_ser.cli, multimodal_ser.testing",
+        "import multimodal_ser", "import multimodal_ser.inference.interface, multimodal_ser.labels, multimodal_ser.audio, multimodal_ser.transcription, multimodal_ser.cli, multimodal_ser.testing",
         "import multimodal_ser; multimodal_ser.EMOTIONS, multimodal_ser.load_audio, multimodal_ser.__all__",
         "from multimodal_ser.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass", "from multimodal_ser.cli import main\ntry: main(['predict', '--help'])\nexcept SystemExit: pass",
     ],

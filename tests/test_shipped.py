@@ -65,7 +65,7 @@ def test_eight_threads_give_bit_for_bit_what_one_gives(classifier):
         {"audio": clip, **options}
         for options in (
             {"modalities": "audio"}, {"modalities": "audio", "label_set": "ekman"}, {"text": "I can't believe it, we won!"},
-            {"text": "Guten Tag", "language": "de"}, {"text": "so sad", "modalities": "text", "label_set": "nine"}, {}, {"language": "de"},
+            {"text": "Guten Tag", "language": "de"}, {"text": "so sad", "modalities": "text", "label_set": "nine"}, {},
         )
     ] * 2  # fmt: skip
 
@@ -78,8 +78,7 @@ def test_eight_threads_give_bit_for_bit_what_one_gives(classifier):
         expected = [ask(job) for job in jobs]
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(ask, jobs)) == expected
-        unheard = [answer.notes == (NO_WHISPER,) for answer in (expected[5], expected[6])]
-        assert unheard == [whisper is missing] * 2 or whisper == "auto"
+        assert (NO_WHISPER in expected[5].notes) == (whisper is missing) or whisper == "auto"
     classifier.transcriber = None
 
 
